@@ -1,0 +1,50 @@
+"""Spark and Databricks connector for Sama: rows become annotation tasks, labels come back as tables."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sama_spark.api.errors import (
+    AuthenticationError,
+    BadRequestError,
+    BatchFailed,
+    BatchStateError,
+    BatchUnsure,
+    ConnectionFailed,
+    ContractError,
+    ExperimentalCallError,
+    InvalidInput,
+    InvalidInputSchema,
+    InvalidResponse,
+    InvalidRowsError,
+    NotFoundError,
+    RateLimitedError,
+    RedirectRefused,
+    RequestTimedOut,
+    RetryableError,
+    SamaError,
+    ServerError,
+    UploadUrlRefused,
+    WaitTimedOut,
+)
+from sama_spark.api.states import TaskStates
+from sama_spark.errors import BatchesNotStarted, FeedInterrupted, StagingError, TooManyTasks
+
+if TYPE_CHECKING:
+    from sama_spark.client import Client
+    from sama_spark.outbound.preannotations import boxes_to_output
+    from sama_spark.outbound.result import CreationResult
+
+# Loaded when first used: `sama_spark.api` works without Spark.
+_SPARK_NAMES = {
+    "Client": "sama_spark.client",
+    "CreationResult": "sama_spark.outbound.result",
+    "boxes_to_output": "sama_spark.outbound.preannotations",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SPARK_NAMES:
+        return getattr(import_module(_SPARK_NAMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,96 @@
+"""What every group of endpoints shares: the transport, and how a call is put together."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from .errors import ExperimentalCallError, InvalidInput, InvalidResponse
+from .paging import Page
+from .records import to_json
+from .retry import Clock, Safety
+from .replies import decode_object
+from .transport import Call, Transport, path_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Id = str | int
+
+
+class Endpoints:
+    """Base of the groups of endpoints; `ApiClient` fills it in."""
+
+    _transport: Transport
+    clock: Clock
+    _experimental: bool
+    _status_page_size: int
+    _delivered_page_size: int
+    _batch_page_size: int
+
+    def _project_call(
+        self,
+        what: str,
+        method: str,
+        project_id: Id,
+        *path: Id,
+        safety: Safety = Safety.FREE,
+        decode: Callable[[bytes], R],
+        body: Any = None,
+        **details: Any,
+    ) -> R:
+        call = Call(
+            what,
+            method,
+            path_of("projects", project_id, *path),
+            safety,
+            body=None if body is None else to_json(body),
+            project_id=project_id,
+            **details,
+        )
+        return self._transport.send(call, decode)
+
+    def _get(
+        self, what: str, project_id: Id, *path: Id, query: Mapping[str, Any] | None = None, **details: Any
+    ) -> dict[str, Any]:
+        return self._project_call(
+            what, "GET", project_id, *path, query=query or {}, decode=decode_object, **details
+        )
+
+    def _only_if_experimental(self, what: str, assumed: str) -> None:
+        if not self._experimental:
+            raise ExperimentalCallError(
+                f"{what}: Sama does not document this call where we could read it; {assumed} is an assumption",
+                remedy="Make the client with experimental=True to send it. Nothing was sent.",
+            )
+
+
+def accepts_proj_id(method: Callable[P, R]) -> Callable[P, R]:
+    """Also takes the keyword `proj_id` for `project_id`, as Sama's own README spells it."""
+
+    @functools.wraps(method)
+    def accepting(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "proj_id" in kwargs:
+            if "project_id" in kwargs:
+                raise TypeError(f"{method.__name__}() got both project_id and its alias proj_id")
+            kwargs["project_id"] = kwargs.pop("proj_id")
+        return method(*args, **kwargs)
+
+    return accepting
+
+
+def located(pages: Iterator[Page], what: str, project_id: Id) -> Iterator[Page]:
+    """The pages; an error about the list as a whole says which list it was."""
+    try:
+        yield from pages
+    except InvalidResponse as error:
+        error.call = error.call or what
+        error.project_id = project_id if error.project_id is None else error.project_id
+        raise
+
+
+def page_size(asked: int, least: int, most: int, name: str) -> int:
+    """A page size within the API's limits; larger ones are clamped."""
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked < least:
+        raise InvalidInput(f"{name} is {asked!r}: an integer from {least} to {most} is due", column=name)
+    return min(asked, most)

@@ -1,0 +1,256 @@
+"""How a list that moves while it is read is read to its end: nothing lost, nothing twice.
+
+Rules: a short page says nothing, only an empty page ends a list; a page that comes again and again is an
+error; every scan is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from .errors import InvalidResponse
+
+Page = list[msgspec.Raw]
+FetchPage = Callable[[int], Page]
+"""Fetches a page by its number, from 1."""
+FetchFrom = Callable[["str | None", int], Page]
+"""Fetches a page of what was delivered from a timestamp on, by its number."""
+
+MAX_PAGES = 1_000_000
+MAX_PASSES = 50
+# The same page twice can be a list that grew at its front meanwhile; more often it is a server's fault.
+_SAME_PAGES = 3
+# So many passes in a row without anything new are taken for the whole, though the list still shrinks.
+_QUIET_PASSES = 3
+
+_TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)")
+
+
+class _Peek(msgspec.Struct, gc=False):
+    id: str | int
+    delivered_at: str | int | float | None = None
+
+
+_peek = msgspec.json.Decoder(_Peek)
+
+
+class OrderUnproven(Exception):
+    """The list is not seen to ascend by delivered_at, or `from` is not seen to include its bound."""
+
+
+def _look_at(page: Page) -> list[_Peek]:
+    flaw = ""
+    try:
+        return [_peek.decode(task) for task in page]
+    except msgspec.DecodeError as error:
+        flaw = str(error)
+    raise InvalidResponse(f"a task in the list is not what a task should be: {flaw}")
+
+
+def _marks_by_delivery(looked: list[_Peek]) -> list[int]:
+    return [hash((seen.id, seen.delivered_at)) for seen in looked]
+
+
+def _marks_by_id(looked: list[_Peek]) -> list[int]:
+    return [hash(seen.id) for seen in looked]
+
+
+def sort_key(timestamp: Any) -> str | None:
+    """A text that sorts as the UTC timestamp does; None where that is not plain to see."""
+    match = _TIMESTAMP.fullmatch(timestamp) if isinstance(timestamp, str) else None
+    return match[1] + (match[2] or "").ljust(9, "0") if match else None
+
+
+class _Repeats:
+    """Notices a server that gives the same page over and over."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._times = 0
+
+    def check(self, page: Page) -> None:
+        mark = hash((len(page), bytes(page[0]), bytes(page[-1])))
+        self._times = self._times + 1 if mark == self._last else 1
+        self._last = mark
+        if self._times >= _SAME_PAGES:
+            raise InvalidResponse("the server gives the same page again and again, whatever page is asked for")
+
+
+def number_pages(fetch: FetchPage) -> Iterator[Page]:
+    """Pages 1, 2, ... until an empty one."""
+    repeats = _Repeats()
+    for number in range(1, MAX_PAGES):
+        page = fetch(number)
+        if not page:
+            return
+        repeats.check(page)
+        yield page
+    raise InvalidResponse(f"the list did not end after {MAX_PAGES:,} pages")
+
+
+def cursor_pages(fetch: Callable[[], Page]) -> Iterator[Page]:
+    """Pages of a cursor that the server moves, until an empty one; each is yielded before the next call."""
+    return number_pages(lambda _: fetch())
+
+
+def scan_by_number(
+    fetch: FetchPage, *, marks: Callable[[list[_Peek]], list[int]] = _marks_by_id, seen: set[int] | None = None
+) -> Iterator[Page]:
+    """Read a list by page number, again and again until a pass shows that nothing slipped through.
+
+    What leaves the list shifts all that is behind it to earlier places, so a row can be passed by unseen.
+    So it is read until a pass finds nothing new and nothing gone, or three passes in a row find nothing new.
+    For a list of one page, page 1 once more is enough.
+    """
+    seen = set() if seen is None else seen
+    before = _Pass()
+    quiet = 0
+    for _ in range(MAX_PASSES):
+        this = _Pass()
+        for page in number_pages(fetch):
+            found = marks(_look_at(page))
+            this.add(found)
+            fresh = []
+            for task, mark in zip(page, found, strict=True):
+                if mark not in seen:
+                    seen.add(mark)
+                    fresh.append(task)
+            this.new += len(fresh)
+            if fresh:
+                yield fresh
+            if this.pages == 1 and this.same_as(before):
+                return
+        quiet = 0 if this.new else quiet + 1
+        if not this.pages or this.same_as(before) or quiet >= _QUIET_PASSES:
+            return
+        before = this
+    raise InvalidResponse(
+        f"the list still changed after {MAX_PASSES} passes", remedy="Narrow the filters, or read it later."
+    )
+
+
+def scan_status(fetch: FetchPage) -> Iterator[Page]:
+    """Each task of the status list once, as it was first seen."""
+    return scan_by_number(fetch)
+
+
+def scan_delivered(fetch: FetchFrom, start: str | None) -> Iterator[Page]:
+    """Each delivery (id and delivered_at) once.
+
+    While pages prove to ascend by delivered_at, always page 1 from the last timestamp on, which no shift can
+    upset; else by page number, in passes.
+    """
+    yielded = array("q")
+    try:
+        yield from _scan_ascending(fetch, start, yielded)
+        return
+    except OrderUnproven:
+        pass
+    yield from scan_by_number(lambda page: fetch(start, page), marks=_marks_by_delivery, seen=set(yielded))
+
+
+def _scan_ascending(fetch: FetchFrom, start: str | None, yielded: array[int]) -> Iterator[Page]:
+    """Windows: from a timestamp on, page by page until a later timestamp shows up, which starts the next."""
+    window = _Window(start)
+    for _ in range(MAX_PAGES):
+        yield from _scan_window(fetch, window, yielded)
+        if not window.moves_on:
+            return
+        window = _Window(window.last, window.last_key, window.at_last)
+    raise InvalidResponse("the list of deliveries does not end")
+
+
+def _scan_window(fetch: FetchFrom, window: _Window, yielded: array[int]) -> Iterator[Page]:
+    before = _Pass()
+    for _ in range(MAX_PASSES):
+        this = window.new_pass()
+        for page in number_pages(lambda number: fetch(window.bound, number)):
+            fresh, marks = window.take(page)
+            yielded.extend(marks)
+            if fresh:
+                yield fresh
+            if window.moves_on or (this.pages == 1 and this.same_as(before)):
+                break
+        if not this.pages and window.at_bound:
+            raise OrderUnproven
+        # One page that moves on is a snapshot in itself.
+        if this.pages == 0 or (window.moves_on and this.pages == 1) or this.same_as(before):
+            return
+        before = this
+    raise OrderUnproven
+
+
+class _Pass:
+    """What one pass over a list saw, to compare it with the next."""
+
+    def __init__(self) -> None:
+        self.pages = self.rows = self.new = 0
+        self._total = 0
+
+    def add(self, marks: list[int]) -> None:
+        self.pages += 1
+        self.rows += len(marks)
+        self._total += sum(marks)
+
+    def same_as(self, before: _Pass) -> bool:
+        """True if nothing is new and nothing gone; of a first page, if it was the whole list before."""
+        return not self.new and (self.pages, self.rows, self._total) == (before.pages, before.rows, before._total)
+
+
+class _Window:
+    """The deliveries from one timestamp on, up to a page that goes beyond it.
+
+    Attributes:
+        bound: the timestamp as the server wrote it.
+        at_bound: marks of the rows at this timestamp that were read before.
+        last, last_key, at_last: the same for the window to come.
+    """
+
+    def __init__(self, bound: str | None, bound_key: str | None = None, at_bound: set[int] | None = None) -> None:
+        self.bound = bound
+        self._bound_key = bound_key
+        self.at_bound = at_bound or set()
+        self._seen = set(self.at_bound)
+        self.new_pass()
+
+    def new_pass(self) -> _Pass:
+        self._first_key: str | None = None
+        self.last: str | None = None
+        self.last_key = ""
+        self.at_last: set[int] = set()
+        self._pass = _Pass()
+        return self._pass
+
+    @property
+    def moves_on(self) -> bool:
+        return self._first_key is not None and self.last_key > self._first_key
+
+    def take(self, page: Page) -> tuple[Page, list[int]]:
+        """The page's rows that are new, and their marks, once it is clear that the page is in order."""
+        looked = _look_at(page)
+        keys = [sort_key(seen.delivered_at) for seen in looked]
+        if None in keys or keys != sorted(keys) or keys[0] < self.last_key:  # type: ignore[type-var, operator]
+            raise OrderUnproven
+        if self._first_key is None:
+            self._first_key = keys[0]
+            # The row that set the bound has to come again, or `from` may leave out its equals.
+            if self._bound_key not in (None, keys[0]):
+                raise OrderUnproven
+        marks = _marks_by_delivery(looked)
+        fresh, fresh_marks = [], []
+        for task, seen, key, mark in zip(page, looked, keys, marks, strict=True):
+            if key != self.last_key:
+                self.last, self.last_key, self.at_last = seen.delivered_at, key or "", set()
+            self.at_last.add(mark)
+            if mark not in self._seen:
+                self._seen.add(mark)
+                fresh_marks.append(mark)
+                fresh.append(task)
+        self._pass.add(marks)
+        self._pass.new += len(fresh)
+        return fresh, fresh_marks

@@ -1,0 +1,75 @@
+"""Endpoints about a project as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from .calls import Endpoints, Id, accepts_proj_id
+from .replies import decode_object
+from .retry import Safety
+
+
+@dataclass(frozen=True)
+class TemporaryCredentials:
+    """AWS credentials for the project's asset bucket, good for about an hour.
+
+    Attributes:
+        access_key_id, secret_access_key, session_token: secrets, in no repr.
+        expiration: when they end, as Sama writes it.
+    """
+
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    expiration: str | None = None
+
+
+def _decode_credentials(body: bytes) -> TemporaryCredentials:
+    decode_object(body)
+    return msgspec.json.decode(body, type=TemporaryCredentials)
+
+
+class Projects(Endpoints):
+    """Project information, schemas, statistics, credentials."""
+
+    @accepts_proj_id
+    def get_creation_task_schema(self, project_id: Id) -> dict[str, Any]:
+        """The JSON Schema (draft 7) of tasks to create: GET projects/{id}/schemas/create_task.json."""
+        return self._get("get creation schema", project_id, "schemas", "create_task")
+
+    @accepts_proj_id
+    def get_delivery_task_schema(self, project_id: Id) -> dict[str, Any]:
+        """The JSON Schema (draft 7) of deliveries: GET projects/{id}/schemas/deliver_task.json."""
+        return self._get("get delivery schema", project_id, "schemas", "deliver_task")
+
+    @accepts_proj_id
+    def get_project_information(self, project_id: Id) -> dict[str, Any]:
+        """Name, state, type and so on: GET projects/{id}.json. A good test of key and id."""
+        return self._get("get project information", project_id)
+
+    @accepts_proj_id
+    def get_project_stats(
+        self, project_id: Id, from_timestamp: str | None = None, to_timestamp: str | None = None
+    ) -> dict[str, Any]:
+        """Statistics, as Sama gives them: GET projects/{id}/stats.json.
+
+        Args:
+            from_timestamp, to_timestamp: RFC 3339 bounds, none by default.
+        """
+        query = {"from": from_timestamp, "to": to_timestamp}
+        return self._get("get project statistics", project_id, "stats", query=query)
+
+    @accepts_proj_id
+    def get_temporary_credentials(self, project_id: Id) -> TemporaryCredentials:
+        """Credentials for the project's asset bucket: GET projects/{id}/credentials.json."""
+        return self._project_call(
+            "get temporary credentials",
+            "GET",
+            project_id,
+            "credentials",
+            safety=Safety.FREE,
+            decode=_decode_credentials,
+        )

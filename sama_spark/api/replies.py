@@ -1,0 +1,127 @@
+"""What replies mean: bodies decoded to the shape that is due, error bodies to typed errors."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from . import errors
+from .errors import SamaError
+
+_EXCERPT = 500
+
+
+class ErrorsInReply(Exception):
+    """A 2xx reply whose body says that the call failed."""
+
+
+class _Page(msgspec.Struct):
+    tasks: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    errors: Any = None
+
+
+class _SingleTask(msgspec.Struct):
+    task: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    errors: Any = None
+
+
+_pages = msgspec.json.Decoder(_Page)
+_single_tasks = msgspec.json.Decoder(_SingleTask)
+_anything = msgspec.json.Decoder()
+
+
+def decode_object(body: bytes) -> dict[str, Any]:
+    """A JSON object."""
+    reply = _anything.decode(body)
+    if not isinstance(reply, dict):
+        raise msgspec.ValidationError(f"Expected `object`, got `{type(reply).__name__}`")
+    _refuse_errors(reply.get("errors"))
+    return reply
+
+
+def decode_object_or_nothing(body: bytes) -> dict[str, Any]:
+    """A JSON object, or {} for an empty body: for calls whose reply Sama does not document."""
+    return decode_object(body) if body.strip() else {}
+
+
+def decode_page(body: bytes) -> list[msgspec.Raw]:
+    """The texts of a page's tasks, each to the byte."""
+    page = _pages.decode(body)
+    _refuse_errors(page.errors)
+    if page.tasks is msgspec.UNSET:
+        raise msgspec.ValidationError("Object missing required field `tasks`")
+    _check_utf8(body)
+    return page.tasks
+
+
+def decode_single_task(body: bytes) -> msgspec.Raw:
+    """The text under `task`, to the byte."""
+    single = _single_tasks.decode(body)
+    _refuse_errors(single.errors)
+    if single.task is msgspec.UNSET or not bytes(single.task).startswith(b"{"):
+        raise msgspec.ValidationError("Expected `object` - at `$.task`")
+    _check_utf8(body)
+    return single.task
+
+
+def _check_utf8(body: bytes) -> None:
+    # Raw texts are checked as JSON but not as UTF-8.
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(f"not UTF-8 at byte {error.start}") from None
+
+
+def _refuse_errors(found: Any) -> None:
+    if found:
+        raise ErrorsInReply
+
+
+def error_class(status: int, types: tuple[str, ...]) -> type[SamaError]:
+    """The error for a reply: its own error type says more than its status."""
+    if "InvalidInputSchema" in types:
+        return errors.InvalidInputSchema
+    numbers = [int(kind) for kind in types if kind.isdigit()]
+    if status < 300:
+        status = numbers[0] if numbers else 400
+    if status >= 500:
+        return errors.ServerError
+    if status < 400:
+        return errors.RedirectRefused
+    return {
+        401: errors.AuthenticationError,
+        403: errors.AuthenticationError,
+        404: errors.NotFoundError,
+        429: errors.RateLimitedError,
+    }.get(status, errors.BadRequestError)
+
+
+def read_problem(body: bytes) -> tuple[tuple[str, ...], str]:
+    """Error types and message of an error body: `errors`, else `message`, else XML, else its text."""
+    try:
+        reply = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _read_text(body.decode(errors="replace"))
+    found = reply.get("errors") if isinstance(reply, dict) else None
+    items = [item for item in (found if isinstance(found, list) else [found]) if item]
+    types = tuple(str(item["type"]) for item in items if isinstance(item, dict) and item.get("type"))
+    messages = [str(item.get("message") or item) if isinstance(item, dict) else str(item) for item in items]
+    if not messages and isinstance(reply, dict) and reply.get("message"):
+        messages = [str(reply["message"])]
+    return types, "; ".join(messages) or body.decode(errors="replace")
+
+
+def _read_text(text: str) -> tuple[tuple[str, ...], str]:
+    """Of a store's XML only code and message: the rest repeats what was signed."""
+    if "<Error>" in text:
+        code = re.search(r"<Code>([^<]*)</Code>", text)
+        message = re.search(r"<Message>([^<]*)</Message>", text)
+        return ((code[1],) if code else ()), (message[1] if message else "refused")
+    return (), " ".join(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", text, flags=re.S | re.I).split())
+
+
+def excerpt(text: str) -> str:
+    """The start of a text that others wrote, short enough for a log line."""
+    return text if len(text) <= _EXCERPT else text[:_EXCERPT] + "..."

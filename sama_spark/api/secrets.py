@@ -1,0 +1,106 @@
+"""Secrets and how they stay out of texts: the API key, signed URLs, urllib3's own debug lines."""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NoReturn
+from urllib.parse import quote, quote_plus, urlsplit
+
+REDACTED = "<redacted>"
+
+# Also matches what JSON makes of a URL: escaped slashes, \u0026 between parameters.
+_URL_QUERY = re.compile(r"""(\bhttps?:\\?/\\?/[^\s"'<>?]*)\?[^\s"'<>]*""", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(
+    r"""\b([\w.-]*(?:key|sig|signature|token|credential|secret|password|policy))=[^&\s"'<>]+""", re.IGNORECASE
+)
+
+
+class Secret:
+    """A text that no repr, str, vars or pickle shows; `reveal()` does."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return REDACTED
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled: pass a reference to it and resolve it where it is used")
+
+
+class Redactor:
+    """Replaces secrets, in all the spellings in which a server may echo them, and the queries of URLs."""
+
+    __slots__ = ("_spellings",)
+
+    def __init__(self, *secrets: Secret) -> None:
+        spellings: set[str] = set()
+        for secret in secrets:
+            text = secret.reveal()
+            in_url = {quote(text, safe=""), quote(text), quote_plus(text)}
+            in_json = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+            spellings |= {text, html.escape(text), *in_url, *in_json}
+            spellings |= {quote(spelling, safe="") for spelling in in_url}
+            spellings |= {re.sub("%..", lambda hexes: hexes[0].lower(), spelling) for spelling in in_url}
+            spellings |= {spelling.replace("/", "\\/") for spelling in in_json}
+        # Longest first: a shorter spelling may be part of a longer one.
+        self._spellings = sorted(spellings - {""}, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for spelling in self._spellings:
+            text = text.replace(spelling, REDACTED)
+        return redact_urls(text)
+
+    def __repr__(self) -> str:
+        return "Redactor()"
+
+
+def redact_urls(text: str) -> str:
+    """Drop the queries of URLs, and parameters with telling names anywhere."""
+    return _SECRET_PARAMETER.sub(rf"\1={REDACTED}", _URL_QUERY.sub(rf"\1?{REDACTED}", text))
+
+
+def redactor_for_upload(url: str) -> Redactor:
+    """Hides a signed URL whole, its path included: stores exist that sign in the path."""
+    parts = urlsplit(url)
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    return Redactor(*(Secret(text) for text in (url, target) if len(text) > 1))
+
+
+_in_flight: ContextVar[Redactor | None] = ContextVar("sama_spark_in_flight", default=None)
+
+
+@contextmanager
+def hidden_from_logs(redactor: Redactor) -> Iterator[None]:
+    """While a request is under way, urllib3's log records of this thread pass through `redactor`."""
+    token = _in_flight.set(redactor)
+    try:
+        yield
+    finally:
+        _in_flight.reset(token)
+
+
+class _RedactingFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        redact = _in_flight.get() or redact_urls
+        record.msg, record.args = redact(record.getMessage()), ()
+        return True
+
+
+def redact_urllib3_logs() -> None:
+    """urllib3 writes every request's path and query at DEBUG: filter the loggers that do so."""
+    for name in ("connectionpool", "connection", "poolmanager", "response", "util.retry"):
+        logger = logging.getLogger(f"urllib3.{name}")
+        if not any(isinstance(known, _RedactingFilter) for known in logger.filters):
+            logger.addFilter(_RedactingFilter())

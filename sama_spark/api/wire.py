@@ -1,0 +1,235 @@
+"""One HTTP exchange: never raises for what the network does, and always ends.
+
+The URL, which holds the key or a signature, lives only in frames that are gone by the time an error is raised.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3 import exceptions as broken
+
+from .secrets import Redactor, Secret, hidden_from_logs, redact_urllib3_logs
+
+_READ_SIZE = 1 << 18
+_SEND_SIZE = 1 << 16
+
+redact_urllib3_logs()
+
+
+class Trouble(Enum):
+    """What kept a reply from arriving."""
+
+    NOT_CONNECTED = "no connection"
+    LOST = "connection lost"
+    TRUNCATED = "truncated reply"
+    TIMED_OUT = "timed out"
+    UNTRUSTED = "certificate not accepted"
+    UNSENDABLE = "cannot be sent"
+
+
+@dataclass(frozen=True)
+class Failure:
+    trouble: Trouble
+    text: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    request_id: str | None
+    retry_after: str | None
+    body: bytes = field(repr=False)
+
+
+class _DeadlinePassed(Exception):
+    pass
+
+
+class _HeadersInTime:
+    """Hangs up on a server that trickles its headers: a socket time-out starts anew with every byte."""
+
+    def getresponse(self: Any) -> Any:
+        late = threading.Event()
+        sock = self.sock
+
+        def hang_up() -> None:
+            late.set()
+            try:
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except (OSError, TypeError):
+                sock.close()
+
+        watchdog = threading.Timer(self.timeout, hang_up)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            response = super().getresponse()  # type: ignore[misc]
+        except (OSError, http.client.HTTPException, ValueError):
+            if not late.is_set():
+                raise
+        else:
+            if not late.is_set():
+                return response
+        finally:
+            watchdog.cancel()
+        raise TimeoutError("the reply's headers took too long")
+
+
+class _Connection(_HeadersInTime, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _TlsConnection(_HeadersInTime, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class Wire:
+    """A pool of connections, through the environment's proxy where it names one.
+
+    Args:
+        connect_timeout, read_timeout: seconds to wait for a connection, and for the reply's headers and
+            each further piece of it.
+        monotonic: the clock that deadlines are measured by.
+    """
+
+    def __init__(
+        self, *, user_agent: str, connect_timeout: float, read_timeout: float, monotonic: Callable[[], float]
+    ) -> None:
+        self._headers = {"User-Agent": user_agent, "Accept": "application/json"}
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._monotonic = monotonic
+        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+
+    def exchange(
+        self, method: str, url: Secret, body: bytes | None, redact: Redactor, deadline: float
+    ) -> Reply | Failure:
+        """Send one request and read the whole reply. Redirects are not followed, nothing is retried."""
+        with hidden_from_logs(redact):
+            try:
+                return self._send(method, url.reveal(), body, deadline)
+            except _DeadlinePassed:
+                return Failure(Trouble.TIMED_OUT, "the call's deadline passed")
+            except (broken.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
+                return Failure(_trouble(error), redact(f"{type(error).__name__}: {error}"))
+
+    def _send(self, method: str, url: str, body: bytes | None, deadline: float) -> Reply:
+        headers = dict(self._headers, **{"Accept-Encoding": "gzip, deflate"})
+        if method != "GET":
+            headers |= {"Content-Type": "application/json", "Content-Length": str(len(body or b""))}
+        left = deadline - self._monotonic()
+        if left <= 0:
+            raise _DeadlinePassed
+        response = self._manager(url).urlopen(
+            method,
+            url,
+            body=self._pieces(body, deadline) if body else None,
+            headers=headers,
+            timeout=urllib3.Timeout(
+                connect=min(self._connect_timeout, left), read=min(self._read_timeout, left)
+            ),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        whole = False
+        try:
+            text = bytearray()
+            while piece := response.read1(_READ_SIZE, decode_content=True):
+                text += piece
+                if self._monotonic() > deadline:
+                    raise _DeadlinePassed
+            whole = True
+        finally:
+            if not whole:
+                response.close()
+            response.release_conn()
+        return Reply(
+            status=response.status,
+            request_id=response.headers.get("x-request-id") or response.headers.get("x-amz-request-id"),
+            retry_after=response.headers.get("retry-after"),
+            body=bytes(text),
+        )
+
+    def _pieces(self, body: bytes, deadline: float) -> Iterator[memoryview]:
+        # urllib3 gives a body sent in one go no more than the connect time-out; pieces get it each.
+        view = memoryview(body)
+        for start in range(0, len(view), _SEND_SIZE):
+            if self._monotonic() > deadline:
+                raise _DeadlinePassed
+            yield view[start : start + _SEND_SIZE]
+
+    def _manager(self, url: str) -> urllib3.PoolManager:
+        proxy = _proxy_for(url)
+        with self._lock:
+            if proxy not in self._managers:
+                self._managers[proxy] = _new_manager(proxy)
+            return self._managers[proxy]
+
+    def close(self) -> None:
+        with self._lock:
+            for manager in self._managers.values():
+                manager.clear()
+
+    def __repr__(self) -> str:
+        return "Wire()"
+
+
+def _new_manager(proxy: str | None) -> urllib3.PoolManager:
+    if proxy is None:
+        manager = urllib3.PoolManager(maxsize=16)
+    else:
+        login = urlsplit(proxy)
+        auth = f"{login.username}:{login.password or ''}" if login.username else None
+        manager = urllib3.ProxyManager(
+            proxy, maxsize=16, proxy_headers=urllib3.make_headers(proxy_basic_auth=auth)
+        )
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    return manager
+
+
+def _proxy_for(url: str) -> str | None:
+    parts = urlsplit(url)
+    proxies: Mapping[str, str] = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _trouble(error: Exception) -> Trouble:
+    if isinstance(error, broken.ProxyError):
+        return _trouble(error.original_error) if error.original_error else Trouble.NOT_CONNECTED
+    known: list[tuple[type[Exception] | tuple[type[Exception], ...], Trouble]] = [
+        ((broken.NewConnectionError, broken.ConnectTimeoutError), Trouble.NOT_CONNECTED),
+        ((broken.TimeoutError, TimeoutError), Trouble.TIMED_OUT),
+        (broken.SSLError, Trouble.UNTRUSTED),
+        ((broken.IncompleteRead, broken.DecodeError, http.client.IncompleteRead), Trouble.TRUNCATED),
+        ((broken.ProtocolError, http.client.HTTPException, OSError), Trouble.LOST),
+    ]
+    for kind, trouble in known:
+        if isinstance(error, kind):
+            inner = error.args[-1] if error.args else None
+            if isinstance(inner, (broken.IncompleteRead, http.client.IncompleteRead)):
+                return Trouble.TRUNCATED
+            return trouble
+    return Trouble.UNSENDABLE

@@ -1,0 +1,266 @@
+"""`Client`: the drop-in face for `sama.databricks.Client`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from sama_spark.api.client import ApiClient, accepts_proj_id
+from sama_spark.api.errors import InvalidInput
+from sama_spark.api.states import TaskStates
+from sama_spark.inbound.read import FeedReader
+from sama_spark.outbound.contract import OutputFormat
+from sama_spark.outbound.create import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, CreationOptions, create_tasks
+from sama_spark.outbound.result import CreationResult
+from sama_spark.staging import STAGING_TTL, Staging
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import DataType
+
+
+class Client(ApiClient):
+    """Sama from Spark: every method of `ApiClient`, and those that take or give DataFrames.
+
+    Args:
+        api_key: the account's key. It stays in this process and is shown nowhere.
+        silent: False prints, or logs to `logger` at `log_level`, a line for each call.
+        logger, log_level: where those lines go; None prints them.
+        base_url: the API's root, for a sandbox or proxy.
+        staging: folder shared by driver and workers in which text waits, such as
+            "/Volumes/catalog/schema/volume"; None takes a temporary folder where the workers see it too (local
+            mode) and else streams through the driver. Each call that uses it takes its own `staging` as well.
+        staging_ttl: how long what a dead process left there is kept, 7 days by default.
+        **options: as for `ApiClient` (`experimental`, page sizes, time-outs).
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        silent: bool = True,
+        logger: logging.Logger | None = None,
+        log_level: int = logging.INFO,
+        *,
+        base_url: str = "https://api.sama.com/v2",
+        staging: str | None = None,
+        staging_ttl: timedelta = STAGING_TTL,
+        **options: Any,
+    ) -> None:
+        super().__init__(api_key, silent, logger, log_level, base_url=base_url, **options)
+        self._staging_folder = staging
+        self._staging = Staging(staging_ttl)
+
+    def close(self) -> None:
+        """Remove what waits in the stage. DataFrames that this client gave cannot be read afterwards."""
+        self._staging.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @accepts_proj_id
+    def create_task_batch_from_table(
+        self,
+        spark_dataframe: DataFrame,
+        project_id: str,
+        batch_priority: int = 0,
+        notification_email: str | None = None,
+        submit: bool = False,
+        tasks_file_name: str | None = "databricks_connector",
+        *,
+        staging: str | None = None,
+        chunk_rows: int = CHUNK_ROWS,
+        chunk_bytes: int = CHUNK_BYTES,
+        in_flight: int = IN_FLIGHT,
+        max_tasks: int | None = None,
+        outputs: Mapping[str, OutputFormat] | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> CreationResult:
+        """Create a task for each row; each column is an input, `output_<name>` a pre-annotation of output `<name>`.
+
+        The project's creation schema is read and every column and row checked against it. Rows are encoded by
+        Spark (`outbound.encode` has the rendering of every type), cut into chunks, and each chunk becomes a
+        batch: POST batches.json, PUT to its signed URL, and once all uploads of the run stand, POST
+        continue.json for each. The DataFrame is computed once, after a look for a first row; an empty one makes
+        no call. The promise "nothing is paid for twice" holds within one run: calling again sends again.
+
+        Args:
+            spark_dataframe, project_id: in either order.
+            batch_priority: for all tasks, signed 32 bit; lower is served first.
+            notification_email: where Sama mails the outcome of each batch.
+            submit: create the tasks as submitted.
+            tasks_file_name: label of the uploads in Sama's web application.
+            staging: as for the client, for this call.
+            chunk_rows, chunk_bytes: the most that one batch holds: 5,000 tasks, 8 MiB. A larger single task
+                travels alone.
+            in_flight: uploads at the same time, 4.
+            max_tasks: refuse a DataFrame with more rows before any batch is opened.
+            outputs: "json" or "text" by output name, where `output_` columns of text should not follow the
+                project's schema.
+            on_progress: called on the driver with the number of tasks uploaded so far.
+
+        Returns:
+            `CreationResult`, also a mapping with `batch_id`, `batch_ids`, `tasks`, `bytes` and more.
+
+        Raises:
+            ContractError: columns do not fit the project. InvalidRowsError: rows do not. TooManyTasks.
+            BatchesNotStarted: uploads stand, but not all batches were started; it tells which.
+            SamaError: a call failed for good; batches opened by then were cancelled.
+        """
+        if isinstance(spark_dataframe, (str, int)):  # the old README's order
+            spark_dataframe, project_id = cast("DataFrame", project_id), str(spark_dataframe)
+        if not hasattr(spark_dataframe, "mapInArrow"):
+            raise InvalidInput(
+                f"create_task_batch_from_table got a {type(spark_dataframe).__name__} where a Spark DataFrame is due",
+                remedy="call it as create_task_batch_from_table(df, project_id)",
+            )
+        options = CreationOptions(
+            batch_priority=batch_priority,
+            submit=submit,
+            notification_email=notification_email,
+            tasks_file_name=tasks_file_name,
+            chunk_rows=chunk_rows,
+            chunk_bytes=chunk_bytes,
+            in_flight=in_flight,
+            max_tasks=max_tasks,
+            outputs=outputs or {},
+            on_progress=on_progress,
+        )
+        stage = self._staging.stage(spark_dataframe.sparkSession, staging or self._staging_folder)
+        return create_tasks(self, spark_dataframe, project_id, options, stage)
+
+    @accepts_proj_id
+    def get_delivered_tasks_to_table(
+        self,
+        spark: SparkSession,
+        project_id: str,
+        batch_id: str | None = None,
+        client_batch_id: str | None = None,
+        client_batch_id_match_type: str | None = None,
+        from_timestamp: str | None = None,
+        task_id: str | None = None,
+        *,
+        staging: str | None = None,
+        answers_schema: str | DataType | None = None,
+    ) -> DataFrame:
+        """Deliveries since `from_timestamp`, as a DataFrame that is fetched once, now, and has a stable schema.
+
+        Args:
+            spark: the session to make the DataFrame on, classic or Connect.
+            project_id, batch_id, client_batch_id, client_batch_id_match_type, from_timestamp, task_id: as for
+                `get_delivered_tasks`.
+            staging: as for the client, for this call.
+            answers_schema: type of `answers`: DDL, a table whose `answers` has it, "infer" from these tasks, or
+                a Spark type. By default the project's delivery schema decides, so that the schema is the same
+                whatever was delivered; where it declares nothing, `answers` is JSON text.
+
+        Returns:
+            The columns of `inbound.table.task_table`.
+        """
+        pages = self.delivered_pages(
+            project_id,
+            batch_id=batch_id,
+            client_batch_id=client_batch_id,
+            client_batch_id_match_type=client_batch_id_match_type,
+            from_timestamp=from_timestamp,
+            task_id=task_id,
+        )
+        return self._reader(spark, project_id, staging, answers_schema).read(pages)
+
+    @accepts_proj_id
+    def get_delivered_tasks_since_last_call_to_table(
+        self,
+        spark: SparkSession,
+        project_id: str,
+        batch_id: str | None = None,
+        client_batch_id: str | None = None,
+        client_batch_id_match_type: str | None = None,
+        consumer: str | None = None,
+        *,
+        staging: str | None = None,
+        answers_schema: str | DataType | None = None,
+    ) -> DataFrame:
+        """Deliveries that `consumer` has not been given yet, as a DataFrame like `get_delivered_tasks_to_table`.
+
+        Sama moves the consumer's place when it answers and never serves these tasks again: save the DataFrame.
+        With a shared folder each page is on disk before the next is asked for. Calls are never retried.
+
+        Raises:
+            FeedInterrupted: a call failed; its `received` is the DataFrame of what came before.
+        """
+        pages = self.since_last_call_pages(
+            project_id,
+            batch_id=batch_id,
+            client_batch_id=client_batch_id,
+            client_batch_id_match_type=client_batch_id_match_type,
+            consumer=consumer,
+        )
+        return self._reader(spark, project_id, staging, answers_schema).read_once(pages)
+
+    @accepts_proj_id
+    def get_task_status_to_table(
+        self,
+        spark: SparkSession,
+        project_id: str,
+        task_id: str,
+        same_as_delivery: bool = True,
+        *,
+        staging: str | None = None,
+        answers_schema: str | DataType | None = None,
+    ) -> DataFrame:
+        """One task's status as a DataFrame of one row, with the columns of `get_delivered_tasks_to_table`."""
+
+        def page() -> Iterator[list[Any]]:
+            yield [self.task_status_text(project_id, task_id, same_as_delivery)]
+
+        return self._reader(spark, project_id, staging, answers_schema).read(page())
+
+    @accepts_proj_id
+    def get_multi_task_status_to_table(
+        self,
+        spark: SparkSession,
+        project_id: str,
+        batch_id: str | None = None,
+        client_batch_id: str | None = None,
+        client_batch_id_match_type: str | None = None,
+        date_type: str | None = None,
+        from_timestamp: str | None = None,
+        to_timestamp: str | None = None,
+        state: TaskStates | str | None = None,
+        omit_answers: bool = True,
+        *,
+        staging: str | None = None,
+        answers_schema: str | DataType | None = None,
+        **filters: Any,
+    ) -> DataFrame:
+        """Statuses as a DataFrame with the columns of `get_delivered_tasks_to_table`; 100 tasks a second.
+
+        Filters are those of `get_multi_task_status` (`primary_keys`, `priority`, `same_as_delivery` too).
+        """
+        pages = self.status_pages(
+            project_id,
+            batch_id=batch_id,
+            client_batch_id=client_batch_id,
+            client_batch_id_match_type=client_batch_id_match_type,
+            date_type=date_type,
+            from_timestamp=from_timestamp,
+            to_timestamp=to_timestamp,
+            state=state,
+            omit_answers=omit_answers,
+            **filters,
+        )
+        return self._reader(spark, project_id, staging, answers_schema).read(pages)
+
+    def _reader(
+        self,
+        spark: SparkSession,
+        project_id: str,
+        staging: str | None,
+        answers_schema: str | DataType | None,
+    ) -> FeedReader:
+        stage = self._staging.stage(spark, staging or self._staging_folder)
+        return FeedReader(self, spark, project_id, self._staging, stage, answers_schema)

@@ -1,0 +1,86 @@
+"""The errors of the Spark side, in the same tree as those of the API: `SamaError` is the root of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sama_spark.api.errors import InvalidInput, SamaError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+class StagingError(SamaError):
+    """The folder that driver and workers should share is not shared, or did not keep what was written."""
+
+
+class TooManyTasks(InvalidInput):
+    """The DataFrame has more rows than `max_tasks` allows. Nothing was created."""
+
+
+class BatchesNotStarted(SamaError):
+    """All uploads of a run stand, but not all of its batches could be started.
+
+    Attributes:
+        started: ids of the batches that are becoming tasks.
+        not_started: batch id -> why, for the others. A `BatchUnsure` among them may have been started.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        project_id: str | int | None = None,
+        remedy: str | None = None,
+        started: Sequence[int] = (),
+        not_started: Mapping[int, SamaError] | None = None,
+    ) -> None:
+        super().__init__(message, project_id=project_id, remedy=remedy, maybe_done=True)
+        self.started = list(started)
+        self.not_started = dict(not_started or {})
+
+    @classmethod
+    def of(
+        cls, project_id: str | int, started: Sequence[int], not_started: Mapping[int, SamaError]
+    ) -> BatchesNotStarted:
+        reasons = "; ".join(f"batch {batch_id}: {error}" for batch_id, error in list(not_started.items())[:3])
+        return cls(
+            f"{len(started)} batches were started ({_ids(started)}), "
+            f"{len(not_started)} were not ({_ids(not_started)}): {reasons}",
+            project_id=project_id,
+            remedy="do not send the DataFrame again: that would pay for the started ones twice; look at each of "
+            "the others with get_batch_job and start those that wait with continue_batch",
+            started=started,
+            not_started=not_started,
+        )
+
+
+class FeedInterrupted(SamaError):
+    """A feed that serves each task once broke off: what had been received is not lost.
+
+    Attributes:
+        received: a DataFrame of the tasks received before the error, None once this error was pickled.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        project_id: str | int | None = None,
+        remedy: str | None = None,
+        received: DataFrame | None = None,
+    ) -> None:
+        super().__init__(message, project_id=project_id, remedy=remedy)
+        self.received = received
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "received": None}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.message,), self.__getstate__())
+
+
+def _ids(batch_ids: Sequence[int] | Mapping[int, SamaError]) -> str:
+    shown = ", ".join(map(str, list(batch_ids)[:10])) or "none"
+    return shown + (", ..." if len(batch_ids) > 10 else "")

@@ -1,0 +1,1 @@
+"""Deliveries and statuses become DataFrames: feeds -> contract -> table."""

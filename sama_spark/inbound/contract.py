@@ -1,0 +1,146 @@
+"""The types of `data` and `answers`, from a project's delivery schema (JSON Schema, draft 7).
+
+They depend on the project alone, never on the tasks of the day:
+
+| the schema says | Spark type |
+| --- | --- |
+| string; with format date | STRING; DATE |
+| integer; within 32 bits; number; boolean | BIGINT; INT; DOUBLE; BOOLEAN |
+| object with properties | STRUCT |
+| object without, or whose names differ only in case, or of hundreds of keys | MAP<STRING, STRING>, nested values as JSON text |
+| array with items | ARRAY |
+| only `examples` | the same of the merged examples, numbers as DOUBLE |
+| several types, or nothing | STRING, JSON text of what is not text |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import types as T
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_MOST_FIELDS, _MOST_LEVELS = 200, 12
+_TEXT_MAP = T.MapType(T.StringType(), T.StringType())
+_INT32 = (-(2**31), 2**31 - 1)
+
+# Quoted names first, so that a field called `VOID` stays one.
+_VARIANT_WORDS = re.compile(r"`(?:[^`]|``)*`|\b\w+(?=:)|OBJECT<>|OBJECT<|VOID|VARIANT|DECIMAL\(\d+,\s*\d+\)")
+_AS_DDL = {
+    "OBJECT<>": "MAP<STRING, STRING>",
+    "OBJECT<": "STRUCT<",
+    "VOID": "STRING",
+    "VARIANT": "STRING",
+    "DECIMAL": "DOUBLE",
+}
+
+
+def delivery_types(schema: Mapping[str, Any]) -> tuple[T.DataType, T.DataType]:
+    """The types of `data` and `answers`; STRING (JSON text) where the schema declares no fields."""
+    properties = _resolve(schema, schema).get("properties")
+    declared = properties if isinstance(properties, Mapping) else {}
+    return _fields_or_text(declared.get("data"), schema), _fields_or_text(declared.get("answers"), schema)
+
+
+def observed_type(spark: SparkSession, variant_schema: str) -> T.DataType:
+    """The type for a schema that Spark observed in JSON values (`schema_of_variant_agg`).
+
+    Fractions are DOUBLE, since the next delivery may have more digits; what was only null or conflicts is STRING.
+    """
+    ddl = _VARIANT_WORDS.sub(lambda word: _AS_DDL.get(word[0].split("(")[0], word[0]), variant_schema)
+    return _without_clashes(spark.createDataFrame([], f"answers {ddl}").schema[0].dataType)
+
+
+def _without_clashes(found: T.DataType) -> T.DataType:
+    if isinstance(found, T.ArrayType):
+        return T.ArrayType(_without_clashes(found.elementType))
+    if isinstance(found, T.StructType):
+        return _struct({field.name: _without_clashes(field.dataType) for field in found.fields})
+    return found
+
+
+def _fields_or_text(node: Any, root: Mapping[str, Any]) -> T.DataType:
+    found = _type(node, root, _MOST_LEVELS)
+    return found if isinstance(found, T.StructType) or found == _TEXT_MAP else T.StringType()
+
+
+def _type(node: Any, root: Mapping[str, Any], levels: int) -> T.DataType:
+    node = _resolve(node, root)
+    declared = node.get("type")
+    kinds = [k for k in ([declared] if isinstance(declared, str) else declared or []) if k != "null"]
+    properties, items, others = node.get("properties"), node.get("items"), node.get("additionalProperties")
+    if levels == 0 or len(kinds) > 1 or node.get("anyOf") or node.get("oneOf"):
+        return T.StringType()
+    kind = kinds[0] if kinds else None
+    if kind in (None, "object") and isinstance(properties, Mapping) and properties:
+        return _struct({str(n): _type(child, root, levels - 1) for n, child in properties.items()})
+    if kind in (None, "array") and isinstance(items, Mapping):
+        return T.ArrayType(_type(items, root, levels - 1))
+    if kind in (None, "object", "array") and node.get("examples"):
+        return _merged([_example_type(example, levels) for example in node["examples"]])
+    if kind == "object":
+        values = _type(others, root, levels - 1) if isinstance(others, Mapping) and others else T.StringType()
+        return T.MapType(T.StringType(), values)
+    if kind == "integer":
+        low, high = node.get("minimum", -(2**63)), node.get("maximum", 2**63)
+        return T.IntegerType() if low >= _INT32[0] and high <= _INT32[1] else T.LongType()
+    if kind == "string" and node.get("format") == "date":
+        return T.DateType()
+    return {"number": T.DoubleType(), "boolean": T.BooleanType()}.get(str(kind), T.StringType())
+
+
+def _resolve(node: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    for _ in range(_MOST_LEVELS):
+        if not isinstance(node, Mapping):
+            return {}
+        reference = node.get("$ref")
+        if not isinstance(reference, str):
+            return node
+        node = root
+        for key in reference.removeprefix("#").strip("/").split("/"):
+            node = node.get(key) if isinstance(node, Mapping) else None
+    return {}
+
+
+def _struct(fields: Mapping[str, T.DataType]) -> T.DataType:
+    # Spark compares names without case by default, and hundreds of fields make every plan slow.
+    if len(fields) > _MOST_FIELDS or len({name.lower() for name in fields}) < len(fields):
+        return _TEXT_MAP
+    return T.StructType([T.StructField(name, kind) for name, kind in fields.items()])
+
+
+def _example_type(value: Any, levels: int) -> T.DataType:
+    if levels == 0:
+        return T.StringType()
+    if isinstance(value, bool):
+        return T.BooleanType()
+    if isinstance(value, (int, float)):
+        return T.DoubleType()
+    if isinstance(value, list):
+        return T.ArrayType(_merged([_example_type(item, levels - 1) for item in value]))
+    if isinstance(value, Mapping):
+        return _struct(
+            # Tags differ from shape to shape: an example shows some of them.
+            {n: _TEXT_MAP if n == "tags" else _example_type(v, levels - 1) for n, v in value.items()}
+        )
+    return T.NullType() if value is None else T.StringType()
+
+
+def _merged(types: list[T.DataType]) -> T.DataType:
+    """One type for all of `types`: fields add up, anything that conflicts is text."""
+    known = [t for t in types if not isinstance(t, T.NullType)]
+    if not known:
+        return T.StringType()
+    if all(isinstance(t, T.StructType) for t in known):
+        fields: dict[str, list[T.DataType]] = {}
+        for struct in known:
+            for field in struct.fields:  # type: ignore[attr-defined]  # all are structs
+                fields.setdefault(field.name, []).append(field.dataType)
+        return _struct({name: _merged(found) for name, found in fields.items()})
+    if all(isinstance(t, T.ArrayType) for t in known):
+        return T.ArrayType(_merged([t.elementType for t in known]))  # type: ignore[attr-defined]
+    return known[0] if all(t == known[0] for t in known) else T.StringType()

@@ -1,0 +1,111 @@
+"""A feed is fetched once, by the driver, and becomes a DataFrame."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from sama_spark.api.errors import NotFoundError, SamaError
+from sama_spark.errors import FeedInterrupted
+from sama_spark.inbound.feeds import Page, ahead, line_tables, stage_lines
+from sama_spark.inbound.table import (
+    TABLE_BYTES,
+    answers_type,
+    contract_types,
+    staged_lines,
+    streamed_lines,
+    task_table,
+)
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import DataType
+
+    from sama_spark.api.client import ApiClient
+    from sama_spark.staging import Stage, Staging
+
+log = logging.getLogger("sama_spark")
+
+
+
+
+class FeedReader:
+    """Reads one feed of one project on one session."""
+
+    def __init__(
+        self,
+        api: ApiClient,
+        spark: SparkSession,
+        project_id: str | int,
+        staging: Staging,
+        stage: Stage | None,
+        answers_schema: str | DataType | None,
+    ) -> None:
+        self._api, self._spark, self._project_id = api, spark, project_id
+        self._staging, self._stage = staging, stage
+        self._answers_schema = answers_schema
+
+    def read(self, pages: Iterator[Page]) -> DataFrame:
+        """All tasks of a feed that can be read again."""
+        types = self._types()
+        if self._stage is None:
+            return self._table(streamed_lines(self._spark, line_tables(ahead(pages), TABLE_BYTES)), types)
+        folder = self._staging.keep(self._stage.new_run("back"))
+        tasks = stage_lines(ahead(pages), folder, file_per_page=False)
+        self._say_until_when(tasks)
+        return self._table(staged_lines(self._spark, folder), types)
+
+    def read_once(self, pages: Iterator[Page]) -> DataFrame:
+        """All tasks of a feed that serves each task once: every page is safe before the next is asked for.
+
+        Raises:
+            FeedInterrupted: a call failed; `received` has what came before.
+        """
+        types = self._types()
+        failure: list[SamaError] = []
+        kept = _until_error(pages, failure)
+        if self._stage is None:
+            log.warning(
+                "tasks since the last call are held in memory only: Sama does not serve them again. "
+                "Name a shared folder in `staging=` to keep them on disk."
+            )
+            lines = streamed_lines(self._spark, line_tables(kept, TABLE_BYTES))
+        else:
+            folder = self._staging.keep(self._stage.new_run("back"))
+            self._say_until_when(stage_lines(kept, folder, file_per_page=True))
+            lines = staged_lines(self._spark, folder)
+        table = self._table(lines, types)
+        if failure:
+            raise FeedInterrupted(
+                f"the feed broke off: {failure[0]}",
+                project_id=self._project_id,
+                remedy="save the DataFrame in this error's `received`: Sama does not serve these tasks again to "
+                "this consumer; a task in the lost reply is found with get_delivered_tasks(from_timestamp=...)",
+                received=table,
+            )
+        return table
+
+    def _types(self) -> tuple[DataType, DataType]:
+        try:
+            return contract_types(self._api.get_delivery_task_schema(self._project_id))
+        except NotFoundError:
+            return contract_types(None)
+
+    def _table(self, lines: DataFrame, types: tuple[DataType, DataType]) -> DataFrame:
+        data_type, by_contract = types
+        asked = self._answers_schema
+        return task_table(lines, data_type, by_contract if asked is None else answers_type(lines, asked))
+
+    def _say_until_when(self, tasks: int) -> None:
+        if self._stage is not None:
+            until = datetime.now(timezone.utc) + self._stage.ttl
+            log.info("%s tasks staged; the DataFrame reads them until %s UTC or close()", tasks, f"{until:%F %R}")
+
+
+def _until_error(pages: Iterator[Page], failure: list[SamaError]) -> Iterator[Page]:
+    try:
+        yield from pages
+    except SamaError as error:
+        failure.append(error)

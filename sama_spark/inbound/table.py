@@ -1,0 +1,122 @@
+"""Lines of raw task JSON become a DataFrame with a declared schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from sama_spark.errors import StagingError
+from sama_spark.inbound.contract import delivery_types, observed_type
+from sama_spark.inbound.feeds import LINE_END, SPANS
+from sama_spark.staging import spark_uri
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+TABLE_BYTES = 64 << 20
+_MOST_STREAMED_BYTES = 2 << 30
+_LONGS = ("project_id", "batch_id")
+_TIMESTAMPS = ("created_at", "delivered_at")
+_TEXTS = ("id", "client_batch_id", "state", "submitter_ids_by_step", "_extras")
+
+
+def staged_lines(spark: SparkSession, folder: Path) -> DataFrame:
+    """The lines in a run's folder of the stage."""
+    return spark.read.text(spark_uri(folder), lineSep=LINE_END)
+
+
+def streamed_lines(spark: SparkSession, tables: Iterable[pa.Table]) -> DataFrame:
+    """The lines handed to Spark table by table, 2 GB at the most."""
+    lines = spark.createDataFrame([], "value string")
+    size = 0
+    for table in tables:
+        size += table.nbytes
+        if size > _MOST_STREAMED_BYTES:
+            raise StagingError(
+                "more than 2 GB of tasks cannot pass through the driver's memory",
+                remedy="name a folder that driver and workers share, such as a Unity Catalog volume, in `staging=`",
+            )
+        lines = lines.unionAll(spark.createDataFrame(table))
+    return lines
+
+
+def task_table(lines: DataFrame, data_type: T.DataType, answers_type: T.DataType) -> DataFrame:
+    """One row per task; the schema depends on the two types alone.
+
+    `id`, `project_id`, `batch_id`, `client_batch_id`, `state`, `priority`, `created_at` and `delivered_at`
+    (TIMESTAMP, UTC where the text has no zone), `data` and `answers` (typed; null where the value does not
+    fit), `submitter_ids_by_step` and `_extras` (JSON text), `data_raw` and `answers_raw` (the JSON text to the
+    byte), `raw` (the task's whole JSON text, with every field that Sama may add).
+    """
+    line = F.col("value").cast("binary")
+    raw = F.substring(line, SPANS + 1, 2**31 - 1).cast("string")
+    declared = T.StructType(
+        [
+            *(T.StructField(name, T.StringType()) for name in (*_LONGS, *_TIMESTAMPS, *_TEXTS, "priority")),
+            T.StructField("data", data_type),
+            T.StructField("answers", answers_type),
+        ]
+    )
+    parsed = lines.select(
+        # With an option set, Spark parses once for all fields, not once for each.
+        F.from_json(raw, declared, {"mode": "PERMISSIVE"}).alias("t"),
+        _cut(line, 1).alias("data_raw"),
+        _cut(line, 1 + SPANS // 2).alias("answers_raw"),
+        raw.alias("raw"),
+    )
+    return parsed.select(
+        "t.id",
+        *(F.expr(f"try_cast(t.{name} AS BIGINT)").alias(name) for name in _LONGS),
+        "t.client_batch_id",
+        "t.state",
+        F.expr("try_cast(t.priority AS INT)").alias("priority"),
+        *(_timestamp(F.col(f"t.{name}")).alias(name) for name in _TIMESTAMPS),
+        "t.data",
+        "t.answers",
+        "t.submitter_ids_by_step",
+        "t._extras",
+        "data_raw",
+        "answers_raw",
+        "raw",
+    )
+
+
+def answers_type(lines: DataFrame, asked: str | T.DataType) -> T.DataType:
+    """The type that the caller asks for: a type, DDL, a table whose `answers` it is, or "infer" from `lines`."""
+    if isinstance(asked, T.DataType):
+        return asked
+    if asked == "infer":
+        return _inferred(lines)
+    spark = lines.sparkSession
+    if any(c in asked for c in " <:"):
+        fields = spark.createDataFrame([], asked).schema
+        return fields[0].dataType if len(fields) == 1 and asked.lstrip().lower().startswith("struct<") else fields
+    return spark.table(asked).schema["answers"].dataType
+
+
+def contract_types(schema: Mapping[str, Any] | None) -> tuple[T.DataType, T.DataType]:
+    """The types by the delivery schema; JSON text for both where there is none."""
+    return delivery_types(schema) if schema is not None else (T.StringType(), T.StringType())
+
+
+def _cut(line: Column, position: int) -> Column:
+    start, length = (F.substring(line, position + i, 10).cast("string").cast("int") for i in (0, 10))
+    return F.when(length > 0, F.substring(line, start, length).cast("string"))
+
+
+def _timestamp(text: Column) -> Column:
+    # Old samples write 20240301T10:15:30, and no zone means UTC, not the session's.
+    iso = F.regexp_replace(text, r"^(\d{4})(\d{2})(\d{2})T", "$1-$2-$3T")
+    return F.try_to_timestamp(F.when(iso.rlike(r"(Z|[+-]\d{2}:?\d{2})$"), iso).otherwise(F.concat(iso, F.lit("Z"))))
+
+
+def _inferred(lines: DataFrame) -> T.DataType:
+    answers = _cut(F.col("value").cast("binary"), 1 + SPANS // 2).alias("answers")
+    found = lines.select(answers).select(F.expr("schema_of_variant_agg(try_parse_json(answers))")).first()
+    return observed_type(lines.sparkSession, found[0] if found and found[0] else "VOID")

@@ -1,0 +1,1 @@
+"""DataFrame rows become tasks: contract -> encode -> chunk -> upload."""

@@ -1,0 +1,155 @@
+"""What a project accepts, read from its creation schema (JSON Schema, draft 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sama_spark.api.errors import ContractError
+
+OUTPUT_PREFIX = "output_"
+INT32 = (-(2**31), 2**31 - 1)
+
+Kind = Literal["string", "integer", "date", "json", "any"]
+OutputFormat = Literal["json", "text"]
+
+# Inputs that Sama itself adds to a task, named after the workspace output (API reference, metadata inputs).
+_PLATFORM_INPUTS = (
+    " Original url",
+    " Original file name",
+    " Size",
+    " Height",
+    " Width",
+    " Files",
+    " Frames per second",
+    " Total frames",
+    " Duration",
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one input or output takes.
+
+    `kind`: "string", "integer" (32 bit), "date", "json" (a structured output), or "any" (the schema does not say).
+    `options`: the only texts that are accepted, or empty for all.
+    """
+
+    kind: Kind = "any"
+    required: bool = False
+    options: tuple[str, ...] = ()
+    minimum: int = INT32[0]
+    maximum: int = INT32[1]
+    because: str = "no creation schema"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The inputs and pre-annotations of a project. `known` is False where no schema could be read."""
+
+    inputs: Mapping[str, Rule] = field(default_factory=dict)
+    outputs: Mapping[str, Rule] = field(default_factory=dict)
+    known: bool = False
+    open_ended: bool = False
+
+    @classmethod
+    def from_schemas(cls, create: Mapping[str, Any], deliver: Mapping[str, Any] | None = None) -> Contract:
+        """Read `create_task.json`; outputs that it leaves out are taken from `deliver_task.json`."""
+        data = _object(create, "properties", "data") or create
+        properties = _object(data, "properties")
+        required = set(data.get("required") or ())
+        outputs = {
+            name.removeprefix(OUTPUT_PREFIX): _rule(schema, required=name in required)
+            for name, schema in properties.items()
+            if name.startswith(OUTPUT_PREFIX)
+        }
+        if not outputs and deliver is not None:
+            answers = _object(deliver, "properties", "answers", "properties")
+            outputs = {name: _rule(schema, required=False) for name, schema in answers.items()}
+        return cls(
+            inputs={
+                name: _rule(schema, required=name in required)
+                for name, schema in properties.items()
+                if not name.startswith(OUTPUT_PREFIX)
+            },
+            outputs=outputs,
+            known=bool(properties),
+            open_ended=bool(data.get("additionalProperties")),
+        )
+
+    def check_columns(self, columns: Sequence[str], chosen_formats: Mapping[str, OutputFormat]) -> None:
+        """Refuse, in one error, every column that cannot be sent and every required one that is missing."""
+        problems = _repeated(columns)
+        outputs = [c.removeprefix(OUTPUT_PREFIX) for c in columns if c.startswith(OUTPUT_PREFIX)]
+        problems += [
+            (OUTPUT_PREFIX + name, f"`outputs` names {name!r}, but there is no column {OUTPUT_PREFIX + name}")
+            for name in chosen_formats
+            if name not in outputs
+        ]
+        if self.known:
+            problems += [
+                (c, f"the project has no {'output' if c.startswith(OUTPUT_PREFIX) else 'input'} of this name")
+                for c in columns
+                if not self._accepts(c)
+            ]
+            problems += [
+                (name, "the project requires this input and the DataFrame has no such column")
+                for name in self._required()
+                if name not in columns
+            ]
+        if problems:
+            raise ContractError(
+                "these columns cannot become tasks: " + "; ".join(f"{c!r}: {why}" for c, why in problems),
+                column=problems[0][0],
+                remedy="rename, drop or add the columns"
+                + (f"; inputs: {sorted(self.inputs)}, outputs: {sorted(self.outputs)}" if self.known else ""),
+            )
+
+    def rule(self, column: str) -> Rule:
+        if column.startswith(OUTPUT_PREFIX):
+            return self.outputs.get(column.removeprefix(OUTPUT_PREFIX), Rule())
+        return self.inputs.get(column, Rule())
+
+    def _required(self) -> list[str]:
+        prefixed = {OUTPUT_PREFIX + name: rule for name, rule in self.outputs.items()}
+        return [name for name, rule in {**self.inputs, **prefixed}.items() if rule.required]
+
+    def _accepts(self, column: str) -> bool:
+        if column.startswith(OUTPUT_PREFIX):
+            return column.removeprefix(OUTPUT_PREFIX) in self.outputs
+        added_by_sama = any(column == output + end for output in self.outputs for end in _PLATFORM_INPUTS)
+        return column in self.inputs or self.open_ended or added_by_sama
+
+
+def _repeated(columns: Sequence[str]) -> list[tuple[str, str]]:
+    return [(c, "the name stands more than once") for c in dict.fromkeys(columns) if columns.count(c) > 1]
+
+
+def _object(document: Any, *path: str) -> dict[str, Any]:
+    for key in path:
+        document = document.get(key) if isinstance(document, Mapping) else None
+    return dict(document) if isinstance(document, Mapping) else {}
+
+
+def _rule(schema: Any, *, required: bool) -> Rule:
+    schema = schema if isinstance(schema, Mapping) else {}
+    declared = schema.get("type")
+    kinds = [declared] if isinstance(declared, str) else list(declared or ())
+    kinds = [kind for kind in kinds if kind != "null"]
+    options = tuple(o for o in schema.get("enum") or () if isinstance(o, str))
+    kind: Kind = "any"
+    if kinds == ["string"]:
+        kind = "date" if schema.get("format") == "date" else "string"
+    elif kinds == ["integer"]:
+        kind = "integer"
+    elif kinds and set(kinds) <= {"object", "array"}:
+        kind = "json"
+    return Rule(
+        kind=kind,
+        required=required,
+        options=options if kind == "string" else (),
+        minimum=max(int(schema.get("minimum", INT32[0])), INT32[0]),
+        maximum=min(int(schema.get("maximum", INT32[1])), INT32[1]),
+        because=f"the creation schema says {'/'.join(kinds)}" if kinds else "the creation schema does not say",
+    )

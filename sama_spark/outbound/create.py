@@ -1,0 +1,162 @@
+"""A DataFrame becomes tasks: contract, encoding, pieces, chunks, waiting batches, start."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sama_spark.api.errors import InvalidInput, InvalidRowsError, NotFoundError
+from sama_spark.errors import TooManyTasks
+from sama_spark.outbound.chunk import PIECE, PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
+from sama_spark.outbound.contract import INT32, Contract, OutputFormat
+from sama_spark.outbound.encode import EncodedRows, encode
+from sama_spark.outbound.pieces import Piece, pack, stage_pieces, stream_pieces
+from sama_spark.outbound.result import CreationResult
+from sama_spark.outbound.upload import Batch, Uploader
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from sama_spark.api.client import ApiClient
+    from sama_spark.staging import Stage
+
+CHUNK_ROWS = 5_000
+CHUNK_BYTES = 8 << 20
+IN_FLIGHT = 4
+
+
+@dataclass(frozen=True)
+class CreationOptions:
+    """How one run cuts and sends. `max_tasks` refuses a larger DataFrame before a batch is opened."""
+
+    batch_priority: int = 0
+    submit: bool = False
+    notification_email: str | None = None
+    tasks_file_name: str | None = "databricks_connector"
+    chunk_rows: int = CHUNK_ROWS
+    chunk_bytes: int = CHUNK_BYTES
+    in_flight: int = IN_FLIGHT
+    max_tasks: int | None = None
+    outputs: Mapping[str, OutputFormat] = field(default_factory=dict)
+    on_progress: Callable[[int], None] | None = None
+
+    def __post_init__(self) -> None:
+        if not INT32[0] <= self.batch_priority <= INT32[1]:
+            raise InvalidInput(
+                f"batch_priority {self.batch_priority} is beyond 32 bits",
+                remedy=f"give a number from {INT32[0]} to {INT32[1]}; lower is served first",
+            )
+        for name in ("chunk_rows", "chunk_bytes", "in_flight"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} is {getattr(self, name)}", remedy="give a number of 1 or more")
+        if wrong := {name: how for name, how in self.outputs.items() if how not in ("json", "text")}:
+            raise InvalidInput(f"outputs={wrong!r} is not understood", remedy='give "json" or "text" for each')
+
+
+def create_tasks(
+    api: ApiClient, df: DataFrame, project_id: str | int, options: CreationOptions, stage: Stage | None
+) -> CreationResult:
+    """Create a task for each row of `df`; the public face is `Client.create_task_batch_from_table`."""
+    begun = time.monotonic()
+    if df.isEmpty():
+        return CreationResult(str(project_id), (), {}, time.monotonic() - begun, stage is not None)
+    if options.max_tasks is not None and stage is None:
+        _refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
+    encoded = encode(df, read_contract(api, project_id), options.outputs)
+    pieces = _cut(encoded, options)
+    uploader = Uploader(
+        api,
+        project_id,
+        options.notification_email,
+        options.tasks_file_name,
+        options.in_flight,
+        options.on_progress,
+    )
+    batches = _send_staged(pieces, stage, uploader, options) if stage else _send_streamed(pieces, uploader, options)
+    return CreationResult(
+        str(project_id), tuple(batches), encoded.output_rules, time.monotonic() - begun, stage is not None
+    )
+
+
+def read_contract(api: ApiClient, project_id: str | int) -> Contract:
+    """The project's contract; an empty one where its creation schema cannot be reached (404)."""
+    try:
+        create = api.get_creation_task_schema(project_id)
+    except NotFoundError:
+        return Contract()
+    contract = Contract.from_schemas(create)
+    if contract.outputs:
+        return contract
+    try:
+        return Contract.from_schemas(create, api.get_delivery_task_schema(project_id))
+    except NotFoundError:
+        return contract
+
+
+def _cut(encoded: EncodedRows, options: CreationOptions) -> DataFrame:
+    head = msgspec.json.encode({"priority": options.batch_priority, "submit": options.submit})
+    cutter = PieceCutter(
+        head=head[:-1] + b',"data":',
+        spliced=encoded.spliced,
+        max_tasks=min(PIECE_TASKS, options.chunk_rows),
+        max_bytes=min(PIECE_BYTES, options.chunk_bytes),
+    )
+    # A lambda, because Spark looks for a function's own attributes.
+    return encoded.rows.mapInArrow(lambda batches: cutter(batches), f"{PIECE} binary")
+
+
+def _send_staged(
+    pieces: DataFrame, stage: Stage, uploader: Uploader, options: CreationOptions
+) -> list[Batch]:
+    with stage.run("out") as folder:
+        staged = stage_pieces(pieces, folder)
+        _refuse_invalid(staged)
+        if options.max_tasks is not None:
+            _refuse_too_many(sum(piece.header.tasks for piece in staged), options.max_tasks)
+        batches = uploader.upload(pack(staged, options.chunk_rows, options.chunk_bytes))
+        uploader.start(batches)
+        return batches
+
+
+def _send_streamed(pieces: DataFrame, uploader: Uploader, options: CreationOptions) -> list[Batch]:
+    batches = uploader.upload(pack(_checked(stream_pieces(pieces)), options.chunk_rows, options.chunk_bytes))
+    uploader.start(batches)
+    return batches
+
+
+def _checked(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    invalid = []
+    for piece in pieces:
+        if piece.header.invalid_rows:
+            invalid.append(piece)
+        elif not invalid:
+            yield piece
+    _refuse_invalid(invalid)
+
+
+def _refuse_invalid(pieces: Iterable[Piece]) -> None:
+    headers = [piece.header for piece in pieces if piece.header.invalid_rows]
+    if headers:
+        raise invalid_rows(sum(h.invalid_rows for h in headers), [row for h in headers for row in h.invalid])
+
+
+def invalid_rows(count: int, shown: list[InvalidRow]) -> InvalidRowsError:
+    lines = [f"column {r.column!r} {r.reason}: {r.value} (row {r.row})" for r in shown[:5]]
+    return InvalidRowsError(
+        f"{count:,} rows cannot become tasks, nothing was created: " + "; ".join(lines),
+        column=shown[0].column,
+        rows=lines,
+        remedy="mend or filter these rows; a null leaves an optional input or pre-annotation out",
+    )
+
+
+def _refuse_too_many(tasks: int, max_tasks: int) -> None:
+    if tasks > max_tasks:
+        raise TooManyTasks(
+            f"the DataFrame has more rows than max_tasks = {max_tasks:,}: nothing was created",
+            remedy="raise max_tasks if you mean to pay for them, or filter the DataFrame",
+        )

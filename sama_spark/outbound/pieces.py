@@ -1,0 +1,110 @@
+"""Pieces of encoded tasks on their way from Spark to the driver: through the stage, or streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from sama_spark.errors import StagingError
+from sama_spark.outbound.chunk import HEADER_END, PIECE, PIECE_END, PieceHeader, digest
+from sama_spark.staging import driver_path, spark_uri
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_decode_header = msgspec.json.Decoder(PieceHeader).decode
+
+
+@dataclass(frozen=True)
+class StagedPiece:
+    """A piece that waits in a file; `read` takes it from there, as often as it must be sent."""
+
+    header: PieceHeader
+    file: Path
+    offset: int
+
+    def read(self) -> bytes:
+        with self.file.open("rb") as stream:
+            stream.seek(self.offset)
+            body = stream.read(self.header.bytes)
+        if digest(body) != self.header.digest:
+            raise StagingError(f"{self.file} changed while it was being read", remedy="run again")
+        return body
+
+
+@dataclass(frozen=True)
+class StreamedPiece:
+    """A piece in the driver's memory."""
+
+    header: PieceHeader
+    body: bytes
+
+    def read(self) -> bytes:
+        return self.body
+
+
+Piece = StagedPiece | StreamedPiece
+
+
+def stage_pieces(pieces: DataFrame, folder: Path) -> list[StagedPiece]:
+    """Write the column of pieces with Spark's own writer, then list what it committed. Reads no body."""
+    target = spark_uri(folder / "pieces")
+    pieces.select(pieces[PIECE].cast("string")).write.text(target, lineSep=PIECE_END)
+    # Spark's own listing: a folder also shows what failed attempts left behind.
+    files = pieces.sparkSession.read.text(target).inputFiles()
+    return [piece for file in sorted(map(driver_path, files)) for piece in _listed(file)]
+
+
+def stream_pieces(pieces: DataFrame) -> Iterator[StreamedPiece]:
+    """The pieces through the driver, a few at a time."""
+    for row in pieces.toLocalIterator(prefetchPartitions=True):
+        header, _, body = bytes(row[0]).partition(HEADER_END)
+        yield StreamedPiece(_decode_header(header), body)
+
+
+def pack(pieces: Iterable[Piece], max_tasks: int, max_bytes: int) -> Iterator[Sequence[Piece]]:
+    """Consecutive pieces as chunks of at most `max_tasks` tasks and `max_bytes` (a single piece may be larger)."""
+    chunk: list[Piece] = []
+    tasks = size = 0
+    for piece in pieces:
+        held = piece.header
+        if chunk and (tasks + held.tasks > max_tasks or size + held.bytes + 2 > max_bytes):
+            yield chunk
+            chunk, tasks, size = [], 0, 0
+        chunk.append(piece)
+        tasks += held.tasks
+        size += held.bytes + 1
+    if chunk:
+        yield chunk
+
+
+def chunk_body(chunk: Sequence[Piece]) -> bytes:
+    """The JSON array of a chunk's tasks."""
+    return b"[" + b",".join(piece.read() for piece in chunk) + b"]"
+
+
+def _listed(file: Path) -> Iterator[StagedPiece]:
+    with file.open("rb") as stream:
+        offset = 0
+        while header := _header_at(stream, offset):
+            body = offset + len(header) + len(HEADER_END)
+            piece = StagedPiece(_decode_header(header), file, body)
+            yield piece
+            offset = body + piece.header.bytes + len(PIECE_END)
+
+
+def _header_at(stream: BinaryIO, offset: int) -> bytes:
+    stream.seek(offset)
+    header = b""
+    while HEADER_END not in header:
+        block = stream.read(1 << 16 if header else 256)
+        if not block and not header:
+            return b""
+        if not block or len(header) > 1 << 22:
+            raise StagingError(f"{stream.name} does not end where its last piece ends", remedy="run again")
+        header += block
+    return header.partition(HEADER_END)[0]

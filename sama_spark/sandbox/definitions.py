@@ -1,0 +1,148 @@
+"""A project's inputs and outputs: their types, and the check of values against them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from sama_spark.sandbox import clock
+from sama_spark.sandbox.shapes import Image, MovingGroup, Shape
+
+OUTPUT_PREFIX = "output_"
+MAX_STRING = 16 * 1024 * 1024
+INT32 = range(-(2**31), 2**31)
+_INTEGER = re.compile(rb"-?(?:0|[1-9]\d{0,10})")
+
+InputType = Literal["string", "integer", "date"]
+OutputType = Literal["text", "date", "dropdown", "radio", "checkbox", "menu", "image", "raster", "video", "3d"]
+DEFAULT_OPTIONS: dict[str, tuple[str, ...]] = {
+    "dropdown": ("first", "second", "third"),
+    "radio": ("yes", "no"),
+    "checkbox": ("first", "second", "third"),
+    "menu": ("vehicle|car", "vehicle|truck", "person|adult"),
+}
+
+
+class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An input of a project; `"string"` alone is an optional string."""
+
+    type: InputType
+    required: bool = False
+
+    def check(self, raw: bytes) -> None:
+        """Raises ValueError unless the JSON text `raw` is a value of this input."""
+        if self.type == "integer":
+            if _INTEGER.fullmatch(raw) is None or int(raw) not in INT32:
+                raise ValueError("is not a 32-bit integer")
+        elif not raw.startswith(b'"'):
+            raise ValueError("is not a string")
+        elif self.type == "date" and not clock.is_date(msgspec.json.decode(raw, type=str)):
+            raise ValueError("is not a date (YYYY-mm-dd)")
+        elif len(raw) - 2 > MAX_STRING:
+            raise ValueError("is longer than 16 MB")
+
+
+class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An output of a project.
+
+    options: of dropdown, radio and checkbox; of menu as `a|b`. Without them any option is accepted.
+    tags: for image outputs, the tags of a shape, each an output of scalar type by itself.
+    keypoints: for image outputs, classes of keypoint shapes as `_extras` gives them.
+    """
+
+    type: OutputType
+    options: tuple[str, ...] = ()
+    tags: dict[str, Output] = {}
+    keypoints: dict[str, Any] = {}
+
+    def check(self, raw: bytes) -> None:
+        """Raises ValueError unless the JSON text `raw` is a value of this output."""
+        _CHECKS[self.type](self, raw)
+
+    def choices(self) -> tuple[str, ...]:
+        return self.options or DEFAULT_OPTIONS.get(self.type, ())
+
+
+def _check_text(_: Output, raw: bytes) -> None:
+    msgspec.json.decode(raw, type=str)
+
+
+def _check_date(_: Output, raw: bytes) -> None:
+    if not clock.is_date(msgspec.json.decode(raw, type=str)):
+        raise ValueError("is not a date (YYYY-mm-dd)")
+
+
+def _check_choice(output: Output, raw: bytes) -> None:
+    value = msgspec.json.decode(raw, type=str)
+    if output.options and value not in output.options:
+        raise ValueError(f"is none of the options {', '.join(output.options)}")
+
+
+def _check_menu(output: Output, raw: bytes) -> None:
+    value = menu_path(msgspec.json.decode(raw, type=str))
+    if output.options and value not in map(menu_path, output.options):
+        raise ValueError(f"is none of the options {', '.join(output.options)}")
+
+
+def _check_checkbox(output: Output, raw: bytes) -> None:
+    value = msgspec.json.decode(raw, type=dict[str, Literal["0", "1"]])
+    unknown = [name for name in value if output.options and name not in output.options]
+    if unknown:
+        raise ValueError(f"has options that are not known: {', '.join(unknown)}")
+
+
+def _check_image(_: Output, raw: bytes) -> None:
+    # the older form is a bare list of shapes
+    msgspec.json.decode(raw, type=list[Shape]) if raw.startswith(b"[") else msgspec.json.decode(raw, type=Image)
+
+
+def _check_video(_: Output, raw: bytes) -> None:
+    msgspec.json.decode(raw, type=list[MovingGroup])
+
+
+def _check_structured(_: Output, raw: bytes) -> None:
+    if not raw.startswith((b"{", b"[")):
+        raise ValueError("is neither an object nor an array")
+
+
+_CHECKS: dict[str, Callable[[Output, bytes], None]] = {
+    "text": _check_text,
+    "date": _check_date,
+    "dropdown": _check_choice,
+    "radio": _check_choice,
+    "menu": _check_menu,
+    "checkbox": _check_checkbox,
+    "image": _check_image,
+    "raster": _check_image,
+    "video": _check_video,
+    "3d": _check_structured,
+}
+
+
+def menu_path(value: str) -> str:
+    """A menu's value without the spaces that some write around the pipes."""
+    return "|".join(level.strip() for level in value.split("|"))
+
+
+def inputs_of(spec: Mapping[str, Any]) -> dict[str, Input]:
+    """From `{"url": "string", "count": {"type": "integer", "required": True}}`."""
+    return {name: msgspec.convert(_with_type(value), Input) for name, value in spec.items()}
+
+
+def outputs_of(spec: Mapping[str, Any]) -> dict[str, Output]:
+    """From `{"objects": "image", "weather": {"type": "checkbox", "options": ["rain", "sun"]}}`."""
+    return {name: msgspec.convert(_output_spec(value), Output) for name, value in spec.items()}
+
+
+def _output_spec(value: Any) -> Any:
+    value = _with_type(value)
+    if isinstance(value, dict) and isinstance(value.get("tags"), dict):
+        value = {**value, "tags": {name: _output_spec(tag) for name, tag in value["tags"].items()}}
+    return value
+
+
+def _with_type(value: Any) -> Any:
+    return {"type": value} if isinstance(value, str) else value

@@ -1,0 +1,228 @@
+"""Faults on demand, call counts and a log of requests: the outermost layer of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter, deque
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CONTROL = "/_sandbox/"
+LOGGED = 10_000
+SECRET_QUERY = ("access_key", "Signature")
+HEADERS = (b"accept", b"content-length", b"content-type", b"transfer-encoding", b"user-agent", b"expect")
+TRANSPORT = "sama.transport"
+Kind = Literal["status", "drop", "truncate", "html", "json", "redirect", "slow", "expired"]
+
+_CALLS = [
+    (method, re.compile(pattern), name)
+    for name, method, pattern in (
+        ("put", "PUT", r"/_uploads/.*"),
+        ("asset", "GET", r"/_assets/.*"),
+        ("open", "POST", r"/v2/projects/[^/]+/batches\.json"),
+        ("continue", "POST", r"/v2/projects/[^/]+/batches/[^/]+/continue\.json"),
+        ("cancel", "POST", r"/v2/projects/[^/]+/batches/[^/]+/cancel\.json"),
+        ("status", "GET", r"/v2/projects/[^/]+/batches/[^/]+\.json"),
+        ("delivered", "GET", r"/v2/projects/[^/]+/tasks/delivered\.json"),
+        ("since_last_call", "POST", r"/v2/projects/[^/]+/tasks/delivered\.json"),
+        ("bulk_update", "POST", r"/v2/projects/[^/]+/tasks/bulk_update\.json"),
+        ("delete", "POST", r"/v2/projects/[^/]+/tasks/delete_tasks\.json"),
+        ("multi_status", "GET", r"/v2/projects/[^/]+/tasks\.json"),
+        ("create_task", "POST", r"/v2/projects/[^/]+/tasks\.json"),
+        ("task_status", "GET", r"/v2/projects/[^/]+/tasks/[^/]+\.json"),
+        ("priority", "PUT", r"/v2/projects/[^/]+/tasks/[^/]+\.json"),
+        ("reject", "PUT", r"/v2/projects/[^/]+/tasks/[^/]+/reject\.json"),
+        ("acknowledge", "PUT", r"/v2/projects/[^/]+/tasks/[^/]+/acknowledge\.json"),
+        ("submit", "PUT", r"/v2/projects/[^/]+/tasks/[^/]+/submit\.json"),
+        ("create_schema", "GET", r"/v2/projects/[^/]+/schemas/create_task\.json"),
+        ("deliver_schema", "GET", r"/v2/projects/[^/]+/schemas/deliver_task\.json"),
+        ("info", "GET", r"/v2/projects/[^/]+\.json"),
+        ("stats", "GET", r"/v2/projects/[^/]+/stats\.json"),
+        ("credentials", "GET", r"/v2/projects/[^/]+/credentials\.json"),
+    )
+]
+CALL_NAMES = tuple(name for _, _, name in _CALLS)
+
+
+def call_name(method: str, path: str) -> str:
+    """The short name of a call, `other` for what is no call of the API."""
+    for wanted, pattern, name in _CALLS:
+        if method == wanted and pattern.fullmatch(path):
+            return name
+    return "other"
+
+
+class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What goes wrong, where, and how often; see Sandbox.fail."""
+
+    call: str | None = None
+    method: str | None = None
+    path: str | None = None
+    kind: Kind = "status"
+    status: int = 500
+    body: str | None = None
+    seconds: float = 1.0
+    location: str = "/elsewhere"
+    retry_after: float | None = None
+    retry_after_form: Literal["seconds", "date"] = "seconds"
+    after: bool = False
+    times: int | None = 1
+    skip: int = 0
+
+    def __post_init__(self) -> None:
+        if self.call is not None and self.call != "schema" and self.call not in CALL_NAMES:
+            raise ValueError(f"unknown call {self.call!r}; known: schema, {', '.join(CALL_NAMES)}")
+        if self.call is self.method is self.path is None:
+            raise ValueError("say which calls fail: call, method or path")
+
+    def takes(self, call: str, method: str, path: str) -> bool:
+        """Whether this fault hits the request; counts it when it is one of those meant."""
+        if self.times == 0 or not self._matches(call, method, path):
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
+
+    def _matches(self, call: str, method: str, path: str) -> bool:
+        return (
+            (self.call is None or self.call == call or (self.call == "schema" and call.endswith("_schema")))
+            and (self.method is None or self.method == method)
+            and (self.path is None or re.search(self.path, path) is not None)
+        )
+
+    def answer(self) -> Response:
+        """The reply that stands in for the real one."""
+        headers: dict[str, str] = {}
+        if self.retry_after is not None:
+            moment = datetime.now(timezone.utc) + timedelta(seconds=self.retry_after)
+            as_date = self.retry_after_form == "date"
+            headers["Retry-After"] = format_datetime(moment, usegmt=True) if as_date else f"{self.retry_after:g}"
+        match self.kind:
+            case "html":
+                page = self.body or "<!DOCTYPE html><html><body><h1>Please sign in</h1></body></html>"
+                return Response(page, 200, headers, "text/html")
+            case "json":
+                return Response(self.body or '{"unexpected": []}', 200, headers, "application/json")
+            case "redirect":
+                return RedirectResponse(self.location, 302, headers)
+            case "expired":
+                text = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+                return Response(text, 403, headers, "application/xml")
+            case _:
+                errors = {"errors": [{"type": self.status, "message": "injected fault"}]}
+                body = msgspec.json.encode(errors) if self.body is None else self.body.encode()
+                return Response(body, self.status, headers, "application/json")
+
+
+class Traffic:
+    """The faults that wait, the calls that were made."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.faults: list[Fault] = []
+        self.counts: Counter[str] = Counter()
+        self.log: deque[dict[str, Any]] = deque(maxlen=LOGGED)
+
+    def note(self, scope: Scope, call: str) -> dict[str, Any]:
+        pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        entry: dict[str, Any] = {
+            "call": call,
+            "method": scope["method"],
+            "path": scope["path"],
+            "query": {name: value for name, value in pairs if name not in SECRET_QUERY},
+            "has_key": any(name == "access_key" for name, _ in pairs),
+            "headers": {k.decode(): v.decode("latin-1") for k, v in scope["headers"] if k in HEADERS},
+            "connection": scope["client"][1] if scope.get("client") else None,
+            "status": None,
+        }
+        self.counts[call] += 1
+        self.log.append(entry)
+        return entry
+
+    def fault(self, call: str, method: str, path: str) -> Fault | None:
+        return next((fault for fault in self.faults if fault.takes(call, method, path)), None)
+
+
+class FaultLayer:
+    """ASGI middleware that notes each request and lets the waiting faults happen."""
+
+    def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
+        self.app, self.traffic = app, traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(CONTROL):
+            await self.app(scope, receive, send)
+            return
+        call = call_name(scope["method"], scope["path"])
+        entry = self.traffic.note(scope, call)
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                entry["status"] = message["status"]
+            await send(message)
+
+        fault = self.traffic.fault(call, scope["method"], scope["path"])
+        if fault is None:
+            await self.app(scope, receive, noting)
+        else:
+            entry["fault"] = fault.kind
+            await self._fail(fault, scope, receive, noting)
+
+    async def _fail(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+        if fault.kind == "slow":
+            await asyncio.sleep(fault.seconds)
+            await self.app(scope, receive, send)
+            return
+        real = _Kept()
+        if fault.after or fault.kind == "truncate":
+            await self.app(scope, receive, real)
+        if fault.kind == "drop":
+            scope[TRANSPORT].abort()
+            await _gone(receive)
+        elif fault.kind == "truncate":
+            await send(real.start)
+            half = real.body[: len(real.body) // 2]
+            await send({"type": "http.response.body", "body": half, "more_body": True})
+            scope[TRANSPORT].close()
+            await _gone(receive)
+        else:
+            if not fault.after:
+                await _read_all(receive)
+            await fault.answer()(scope, receive, send)
+
+
+class _Kept:
+    """A reply that is held back."""
+
+    def __init__(self) -> None:
+        self.start: Message = {}
+        self.body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.start = message
+        else:
+            self.body += message.get("body", b"")
+
+
+async def _read_all(receive: Receive) -> None:
+    while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+        pass
+
+
+async def _gone(receive: Receive) -> None:
+    """Waits until the server has noticed that the connection is closed."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,152 @@
+"""A task, and the time-ordered lists in which tasks are read. Task texts stay JSON text: no parsing at reads."""
+
+from __future__ import annotations
+
+import functools
+from bisect import bisect_left
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from sama_spark.sandbox.clock import to_text
+from sama_spark.sandbox.definitions import OUTPUT_PREFIX
+
+STATES = ("new", "in progress", "completed", "approved", "delivered", "rejected", "acknowledged")
+Text = bytes | msgspec.Raw
+dumps = msgspec.json.encode
+EMPTY = b"{}"
+
+
+def join_object(members: Mapping[str, Text]) -> bytes:
+    """A JSON object from members whose values are JSON text already."""
+    return b"{" + b",".join([b"%b:%b" % (dumps(name), bytes(value)) for name, value in members.items()]) + b"}"
+
+
+@functools.lru_cache(maxsize=4096)
+def _quoted_time(ns: int | None) -> bytes:
+    return b"null" if ns is None else b'"' + to_text(ns).encode() + b'"'
+
+
+class Task:
+    """`sent` is the submitted data with its pre-annotations; `data` and `answers` are as read back."""
+
+    __slots__ = (
+        "_data", "answers", "batch_id", "client_batch_id", "completed", "created", "delivered", "delivery",
+        "duration", "extras", "id", "last_delivered", "more", "primary_keys", "priority", "reasons",
+        "reserve_for", "sent", "state", "submitted", "submitters",
+    )  # fmt: skip
+
+    def __init__(self, id_: str, batch_id: int | None, sent: Text, created: int) -> None:
+        self.id, self.batch_id, self.sent, self.created = id_, batch_id, sent, created
+        self.client_batch_id: str | None = None
+        self.state = "new"
+        self.priority = 0
+        self.reserve_for: int | None = None
+        self.duration: float | None = None
+        self.primary_keys: list[str] = []
+        self.reasons: list[str] = []
+        self.answers: Text | None = None
+        self.submitters: Text = EMPTY
+        self.extras: Text = EMPTY
+        self.more = b""  # members that a seeded record had beyond the known ones
+        self.submitted: int | None = None
+        self.completed: int | None = None
+        self.delivered: int | None = None  # of the delivery that stands; None again once rejected
+        self.last_delivered: int | None = None
+        self.delivery = 0  # number of the delivery that stands
+        self._data: bytes | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The inputs: what was sent, without pre-annotations and nulls."""
+        if self._data is None:
+            members = msgspec.json.decode(self.sent, type=dict[str, msgspec.Raw])
+            self._data = join_object(
+                {
+                    name: value
+                    for name, value in members.items()
+                    if not name.startswith(OUTPUT_PREFIX) and bytes(value) != b"null"
+                }
+            )
+        return self._data
+
+    def set_data(self, data: bytes) -> None:
+        self._data = data
+
+    def pre_annotations(self) -> dict[str, bytes]:
+        """JSON text by output name."""
+        members = msgspec.json.decode(self.sent, type=dict[str, msgspec.Raw])
+        return {
+            name[len(OUTPUT_PREFIX) :]: bytes(value)
+            for name, value in members.items()
+            if name.startswith(OUTPUT_PREFIX) and bytes(value) != b"null"
+        }
+
+    def shown_answers(self) -> Text | None:
+        """The latest answers; of a rejected task its pre-annotations."""
+        return join_object(self.pre_annotations()) if self.state == "rejected" else self.answers
+
+    def as_delivery(self, project_id: int, *, answers: bool = True, batch_fields: bool = True) -> bytes:
+        """The record in the shape of deliveries."""
+        return b"".join(self._members(project_id, answers, batch_fields, as_delivery=True))
+
+    def as_status(self, project_id: int, *, answers: bool = True, batch_fields: bool = True) -> bytes:
+        """The record in the shape of status reads."""
+        return b"".join(self._members(project_id, answers, batch_fields, as_delivery=False))
+
+    def _members(self, project_id: int, answers: bool, batch_fields: bool, *, as_delivery: bool) -> list[Any]:
+        parts: list[Any] = [b'{"id":"%b","project_id":%d' % (self.id.encode(), project_id)]
+        if batch_fields:
+            batch = b"null" if self.batch_id is None else b"%d" % self.batch_id
+            parts.append(b',"batch_id":%b,"client_batch_id":%b' % (batch, dumps(self.client_batch_id)))
+        parts.append(
+            b',"created_at":%b,"delivered_at":%b,"state":"%b"'
+            % (_quoted_time(self.created), _quoted_time(self.delivered), self.state.encode())
+        )
+        if not as_delivery:
+            parts.append(b',"priority":%d' % self.priority)
+        parts += (b',"data":', self.data)
+        shown = self.shown_answers() if answers else None
+        if shown is not None:
+            parts += (b',"answers":', shown)
+        elif answers and as_delivery:
+            parts.append(b',"answers":{}')
+        if as_delivery:
+            parts += (b',"submitter_ids_by_step":', self.submitters, b',"_extras":', self.extras)
+        parts += (self.more, b"}")
+        return parts
+
+
+Entry = tuple[int, str, int, Task]
+
+
+class Timeline:
+    """Tasks by (time, id), sorted when next read. Entries that no longer hold are dropped then."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._sorted = True
+
+    def add(self, ns: int, task: Task) -> None:
+        entry = (ns, task.id, task.delivery, task)
+        if self._entries and entry[:2] < self._entries[-1][:2]:
+            self._sorted = False
+        self._entries.append(entry)
+
+    def drop_stale(self, live: set[str] | None = None) -> None:
+        """Keeps the entries whose delivery still stands or, with `live`, whose task still exists."""
+        if live is None:
+            self._entries = [entry for entry in self._entries if entry[2] == entry[3].delivery]
+        else:
+            self._entries = [entry for entry in self._entries if entry[1] in live]
+
+    def rows(self) -> list[Entry]:
+        if not self._sorted:
+            self._entries.sort(key=lambda entry: entry[:2])
+            self._sorted = True
+        return self._entries
+
+    def since(self, ns: int, id_: str = "") -> int:
+        """Index of the first row at or after (ns, id)."""
+        return bisect_left(self.rows(), (ns, id_), key=lambda entry: entry[:2])

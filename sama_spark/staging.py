@@ -1,0 +1,159 @@
+"""Where text waits between Spark and HTTP: a folder that the driver and Spark's workers share.
+
+It holds customer data. Each run has a folder of its own, `<staging>/sama-spark/<kind>-<UTC time>-<id>`, removed
+when the run ends or by `close()`, and swept after `ttl`. Whether a folder is shared is tried with a token in
+each direction, never inferred: a single-node cluster is "local" too.
+"""
+
+from __future__ import annotations
+
+import atexit
+import getpass
+import logging
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlparse
+from weakref import WeakKeyDictionary
+
+from sama_spark.errors import StagingError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = logging.getLogger("sama_spark")
+
+STAGING_TTL = timedelta(days=7)
+_TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A shared folder. `path` is the driver's view of it."""
+
+    path: Path
+    ttl: timedelta = STAGING_TTL
+
+    def new_run(self, kind: str) -> Path:
+        """A fresh folder for one run."""
+        now = datetime.now(timezone.utc).strftime(_TIME_FORMAT)
+        run = self.path / f"{kind}-{now}-{uuid.uuid4().hex[:8]}"
+        run.mkdir(parents=True, mode=0o700)
+        return run
+
+    @contextmanager
+    def run(self, kind: str) -> Iterator[Path]:
+        """A fresh folder that is gone when the block ends, however it ends."""
+        folder = self.new_run(kind)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove run folders older than `ttl`, which dead processes left behind."""
+        oldest = datetime.now(timezone.utc) - self.ttl
+        for folder in self.path.glob("*-*Z-*"):
+            try:
+                begun = datetime.strptime(folder.name.split("-")[-2], _TIME_FORMAT).replace(tzinfo=timezone.utc)
+            except ValueError:
+                continue
+            if begun < oldest:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+class Staging:
+    """The stages of one client: found once per session and folder, remembered for `close()`."""
+
+    def __init__(self, ttl: timedelta = STAGING_TTL) -> None:
+        self._ttl = ttl
+        self._found: WeakKeyDictionary[SparkSession, dict[str | None, Stage | None]] = WeakKeyDictionary()
+        self._runs: list[Path] = []
+
+    def stage(self, spark: SparkSession, folder: str | None) -> Stage | None:
+        """The stage in `folder`, or in a temporary folder where that is None and Spark's workers see it too.
+
+        Raises:
+            StagingError: `folder` was named and is not shared both ways.
+        """
+        found = self._found.setdefault(spark, {})
+        if folder not in found:
+            base = _temporary_folder() if folder is None else _local_path(folder)
+            stage = Stage(base / "sama-spark", self._ttl)
+            problem = _not_shared(spark, stage)
+            if problem and folder is not None:
+                raise StagingError(
+                    f"staging folder {folder!r} is not shared by driver and workers: {problem}",
+                    remedy="name a Unity Catalog volume (/Volumes/catalog/schema/volume/...) that both may write, "
+                    "or leave `staging` out: text then streams through the driver",
+                )
+            if problem:
+                log.debug("no shared folder, text streams through the driver: %s", problem)
+            found[folder] = None if problem else stage
+        return found[folder]
+
+    def keep(self, run: Path) -> Path:
+        """Remember a run's folder that outlives the call, until `close()`."""
+        self._runs.append(run)
+        return run
+
+    def close(self) -> None:
+        """Remove the folders of this client's runs: DataFrames that read from them cannot be read any more."""
+        while self._runs:
+            shutil.rmtree(self._runs.pop(), ignore_errors=True)
+
+
+def spark_uri(path: Path) -> str:
+    """`path` as Spark has to be told it: bare local paths mean another place on a Databricks cluster."""
+    return str(path) if path.parts[:2] == ("/", "Volumes") else path.absolute().as_uri()
+
+
+def driver_path(uri: str) -> Path:
+    """The driver's path of a file that Spark listed (`file:/...`, `dbfs:/Volumes/...`)."""
+    return Path(unquote(urlparse(uri).path))
+
+
+def _local_path(folder: str) -> Path:
+    parsed = urlparse(folder)
+    if parsed.scheme in ("", "file") or folder.startswith("dbfs:/Volumes/"):
+        return Path(unquote(parsed.path) if parsed.scheme else folder)
+    raise StagingError(
+        f"staging folder {folder!r} cannot be written by the driver",
+        remedy="name a Unity Catalog volume (/Volumes/catalog/schema/volume/...) or a local folder",
+    )
+
+
+def _temporary_folder() -> Path:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no user name for this id, as in some containers
+        user = "user"
+    base = Path(tempfile.gettempdir()) / f"sama-spark-{user}-{uuid.uuid4().hex[:8]}"
+    atexit.register(shutil.rmtree, base, ignore_errors=True)
+    return base
+
+
+def _not_shared(spark: SparkSession, stage: Stage) -> str | None:
+    """Why driver and workers do not share the folder, or None."""
+    from pyspark.sql import functions as F
+
+    token = uuid.uuid4().hex
+    try:
+        stage.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stage.sweep()
+        with stage.run("probe") as folder:
+            (folder / "from-driver").write_text(token)
+            seen = spark.read.text(spark_uri(folder / "from-driver")).first()
+            if seen is None or seen[0] != token:
+                return "workers do not see what the driver writes"
+            spark.range(1).select(F.lit(token)).write.text(spark_uri(folder / "from-workers"))
+            written = [f.read_text().strip() for f in (folder / "from-workers").glob("part-*")]
+            return None if token in written else "the driver does not see what workers write"
+    except Exception as error:  # Spark, the file system and the catalog each have errors of their own
+        return f"{type(error).__name__}: {str(error)[:300]}"

@@ -1,0 +1,61 @@
+"""One `spark` fixture for both kinds of session: `pytest --session classic` (default) or `--session connect`.
+
+A process can hold one kind only, so the suite runs once for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+    from sama_spark.sandbox import Sandbox
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--session", choices=("classic", "connect"), default="classic")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()):
+            item.add_marker("spark")
+
+
+@pytest.fixture(scope="session")
+def session_kind(pytestconfig: pytest.Config) -> str:
+    return str(pytestconfig.getoption("--session"))
+
+
+@pytest.fixture(scope="session")
+def spark(session_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    from sama_spark.local import local_session
+
+    warehouse: Path = tmp_path_factory.mktemp("warehouse")
+    session = local_session(
+        connect=session_kind == "connect",
+        settings={"spark.sql.warehouse.dir": str(warehouse), "spark.sql.session.timeZone": "America/New_York"},
+    )
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def running_sandbox() -> Iterator[Sandbox]:
+    from sama_spark.sandbox import Sandbox
+
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running_sandbox: Sandbox) -> Sandbox:
+    """The sandbox without projects, faults or counts of an earlier test."""
+    running_sandbox.reset()
+    return running_sandbox
