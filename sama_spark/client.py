@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from sama_spark.api.client import ApiClient, accepts_proj_id
+from sama_spark.api.calls import accepts_proj_id
+from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
 from sama_spark.api.states import TaskStates
 from sama_spark.inbound.read import FeedReader

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,4 +40,7 @@ def local_session(*, connect: bool = False, cores: str = "2", settings: dict[str
     builder = builder.remote(f"local[{cores}]") if connect else builder.master(f"local[{cores}]")
     for name, value in {**_SETTINGS, **(settings or {})}.items():
         builder = builder.config(name, value)
-    return configure_spark_with_delta_pip(builder).getOrCreate()
+    with warnings.catch_warnings():
+        # Connect sets what its server was started with once more, and warns that it cannot.
+        warnings.filterwarnings("ignore", message="Failed to set spark")
+        return configure_spark_with_delta_pip(builder).getOrCreate()

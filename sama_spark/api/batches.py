@@ -25,7 +25,7 @@ from .errors import (
 from .replies import decode_object
 
 if TYPE_CHECKING:
-    from .client import ApiClient
+    from .creation import Creation
 
 _log = logging.getLogger("sama_spark")
 
@@ -138,7 +138,7 @@ def item_from(task: Mapping[str, Any]) -> BatchItem:
 
 
 def upload(
-    api: ApiClient,
+    api: Creation,
     project_id: str | int,
     body: bytes,
     *,
@@ -172,12 +172,12 @@ def upload(
     raise AssertionError("unreachable")
 
 
-def start(api: ApiClient, project_id: str | int, batch_id: str | int) -> dict[str, Any]:
+def start(api: Creation, project_id: str | int, batch_id: str | int) -> dict[str, Any]:
     """Continue a waiting batch; its tasks are created from here on. Returns an object with `batch_id`.
 
-    `continue` is never repeated blindly. After a lost connection, a server error, an unreadable reply or a 400
-    the batch is asked for its state: one that is queued, processing or completed was started; one that still
-    waits is continued again, three times in all. Where no answer came in time, the request may be under
+    `continue` is never repeated blindly. After a lost connection, a server error, an unreadable reply or a
+    400 the batch is asked for its state: one that is queued, processing or completed was started; one that
+    still waits is continued again, three times in all. Where no answer came in time, the request may be under
     way still: then the state is watched for half a minute, and `continue` is not repeated.
 
     Sama has no idempotency key. That a repeat creates nothing twice rests on the server refusing to continue
@@ -227,7 +227,7 @@ def start(api: ApiClient, project_id: str | int, batch_id: str | int) -> dict[st
     )
 
 
-def _state_after_continue(api: ApiClient, project_id: str | int, batch_id: str | int, *, watch: bool) -> str:
+def _state_after_continue(api: Creation, project_id: str | int, batch_id: str | int, *, watch: bool) -> str:
     """The batch's state, "not known" if it cannot be had; with `watch`, given time to leave "waiting"."""
     for pause in (*_GRACE, 0.0) if watch else (0.0,):
         try:
@@ -240,7 +240,7 @@ def _state_after_continue(api: ApiClient, project_id: str | int, batch_id: str |
     return state
 
 
-def wait(api: ApiClient, project_id: str | int, batch_id: str | int, timeout: float) -> BatchJob:
+def wait(api: Creation, project_id: str | int, batch_id: str | int, timeout: float) -> BatchJob:
     """Ask for the job's state, ever less often, until it has completed; see `ApiClient.wait_for_batch`."""
     deadline = api.clock.monotonic() + timeout
     pause = 0.5
@@ -257,7 +257,9 @@ def wait(api: ApiClient, project_id: str | int, batch_id: str | int, timeout: fl
     kind = BatchFailed if ended_badly else WaitTimedOut
     said = f": {'; '.join(job.messages)}" if job.messages else ""
     raise kind(
-        f"the batch is {job.state}{said}" if ended_badly else f"after {timeout:g} s the batch is {job.state}{said}",
+        f"the batch is {job.state}{said}"
+        if ended_badly
+        else f"after {timeout:g} s the batch is {job.state}{said}",
         call="wait for batch",
         project_id=project_id,
         batch_id=batch_id,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from .errors import ExperimentalCallError, InvalidInput, InvalidResponse
 from .paging import Page
 from .records import to_json
-from .retry import Clock, Safety
 from .replies import decode_object
+from .retry import Clock, Safety
 from .transport import Call, Transport, path_of
 
 P = ParamSpec("P")
@@ -60,7 +60,7 @@ class Endpoints:
     def _only_if_experimental(self, what: str, assumed: str) -> None:
         if not self._experimental:
             raise ExperimentalCallError(
-                f"{what}: Sama does not document this call where we could read it; {assumed} is an assumption",
+                f"{what} is a call whose path Sama does not publish; {assumed} is an assumption",
                 remedy="Make the client with experimental=True to send it. Nothing was sent.",
             )
 

@@ -8,6 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+__all__ = [
+    "AuthenticationError",
+    "BadRequestError",
+    "BatchFailed",
+    "BatchStateError",
+    "BatchUnsure",
+    "ConnectionFailed",
+    "ContractError",
+    "ExperimentalCallError",
+    "InvalidInput",
+    "InvalidInputSchema",
+    "InvalidResponse",
+    "InvalidRowsError",
+    "NotFoundError",
+    "RateLimitedError",
+    "RedirectRefused",
+    "RequestTimedOut",
+    "RetryableError",
+    "SamaError",
+    "ServerError",
+    "UploadUrlRefused",
+    "WaitTimedOut",
+]
+
 
 class SamaError(Exception):
     """Anything that goes wrong between this library and Sama.

@@ -78,7 +78,9 @@ class _Repeats:
         self._times = self._times + 1 if mark == self._last else 1
         self._last = mark
         if self._times >= _SAME_PAGES:
-            raise InvalidResponse("the server gives the same page again and again, whatever page is asked for")
+            raise InvalidResponse(
+                "the server gives the same page again and again, whatever page is asked for"
+            )
 
 
 def number_pages(fetch: FetchPage) -> Iterator[Page]:
@@ -99,7 +101,10 @@ def cursor_pages(fetch: Callable[[], Page]) -> Iterator[Page]:
 
 
 def scan_by_number(
-    fetch: FetchPage, *, marks: Callable[[list[_Peek]], list[int]] = _marks_by_id, seen: set[int] | None = None
+    fetch: FetchPage,
+    *,
+    marks: Callable[[list[_Peek]], list[int]] = _marks_by_id,
+    seen: set[int] | None = None,
 ) -> Iterator[Page]:
     """Read a list by page number, again and again until a pass shows that nothing slipped through.
 
@@ -199,7 +204,11 @@ class _Pass:
 
     def same_as(self, before: _Pass) -> bool:
         """True if nothing is new and nothing gone; of a first page, if it was the whole list before."""
-        return not self.new and (self.pages, self.rows, self._total) == (before.pages, before.rows, before._total)
+        return not self.new and (self.pages, self.rows, self._total) == (
+            before.pages,
+            before.rows,
+            before._total,
+        )
 
 
 class _Window:
@@ -211,7 +220,9 @@ class _Window:
         last, last_key, at_last: the same for the window to come.
     """
 
-    def __init__(self, bound: str | None, bound_key: str | None = None, at_bound: set[int] | None = None) -> None:
+    def __init__(
+        self, bound: str | None, bound_key: str | None = None, at_bound: set[int] | None = None
+    ) -> None:
         self.bound = bound
         self._bound_key = bound_key
         self.at_bound = at_bound or set()
@@ -220,7 +231,7 @@ class _Window:
 
     def new_pass(self) -> _Pass:
         self._first_key: str | None = None
-        self.last: str | None = None
+        self.last: Any = None
         self.last_key = ""
         self.at_last: set[int] = set()
         self._pass = _Pass()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -18,10 +19,8 @@ _INT32 = range(-(2**31), 2**31)
 def checked_priority(priority: Any) -> int:
     """A priority that fits the API's signed 32 bits."""
     number = None
-    try:
+    with suppress(TypeError):
         number = operator.index(priority)
-    except TypeError:
-        pass
     if number is None or isinstance(priority, bool) or number not in _INT32:
         raise InvalidInput(
             f"priority {priority!r} is no integer from -2147483648 to 2147483647",
@@ -38,9 +37,9 @@ def render(value: Any) -> Any:
     Decimal and UUID -> their text; numpy scalars -> number, boolean or text (float32 in its shortest form);
     numpy arrays -> lists; other mappings -> objects.
     """
-    if isinstance(value, datetime) and value == value:  # pandas' NaT is a datetime, and unequal to itself
-        return value.isoformat() if value.tzinfo else value.replace(tzinfo=timezone.utc).isoformat()
-    if isinstance(value, date) and value == value:
+    if isinstance(value, datetime) and value.isoformat() != "NaT":  # pandas' NaT is a datetime
+        return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).isoformat()
+    if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, UUID) or (isinstance(value, Decimal) and value.is_finite()):
         return str(value)
@@ -81,10 +80,8 @@ def tasks_body(records: Iterable[Mapping[str, Any]], *, priority: int = 0, submi
 
 def _record_json(record: Mapping[str, Any], place: int) -> bytes:
     if isinstance(record, Mapping):
-        try:
+        with suppress(TypeError, ValueError, RecursionError):
             return to_json(record)
-        except (TypeError, ValueError, RecursionError):
-            pass
         raise _refusal(record, place)
     raise InvalidRowsError(
         f"record {place} is a {type(record).__name__}, not a dict of inputs",
@@ -95,16 +92,51 @@ def _record_json(record: Mapping[str, Any], place: int) -> bytes:
 
 def _refusal(record: Mapping[str, Any], place: int) -> InvalidRowsError:
     """Names the key whose value cannot be sent."""
-    column, reason = None, "it cannot be written as JSON"
-    for key, value in record.items():
-        try:
-            to_json({key: value})
-        except (TypeError, ValueError, RecursionError) as error:
-            column, reason = str(key), "" if isinstance(error, UnicodeError) else str(error)
-            break
+    reasons = ((str(key), _why_not(key, value)) for key, value in record.items())
+    column, reason = next(((key, why) for key, why in reasons if why), (None, "it has no JSON form"))
     return InvalidRowsError(
-        f"record {place}, key {column!r}: {reason or 'text that is not Unicode'}",
+        f"record {place}, key {column!r}: {reason}",
         column=column,
         rows=[f"record {place}"],
         remedy="Leave the key out for no value, or convert the value first. Nothing was sent.",
     )
+
+
+def _why_not(key: Any, value: Any) -> str:
+    try:
+        to_json({key: value})
+    except UnicodeError:
+        return "text with half a surrogate pair"
+    except RecursionError:
+        return "nested too deep"
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def checked_records(tasks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Task items: data, and what was given of priority, submit, duration and reserve_for."""
+    items = []
+    for place, task in enumerate(tasks):
+        if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
+            raise InvalidRowsError(
+                f"task {place} has no `data`",
+                rows=[f"task {place}"],
+                remedy='Give each as {"data": {...}}, with priority and so on beside it. Nothing was sent.',
+            )
+        unknown = sorted(set(task) - {"data", "priority", "submit", "duration", "reserve_for"})
+        if unknown:
+            raise InvalidRowsError(
+                f"task {place} has an unknown field {unknown[0]!r}", column=str(unknown[0])
+            )
+        _record_json(task["data"], place)
+        item = {name: value for name, value in task.items() if value is not None}
+        checked_priority(item.get("priority", 0))
+        if "duration" in item and not item.get("submit"):
+            raise InvalidRowsError(
+                f"task {place} has a duration but is not submitted",
+                column="duration",
+                remedy="Set submit=True.",
+            )
+        items.append(item)
+    return items

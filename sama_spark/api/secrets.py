@@ -32,6 +32,9 @@ class Secret:
     def reveal(self) -> str:
         return self._text
 
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
     def __repr__(self) -> str:
         return REDACTED
 

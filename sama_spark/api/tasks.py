@@ -16,9 +16,7 @@ class Tasks(Endpoints):
     """Calls that change tasks. Sama documents none of their replies: an empty one gives {}."""
 
     def _change(self, what: str, method: str, project_id: Id, *path: Id, **details: Any) -> dict[str, Any]:
-        return self._project_call(
-            what, method, project_id, *path, decode=decode_object_or_nothing, **details
-        )
+        return self._project_call(what, method, project_id, *path, decode=decode_object_or_nothing, **details)
 
     @accepts_proj_id
     def reject_task(self, project_id: Id, task_id: Id, reasons: Sequence[str]) -> dict[str, Any]:

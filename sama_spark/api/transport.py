@@ -7,14 +7,21 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from typing import Any, Generic, NoReturn, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import msgspec
 
-from .errors import ConnectionFailed, InvalidInput, InvalidResponse, RequestTimedOut, SamaError, UploadUrlRefused
+from .errors import (
+    ConnectionFailed,
+    InvalidInput,
+    InvalidResponse,
+    RequestTimedOut,
+    SamaError,
+    ServerError,
+    UploadUrlRefused,
+)
 from .replies import ErrorsInReply, error_class, excerpt, read_problem
 from .retry import REPEATABLE_STATUSES, Clock, Safety, backoff, may_repeat, pacer_for, parse_retry_after
 from .secrets import Redactor, Secret, redactor_for_upload
@@ -29,7 +36,10 @@ _SLOWEST_UPLOAD = 250_000
 
 def path_of(*parts: str | int) -> str:
     """A path below the base URL, each part quoted: `path_of("projects", 4242)`."""
-    return "/".join(quote(str(part), safe="") for part in parts) + ".json"
+    texts = [str(part) for part in parts]
+    if not {"", ".", "..", "None"}.isdisjoint(texts):
+        raise InvalidInput("an id is missing or is none", remedy="Nothing was sent.")
+    return "/".join(quote(text, safe="") for text in texts) + ".json"
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,6 @@ class Transport:
         self._pacer = pacer_for(clock, key, self.base_url)
         new_wire = partial(
             Wire,
-            user_agent=user_agent(),
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             monotonic=clock.monotonic,
@@ -118,7 +127,9 @@ class Transport:
         return f"Transport({self.base_url!r})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Sama client is not pickled, because it holds the API key: make one where it is used")
+        raise TypeError(
+            "a Sama client is not pickled, because it holds the API key: make one where it is used"
+        )
 
     def send(self, call: Call, decode: Callable[[bytes], T]) -> T:
         """Send a call, repeat it where that is safe, and give what `decode` makes of the reply's body.
@@ -143,25 +154,28 @@ class Transport:
                 self._pacer.wait()
             if started is None or deadline is None:
                 started = self._clock.monotonic()
-                deadline = started + (call.deadline or self._deadline) + len(call.body or b"") / _SLOWEST_UPLOAD
+                deadline = (
+                    started + (call.deadline or self._deadline) + len(call.body or b"") / _SLOWEST_UPLOAD
+                )
             made = attempt(deadline)
             problem = made.problem
             spent = self._clock.monotonic() - started
             if problem is None:
                 self._say(call, made.note, number, spent)
                 return made.value  # type: ignore[return-value]
+            error = problem.error
             if not may_repeat(
                 call.safety, transient=problem.transient, surely_not_done=problem.surely_not_done
             ):
                 break
             delay = problem.retry_after or backoff(number, self._rng)
             if started + spent + delay >= deadline:
-                problem.error.message += f" (given up after {number} tries in {spent:.0f} s)"
+                error.message += f" (given up after {number} tries in {spent:.0f} s)"
                 break
             _log.debug("%s: %s; try %d in %.2f s", call.what, made.note, number + 1, delay)
             self._clock.sleep(delay)
         self._say(call, made.note, number, spent)
-        raise problem.error
+        raise error
 
     def _say(self, call: Call, note: str, tries: int, spent: float) -> None:
         again = f", try {tries}" if tries > 1 else ""
@@ -200,9 +214,9 @@ class Transport:
         return self._refused(call, reply, redact)
 
     def _url(self, call: Call) -> Secret:
-        query = {"access_key": self._key.reveal()}
-        query |= {name: _in_query(value) for name, value in call.query.items() if value is not None}
-        return Secret(f"{self.base_url}/{call.path}?{urlencode(query)}")
+        query = {name: _in_query(value) for name, value in call.query.items() if value is not None}
+        further = f"&{urlencode(query)}" if query else ""
+        return Secret(f"{self.base_url}/{call.path}?access_key={quote_plus(self._key.reveal())}{further}")
 
     def _failed(self, call: Call, failure: Failure) -> _Attempt[Any]:
         kind: type[SamaError] = {
@@ -212,7 +226,9 @@ class Transport:
         error = self._error(kind, call, f"{failure.trouble.value}: {failure.text}")
         transient = failure.trouble not in (Trouble.UNTRUSTED, Trouble.UNSENDABLE)
         not_done = failure.trouble in (Trouble.NOT_CONNECTED, Trouble.UNTRUSTED, Trouble.UNSENDABLE)
-        return self._attempt_of(call, error, failure.trouble.value, transient=transient, surely_not_done=not_done)
+        return self._attempt_of(
+            call, error, failure.trouble.value, transient=transient, surely_not_done=not_done
+        )
 
     def _refused(self, call: Call, reply: Reply, redact: Redactor | None = None) -> _Attempt[Any]:
         types, message = read_problem(reply.body)
@@ -227,7 +243,7 @@ class Transport:
             error,
             f"HTTP {reply.status}",
             transient=reply.status in REPEATABLE_STATUSES,
-            surely_not_done=300 <= reply.status < 500,
+            surely_not_done=not issubclass(kind, ServerError),
             retry_after=parse_retry_after(reply.retry_after, self._clock.time()),
         )
 
@@ -266,13 +282,6 @@ class Transport:
             project_id=clean(call.project_id),
             batch_id=clean(call.batch_id),
         )
-
-
-def user_agent() -> str:
-    try:
-        return f"sama-spark/{version('sama-spark')}"
-    except PackageNotFoundError:
-        return "sama-spark/0"
 
 
 def _in_query(value: Any) -> str:

@@ -1,17 +1,19 @@
 """One HTTP exchange: never raises for what the network does, and always ends.
 
-The URL, which holds the key or a signature, lives only in frames that are gone by the time an error is raised.
+The URL, which holds the key or a signature, lives only in frames that are gone when an error is raised.
 """
 
 from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -111,9 +113,13 @@ class Wire:
     """
 
     def __init__(
-        self, *, user_agent: str, connect_timeout: float, read_timeout: float, monotonic: Callable[[], float]
+        self, *, connect_timeout: float, read_timeout: float, monotonic: Callable[[], float]
     ) -> None:
-        self._headers = {"User-Agent": user_agent, "Accept": "application/json"}
+        self._headers = {
+            "User-Agent": user_agent(),
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+        }
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._monotonic = monotonic
@@ -133,7 +139,7 @@ class Wire:
                 return Failure(_trouble(error), redact(f"{type(error).__name__}: {error}"))
 
     def _send(self, method: str, url: str, body: bytes | None, deadline: float) -> Reply:
-        headers = dict(self._headers, **{"Accept-Encoding": "gzip, deflate"})
+        headers = dict(self._headers)
         if method != "GET":
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(body or b""))}
         left = deadline - self._monotonic()
@@ -194,6 +200,13 @@ class Wire:
         return "Wire()"
 
 
+def user_agent() -> str:
+    try:
+        return f"sama-spark/{version('sama-spark')}"
+    except PackageNotFoundError:
+        return "sama-spark/0"
+
+
 def _new_manager(proxy: str | None) -> urllib3.PoolManager:
     if proxy is None:
         manager = urllib3.PoolManager(maxsize=16)
@@ -219,12 +232,13 @@ def _proxy_for(url: str) -> str | None:
 def _trouble(error: Exception) -> Trouble:
     if isinstance(error, broken.ProxyError):
         return _trouble(error.original_error) if error.original_error else Trouble.NOT_CONNECTED
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
+        return Trouble.UNTRUSTED
     known: list[tuple[type[Exception] | tuple[type[Exception], ...], Trouble]] = [
         ((broken.NewConnectionError, broken.ConnectTimeoutError), Trouble.NOT_CONNECTED),
         ((broken.TimeoutError, TimeoutError), Trouble.TIMED_OUT),
-        (broken.SSLError, Trouble.UNTRUSTED),
         ((broken.IncompleteRead, broken.DecodeError, http.client.IncompleteRead), Trouble.TRUNCATED),
-        ((broken.ProtocolError, http.client.HTTPException, OSError), Trouble.LOST),
+        ((broken.ProtocolError, broken.SSLError, http.client.HTTPException, OSError), Trouble.LOST),
     ]
     for kind, trouble in known:
         if isinstance(error, kind):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -49,7 +49,7 @@ _decode_problem = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def digest(body: bytes | memoryview) -> str:
-    return blake2b(body, digest_size=16).hexdigest()
+    return sha256(body).hexdigest()
 
 
 @dataclass(frozen=True)

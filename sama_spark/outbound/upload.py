@@ -100,6 +100,4 @@ class Uploader:
                 with contextlib.suppress(SamaError):  # the first error is the one to show
                     opened.append(future.result())
         for batch in opened:
-            # A waiting batch costs nothing: failing to cancel it must not hide why the run failed.
-            with contextlib.suppress(SamaError):
-                self.api.cancel_batch_creation_job(self.project_id, batch.batch_id)
+            self.api.discard_batch(self.project_id, batch.batch_id)

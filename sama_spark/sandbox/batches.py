@@ -263,8 +263,13 @@ def create_task(project: Project, id_: str, batch_id: int | None, item: Item, at
 
 
 def _metadata(project: Project) -> dict[str, bytes]:
-    values = {"Original url": b'"https://assets.invalid/original.jpg"', "Original file name": b'"original.jpg"',
-              "Size": b'"102400"', "Height": b'"480"', "Width": b'"640"'}  # fmt: skip
+    values = {
+        "Original url": b'"https://assets.invalid/original.jpg"',
+        "Original file name": b'"original.jpg"',
+        "Size": b'"102400"',
+        "Height": b'"480"',
+        "Width": b'"640"',
+    }
     return {
         f"{name} {suffix}": value
         for name, output in project.outputs.items()

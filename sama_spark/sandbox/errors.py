@@ -6,11 +6,16 @@ import msgspec
 from starlette.responses import Response
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """A call that is refused: answered with `status` and an `errors` body."""
 
     def __init__(
-        self, status: int, message: str, *, type_: int | str | None = None, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        type_: int | str | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.headers = status, message, headers
@@ -21,7 +26,7 @@ class Refusal(Exception):
         return Response(body, self.status, self.headers, "application/json")
 
 
-class StoreRefusal(Exception):
+class StoreError(Exception):
     """A refusal by the upload or asset store, which speaks XML as S3 does."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -37,9 +42,9 @@ class StoreRefusal(Exception):
         return Response(body, self.status, media_type="application/xml")
 
 
-def bad_request(message: str) -> Refusal:
-    return Refusal(400, message)
+def bad_request(message: str) -> ApiError:
+    return ApiError(400, message)
 
 
-def not_found(what: str) -> Refusal:
-    return Refusal(404, f"{what} not found")
+def not_found(what: str) -> ApiError:
+    return ApiError(404, f"{what} not found")

@@ -50,8 +50,10 @@ class Filter(msgspec.Struct, kw_only=True):
         if self.client_batch_ids is not None:
             matches, wanted = MATCHES[self.match_type], self.client_batch_ids
             tests.append(
-                lambda task: task.client_batch_id is not None
-                and any(matches(task.client_batch_id, one) for one in wanted)
+                lambda task: (
+                    task.client_batch_id is not None
+                    and any(matches(task.client_batch_id, one) for one in wanted)
+                )
             )
         if self.task_ids is not None:
             task_ids = self.task_ids

@@ -8,7 +8,7 @@ from typing import Any
 from sama_spark.sandbox.batches import Batch
 from sama_spark.sandbox.clock import NS, Clock
 from sama_spark.sandbox.definitions import inputs_of, outputs_of
-from sama_spark.sandbox.errors import Refusal, bad_request, not_found
+from sama_spark.sandbox.errors import ApiError, bad_request, not_found
 from sama_spark.sandbox.faults import Traffic
 from sama_spark.sandbox.projects import Project
 from sama_spark.sandbox.signing import Signer
@@ -75,7 +75,7 @@ class Hub:
         if project.api_key != api_key:
             raise not_found(f"project {project_id}")
         if not project.switches.api_access:
-            raise Refusal(401, "You are not authorised: API access is not enabled for this project")
+            raise ApiError(401, "You are not authorised: API access is not enabled for this project")
         return project
 
     def new_batch(self, project: Project, *, file_name: str, email: str | None) -> Batch:
@@ -91,5 +91,5 @@ class Hub:
         last = self._last_calls.get(key)
         if last is not None and now - last < TOLERANCE * NS / per_second:
             headers = {"Retry-After": "1"} if self.switches.retry_after else None
-            raise Refusal(429, "Rate limit exceeded", headers=headers)
+            raise ApiError(429, "Rate limit exceeded", headers=headers)
         self._last_calls[key] = now

@@ -18,9 +18,7 @@ def png(boxes: list[Box]) -> bytes:
             row[first:last] = bytes([number]) * max(last - first, 0)
     pixels = zlib.compress(b"".join(b"\0" + bytes(row) for row in rows), 6)
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

@@ -21,7 +21,7 @@ MILLISECOND = 1_000_000
 
 
 class Consumer:
-    """What one consumer has read of the delivered list: the deliveries in `seen`, all that lie before `low`."""
+    """What a consumer has read of the delivered list: the deliveries in `seen`, all those before `low`."""
 
     def __init__(self) -> None:
         self.low: tuple[int, str] = (-(2**80), "")
@@ -29,7 +29,7 @@ class Consumer:
 
 
 class Project:
-    """`api_key`: the key that sees it. `client_batch_input`: the input that reads show as `client_batch_id`."""
+    """`api_key`: the key that sees it. `client_batch_input`: the input read back as `client_batch_id`."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Project:
         return f"{self.clock.now() // 10**9 & 0xFFFFFFFF:08x}{self._machine}{self._ids & 0xFFFFFF:06x}"
 
     def settle(self) -> None:
-        """Creates the tasks that are due. Creation follows the clock, at the next look instead of a thread."""
+        """Creates the tasks that are due: creation follows the clock, at the next look, not a thread."""
         if self.running:
             for batch in self.running:
                 batch.settle()
@@ -131,7 +131,9 @@ class Project:
     def reject(self, task: Task, reasons: list[str]) -> None:
         allowed = ("delivered", "completed", "approved") if self.switches.reject_early else ("delivered",)
         if task.state not in allowed:
-            raise bad_request(f"task {task.id} is {task.state}; only {', '.join(allowed)} tasks can be rejected")
+            raise bad_request(
+                f"task {task.id} is {task.state}; only {', '.join(allowed)} tasks can be rejected"
+            )
         task.reasons = reasons
         self.withdraw([task], "rejected")
 

@@ -91,7 +91,7 @@ def _input(field: Input) -> Schema:
     return {"string": TEXT, "integer": INT32, "date": DATE}[field.type]
 
 
-def value(output: Output) -> Schema:
+def value(output: Output) -> Schema:  # noqa: PLR0911
     """The values of an output, or of a tag."""
     match output.type:
         case "text":
@@ -112,7 +112,9 @@ def value(output: Output) -> Schema:
         case "video":
             return _array(_group(_moving_shape(output, NUMBER), frame_count={"type": "integer"}))
         case "3d":
-            return _array(_group(_moving_shape(output, NUMBER, spatial=True), frame_count={"type": "integer"}))
+            return _array(
+                _group(_moving_shape(output, NUMBER, spatial=True), frame_count={"type": "integer"})
+            )
 
 
 def _layers(name: str, schema: Schema) -> Schema:
@@ -162,7 +164,7 @@ def _moving_shape(output: Output, number: Schema, *, spatial: bool = False) -> S
     return _object(properties, ["type", "key_locations"])
 
 
-def example(output: Output) -> Any:
+def example(output: Output) -> Any:  # noqa: PLR0911
     """One value that an annotator may give."""
     choices = output.choices()
     tags = {name: example(tag) for name, tag in output.tags.items()}

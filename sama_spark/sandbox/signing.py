@@ -9,7 +9,7 @@ from hashlib import sha256
 from urllib.parse import parse_qs
 
 from sama_spark.sandbox.clock import NS, Clock
-from sama_spark.sandbox.errors import StoreRefusal
+from sama_spark.sandbox.errors import StoreError
 
 UPLOADS = "/_uploads/"
 ASSETS = "/_assets/"
@@ -30,17 +30,17 @@ class Signer:
         return f"{self.origin}{path}?Expires={until}&Signature={self._signature(method, path, until)}"
 
     def check(self, method: str, path: str, query: bytes) -> None:
-        """Raises StoreRefusal (403) unless `path` was signed for `method`, is untouched and not expired."""
+        """Raises StoreError (403) unless `path` was signed for `method`, is untouched and not expired."""
         values = parse_qs(query.decode("latin-1"), keep_blank_values=True)
         if set(values) != {"Expires", "Signature"} or any(len(value) != 1 for value in values.values()):
-            raise StoreRefusal(403, "SignatureDoesNotMatch", "The query does not match what was signed.")
+            raise StoreError(403, "SignatureDoesNotMatch", "The query does not match what was signed.")
         until, given = values["Expires"][0], values["Signature"][0]
         if not until.isascii() or not until.isdigit() or len(until) > 18:
-            raise StoreRefusal(403, "AccessDenied", "Invalid date.")
+            raise StoreError(403, "AccessDenied", "Invalid date.")
         if not hmac.compare_digest(given.encode(), self._signature(method, path, int(until)).encode()):
-            raise StoreRefusal(403, "SignatureDoesNotMatch", "The signature does not match the request.")
+            raise StoreError(403, "SignatureDoesNotMatch", "The signature does not match the request.")
         if self.clock.now() // 1_000_000 >= int(until):
-            raise StoreRefusal(403, "AccessDenied", "Request has expired")
+            raise StoreError(403, "AccessDenied", "Request has expired")
 
     def sign_assets(self, page: bytes, life: float) -> bytes:
         """`page` with each asset URL of this sandbox in it signed anew."""

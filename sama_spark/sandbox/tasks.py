@@ -1,4 +1,4 @@
-"""A task, and the time-ordered lists in which tasks are read. Task texts stay JSON text: no parsing at reads."""
+"""A task, and the time-ordered lists in which tasks are read. Texts stay text: no parsing at reads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ EMPTY = b"{}"
 
 def join_object(members: Mapping[str, Text]) -> bytes:
     """A JSON object from members whose values are JSON text already."""
-    return b"{" + b",".join([b"%b:%b" % (dumps(name), bytes(value)) for name, value in members.items()]) + b"}"
+    return (
+        b"{" + b",".join([b"%b:%b" % (dumps(name), bytes(value)) for name, value in members.items()]) + b"}"
+    )
 
 
 @functools.lru_cache(maxsize=4096)

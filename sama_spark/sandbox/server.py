@@ -1,0 +1,123 @@
+"""The process: sockets, uvicorn, and the end of it."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import select
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from sama_spark.sandbox.app import build
+from sama_spark.sandbox.faults import TRANSPORT
+from sama_spark.sandbox.hub import Hub
+
+DEFAULT_KEY = "sandbox-key"
+
+
+class PortTakenError(OSError):
+    """The port that was asked for is in use."""
+
+
+class _Protocol(HttpToolsProtocol):
+    """Hands the connection to the fault layer, which has to break it at times."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound already, so that the port is known and stays ours. 0 takes a free port."""
+    listener = socket.socket(socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        reason = (
+            "is taken by another program"
+            if error.errno == errno.EADDRINUSE
+            else f"cannot be used: {error.strerror}"
+        )
+        raise PortTakenError(
+            f"Port {port} on {host} {reason}. Choose another one, or 0 for any that is free."
+        ) from None
+    listener.listen(1024)
+    return listener
+
+
+def serve(
+    listener: socket.socket, api_key: str, ready: Callable[[str], None], *, with_parent: bool = False
+) -> None:
+    """Serves until SIGINT, SIGTERM or (`with_parent`) the end of stdin. `ready` gets the base URL."""
+    host, port = listener.getsockname()[:2]
+    origin = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
+    gc.set_threshold(50_000, 50, 100)  # hundreds of thousands of tasks live long; walking them is a waste
+    config = uvicorn.Config(
+        build(Hub(origin, api_key)),
+        http=_Protocol,
+        loop="uvloop",
+        lifespan="off",
+        ws="none",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    if with_parent:
+        threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
+    ready(f"{origin}/v2")
+    server.run(sockets=[listener])
+
+
+def _end_with_parent(server: Any) -> None:
+    """Ends the server when stdin closes, or when the parent is gone but a fork of it holds the pipe."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        readable, _, _ = select.select([sys.stdin], [], [], 1.0)
+        if readable and not os.read(sys.stdin.fileno(), 1024):
+            break
+    server.should_exit = True
+
+
+def run(port: int, host: str = "127.0.0.1", api_key: str = DEFAULT_KEY) -> int:
+    """Serves in the foreground for a person, until Ctrl-C; the exit status.
+
+    port: 0 takes a free one. A port that is taken is said so on stderr, and the status is 1.
+    """
+    try:
+        listener = listen(host, port)
+    except PortTakenError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+    def ready(base_url: str) -> None:
+        print(_WELCOME.format(base_url=base_url, api_key=api_key), flush=True)
+
+    serve(listener, api_key, ready)
+    return 0
+
+
+_WELCOME = """\
+Sandbox of SamaHub, in memory: it forgets everything when it ends (Ctrl-C).
+
+  base URL  {base_url}
+  API key   {api_key}
+
+Make a project and deliver its tasks from Python:
+
+  from sama_spark.sandbox import Sandbox
+  sandbox = Sandbox.at("{base_url}", "{api_key}")
+  project = sandbox.create_project(inputs={{"url": "string"}}, outputs={{"objects": "image"}})
+  sandbox.annotate(project)
+"""

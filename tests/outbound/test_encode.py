@@ -1,0 +1,212 @@
+"""Every Spark type has one rendering or a refusal that names the column."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sama_spark.api.errors import ContractError
+from sama_spark.outbound.chunk import InvalidRow
+from sama_spark.outbound.contract import Contract, Rule
+from sama_spark.outbound.create import CreationOptions, _cut
+from sama_spark.outbound.encode import encode
+from sama_spark.outbound.pieces import chunk_body, stream_pieces
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def tasks_of(
+    df: DataFrame, contract: Contract | None = None, outputs: dict[str, Any] | None = None
+) -> tuple[list[str], list[InvalidRow]]:
+    """The `data` texts of the tasks, and the rows that cannot become one."""
+    encoded = encode(df, contract or Contract(), outputs or {})
+    texts, invalid = [], []
+    for piece in stream_pieces(_cut(encoded, CreationOptions(chunk_rows=2))):
+        if piece.header.invalid_rows:
+            invalid += piece.header.invalid
+        else:
+            body = chunk_body([piece]).decode()
+            assert isinstance(json.loads(body), list)
+            texts += [t.split('"data":', 1)[1][:-1] for t in _split(body)]
+    return texts, invalid
+
+
+def _split(body: str) -> list[str]:
+    decoder, position, found = json.JSONDecoder(), 1, []
+    while position < len(body) - 1:
+        _, end = decoder.raw_decode(body, position)
+        found.append(body[position:end])
+        position = end + 1
+    return found
+
+
+def known(**inputs: Rule) -> Contract:
+    return Contract(inputs=inputs, outputs={"o": Rule("json"), "note": Rule("string")}, known=True)
+
+
+STRING, INTEGER, DATE = Rule("string"), Rule("integer"), Rule("date")
+
+RENDERINGS = [
+    ("'a\"b\\n\\u00e9\\u001f🚗'", STRING, r'"a\"b\né\u001F🚗"'),
+    ("''", STRING, '""'),
+    ("7Y", STRING, '"7"'),
+    ("9223372036854775807L", STRING, '"9223372036854775807"'),
+    ("true", STRING, '"true"'),
+    ("1.50BD", STRING, '"1.50"'),
+    ("0.000000000000000001BD", STRING, '"0.000000000000000001"'),
+    ("0.1f", STRING, '"0.1"'),
+    ("0.1D", STRING, '"0.1"'),
+    ("date'2024-02-29'", STRING, '"2024-02-29"'),
+    ("timestamp'2024-03-10 02:30:00.123456Z'", STRING, '"2024-03-10T02:30:00.123456Z"'),
+    ("timestamp'1901-01-01 00:00:00Z'", STRING, '"1901-01-01T00:00:00Z"'),
+    ("timestamp_ntz'2024-03-10 02:30:00'", STRING, '"2024-03-10T02:30:00"'),
+    ("2147483647", INTEGER, "2147483647"),
+    ("-2147483648L", INTEGER, "-2147483648"),
+    ("12.00BD", INTEGER, "12"),
+    ("3.0D", INTEGER, "3"),
+    ("'-17'", INTEGER, "-17"),
+    ("date'0001-01-01'", DATE, '"0001-01-01"'),
+    ("'2024-02-29'", DATE, '"2024-02-29"'),
+    # without a schema
+    ("9007199254740993L", Rule(), "9007199254740993"),
+    ("true", Rule(), "true"),
+    ("array(1, null)", Rule(), "[1,null]"),
+    ("map('k', array(date'2024-01-31'))", Rule(), '{"k":["2024-01-31"]}'),
+    ("map(1, 'one')", Rule(), '{"1":"one"}'),
+    ("named_struct('a', 1, 'b', cast(null as string))", Rule(), '{"a":1}'),
+    (
+        "array(named_struct('t', timestamp'2024-01-01 00:00:00Z'), null)",
+        Rule(),
+        '[{"t":"2024-01-01T00:00:00Z"},null]',
+    ),
+]
+
+
+@pytest.mark.parametrize(("sql", "rule", "expected"), RENDERINGS, ids=[f"{r[0]}-{r[1].kind}" for r in RENDERINGS])
+def test_rendering(spark: SparkSession, sql: str, rule: Rule, expected: str) -> None:
+    df = spark.sql(f"SELECT {sql} AS `v`")
+    contract = Contract() if rule == Rule() else known(v=rule)
+    texts, invalid = tasks_of(df, contract)
+    assert invalid == []
+    assert texts[0].removeprefix('{"v":')[:-1].lower() == expected.lower()
+    assert json.loads(texts[0]) == {"v": json.loads(expected)}
+
+
+REFUSALS = [
+    ("X'00'", STRING),
+    ("X'00'", Rule()),
+    ("interval '1' day", STRING),
+    ("interval '1' day", Rule()),
+    ("array(X'00')", Rule()),
+    ("array(1)", STRING),
+    ("named_struct('a', 1)", STRING),
+    ("true", INTEGER),
+    ("date'2024-01-31'", INTEGER),
+    ("timestamp'2024-01-31 00:00:00'", DATE),
+    ("20240131", DATE),
+    ("map(date'2024-01-31', 1)", Rule()),
+    ("named_struct('a', 1, 'a', 2)", Rule()),
+]
+
+
+@pytest.mark.parametrize(("sql", "rule"), REFUSALS, ids=[f"{r[0]}-{r[1].kind}" for r in REFUSALS])
+def test_refusal_names_the_column_and_the_remedy(spark: SparkSession, sql: str, rule: Rule) -> None:
+    contract = Contract() if rule == Rule() else known(v=rule)
+    with pytest.raises(ContractError, match=r"'v") as caught:
+        tasks_of(spark.sql(f"SELECT {sql} AS v"), contract)
+    assert caught.value.remedy.startswith("give ")
+
+
+INVALID = [
+    ("double('NaN')", STRING, "NaN"),
+    ("float('-Infinity')", Rule(), "NaN or infinite"),
+    ("array(named_struct('x', array(double('NaN'))))", Rule(), "NaN"),
+    ("map('a', double('Infinity'))", Rule(), "NaN or infinite"),
+    ("2147483648L", INTEGER, "2147483647"),
+    ("1.5D", INTEGER, "whole number"),
+    ("double('NaN')", INTEGER, "whole number"),
+    ("'99999999999999999999999'", INTEGER, "32-bit integer"),
+    ("'3000000000'", INTEGER, "outside"),
+    ("'007'", INTEGER, "32-bit integer"),
+    ("'2023-02-29'", DATE, "YYYY-MM-DD"),
+    ("'20240131'", DATE, "YYYY-MM-DD"),
+    ("date'+12024-01-31'", DATE, "year"),
+    ("cast(null as string)", Rule("string", required=True), "is null"),
+    ("'blue'", Rule("string", options=("red", "green")), "none of the project's options: red, green"),
+]
+
+
+@pytest.mark.parametrize(("sql", "rule", "reason"), INVALID, ids=[f"{r[0]}-{r[1].kind}" for r in INVALID])
+def test_invalid_row_names_column_reason_and_row(
+    spark: SparkSession, sql: str, rule: Rule, reason: str
+) -> None:
+    df = spark.sql(f"SELECT 'a.jpg' AS url, {sql} AS v")
+    contract = Contract() if rule == Rule() else known(url=STRING, v=rule)
+    texts, invalid = tasks_of(df, contract)
+    assert texts == []
+    assert [row.column for row in invalid] == ["v"]
+    assert reason in invalid[0].reason
+    assert "a.jpg" in invalid[0].row
+
+
+def test_a_null_leaves_its_key_out(spark: SparkSession) -> None:
+    df = spark.createDataFrame(
+        [(None, None, None, None), (1, "x", [1.5], '{"a": null}')],
+        "n int, s string, l array<double>, output_o string",
+    )
+    texts, invalid = tasks_of(df)
+    assert (texts, invalid) == (["{}", '{"n":1,"s":"x","l":[1.5],"output_o":{"a": null}}'], [])
+
+
+def test_names_with_dots_backticks_and_other_cases(spark: SparkSession) -> None:
+    df = spark.createDataFrame([("1", "2", "3", '"4"')], ["a.b", "`t`", "Url", "output_My Out.put"])
+    df = df.toDF("a.b", "`t`", "Url", "output_My Out.put").select("*")
+    texts, _ = tasks_of(df.toDF("a.b", "`t`", "Url", 'output_"q"'), outputs={'"q"': "text"})
+    assert json.loads(texts[0]) == {"a.b": "1", "`t`": "2", "Url": "3", 'output_"q"': '"4"'}
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "expected"),
+    [
+        ('{"a": [1.10, 1e400]}', "json", '{"a": [1.10, 1e400]}'),
+        ('\n[\n 1\n]\n', "json", "\n[\n 1\n]\n"),
+        ("1", "text", '"1"'),
+        ('{"a": 1}', "text", r'"{\"a\": 1}"'),
+        ("1", None, '"1"'),
+        ("true", None, '"true"'),
+        ("null", None, '"null"'),
+        ("NaN", None, '"NaN"'),
+        ("001", None, '"001"'),
+        ("", None, '""'),
+        ("{not json", None, '"{not json"'),
+        ('{"a": 1}', None, '{"a": 1}'),
+    ],
+)
+def test_output_text(spark: SparkSession, text: str, how: str | None, expected: str) -> None:
+    df = spark.createDataFrame([(text,)], "output_o string")
+    texts, invalid = tasks_of(df, outputs={"o": how} if how else None)
+    assert invalid == []
+    assert texts == ['{"output_o":' + expected + "}"]
+
+
+def test_output_text_follows_the_schema(spark: SparkSession) -> None:
+    df = spark.createDataFrame([('{"a": 1}', "1"), ("oops", "2")], "output_o string, output_note string")
+    texts, invalid = tasks_of(df, known())
+    assert [json.loads(t) for t in texts] == [{"output_o": {"a": 1}, "output_note": "1"}]
+    assert [(row.column, row.value) for row in invalid] == [("output_o", "oops")]
+
+
+def test_structured_output_refuses_json_scalars(spark: SparkSession) -> None:
+    df = spark.createDataFrame([("1",), ("null",), ('{"a":}',)], "output_o string")
+    texts, invalid = tasks_of(df, known())
+    assert texts == []
+    assert len(invalid) == 3
+
+
+def test_variant_is_sent_as_json(spark: SparkSession) -> None:
+    df = spark.sql("""SELECT parse_json('{"b": 12345678901234567890, "a": [null]}') AS output_o""")
+    texts, _ = tasks_of(df, known())
+    assert json.loads(texts[0]) == {"output_o": {"b": 12345678901234567890, "a": [None]}}
