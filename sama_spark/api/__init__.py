@@ -23,5 +23,5 @@ __all__ = [
     "TemporaryCredentials",
     "WaitingBatch",
     "batches",
-    *errors.__all__,
 ]
+__all__ += errors.__all__

@@ -80,10 +80,10 @@ class Batch:
             self.start(self.stored)
 
     def _again(self) -> None:
-        if self.stored is None or self.state in ("failed", "canceled"):
-            raise bad_request(f"batch {self.id} is {self.state}")
         self._delay = 0
         self.settle()
+        if self.stored is None or self.state in ("failed", "canceled"):
+            raise bad_request(f"batch {self.id} is {self.state}")
         before, counts = self.entries, (self._done, self._created)
         self.start(self.stored)
         self._parse()
@@ -101,6 +101,7 @@ class Batch:
 
     def cancel(self) -> None:
         """Tasks that are not created yet never will be. Raises a 400 once the job is over."""
+        self.settle()
         if self.state in ("completed", "failed"):
             raise bad_request(f"batch {self.id} is {self.state} and cannot be canceled")
         if self.state != "canceled":
@@ -177,6 +178,7 @@ class Batch:
 
     def status(self, page: int, page_size: int, *, omit_failed_data: bool) -> dict[str, Any]:
         """The job as clients read it. `page_size` 0 leaves the items out."""
+        self.settle()
         switches = self.project.switches
         answer: dict[str, Any] = {
             "batch_id": self.id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import date, datetime, timedelta, timezone
+from functools import lru_cache
 
 NS = 1_000_000_000
 _RFC3339 = re.compile(
@@ -29,8 +30,14 @@ class Clock:
 def to_text(ns: int) -> str:
     """UTC with milliseconds and `Z`, as Sama writes it; finer digits only where the value has them."""
     seconds, rest = divmod(ns, NS)
-    digits = f"{rest:09d}".rstrip("0").ljust(3, "0")
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{digits}Z"
+    millis, finer = divmod(rest, 1_000_000)
+    more = f"{finer:06d}".rstrip("0") if finer else ""
+    return f"{_to_second(seconds)}.{millis:03d}{more}Z"
+
+
+@lru_cache(maxsize=4096)
+def _to_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def from_text(text: str) -> int:

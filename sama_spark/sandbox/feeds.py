@@ -10,7 +10,7 @@ import msgspec
 
 from sama_spark.sandbox.errors import bad_request
 from sama_spark.sandbox.projects import Consumer, Project
-from sama_spark.sandbox.tasks import Entry, Task
+from sama_spark.sandbox.tasks import Entry, Task, Text
 
 Test = Callable[[Task], bool]
 DATE_TYPES = {
@@ -139,13 +139,20 @@ def ids(text: str | None, *, lists: bool, name: str) -> tuple[str, ...] | None:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+EXTRA_FIELDS = b',"workflow_version":3,"sla":{"due":null,"tier":"gold"}}'
+
+
 def texts(project: Project, tasks: list[Task], *, as_delivery: bool, answers: bool = True) -> bytes:
-    """`{"tasks": [...]}` of the tasks' own texts."""
-    fields = project.switches.batch_fields
-    if as_delivery:
-        rows = [task.as_delivery(project.id, answers=answers, batch_fields=fields) for task in tasks]
-    else:
-        rows = [task.as_status(project.id, answers=answers, batch_fields=fields) for task in tasks]
-    if project.switches.extra_fields:
-        rows = [row[:-1] + b',"workflow_version":3,"sla":{"due":null,"tier":"gold"}}' for row in rows]
-    return b'{"tasks":[' + b",".join(rows) + b"]}"
+    """`{"tasks": [...]}` of the tasks' own texts, put together by one copy."""
+    switches = project.switches
+    parts: list[Text] = [b'{"tasks":[']
+    for task in tasks:
+        fields = switches.batch_fields
+        parts += task.parts(project.id, as_delivery=as_delivery, answers=answers, batch_fields=fields)
+        if switches.extra_fields:
+            parts[-1] = bytes(parts[-1])[:-1] + EXTRA_FIELDS
+        parts.append(b",")
+    if tasks:
+        parts.pop()
+    parts.append(b"]}")
+    return b"".join(parts)

@@ -78,11 +78,9 @@ class Project:
 
     def batch(self, batch_id: int) -> Batch:
         try:
-            batch = self.batches[batch_id]
+            return self.batches[batch_id]
         except KeyError:
             raise not_found(f"batch {batch_id}") from None
-        self.settle()
-        return batch
 
     def add(self, task: Task) -> None:
         self.tasks[task.id] = task

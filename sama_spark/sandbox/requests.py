@@ -34,10 +34,7 @@ def check_key(hub: Hub, request: Request) -> str:
 
 def find_project(hub: Hub, request: Request, key: str) -> Project:
     text = request.path_params["project_id"]
-    project = hub.visible_project(key, int(text)) if _is_id(text) else hub.project(-1)
-    if request.method != "GET":
-        project.settle()
-    return project
+    return hub.visible_project(key, int(text)) if _is_id(text) else hub.project(-1)
 
 
 def path_batch_id(request: Request) -> int:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from bisect import bisect_left
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -25,17 +23,12 @@ def join_object(members: Mapping[str, Text]) -> bytes:
     )
 
 
-@functools.lru_cache(maxsize=4096)
-def _quoted_time(ns: int | None) -> bytes:
-    return b"null" if ns is None else b'"' + to_text(ns).encode() + b'"'
-
-
 class Task:
     """`sent` is the submitted data with its pre-annotations; `data` and `answers` are as read back."""
 
     __slots__ = (
         "_data", "answers", "batch_id", "client_batch_id", "completed", "created", "delivered", "delivery",
-        "duration", "extras", "id", "last_delivered", "more", "primary_keys", "priority", "reasons",
+        "duration", "extras", "id", "last_delivered", "primary_keys", "priority", "reasons",
         "reserve_for", "sent", "state", "submitted", "submitters",
     )  # fmt: skip
 
@@ -51,16 +44,15 @@ class Task:
         self.answers: Text | None = None
         self.submitters: Text = EMPTY
         self.extras: Text = EMPTY
-        self.more = b""  # members that a seeded record had beyond the known ones
         self.submitted: int | None = None
         self.completed: int | None = None
         self.delivered: int | None = None  # of the delivery that stands; None again once rejected
         self.last_delivered: int | None = None
         self.delivery = 0  # number of the delivery that stands
-        self._data: bytes | None = None
+        self._data: Text | None = None
 
     @property
-    def data(self) -> bytes:
+    def data(self) -> Text:
         """The inputs: what was sent, without pre-annotations and nulls."""
         if self._data is None:
             members = msgspec.json.decode(self.sent, type=dict[str, msgspec.Raw])
@@ -73,7 +65,7 @@ class Task:
             )
         return self._data
 
-    def set_data(self, data: bytes) -> None:
+    def set_data(self, data: Text) -> None:
         self._data = data
 
     def pre_annotations(self) -> dict[str, bytes]:
@@ -89,34 +81,25 @@ class Task:
         """The latest answers; of a rejected task its pre-annotations."""
         return join_object(self.pre_annotations()) if self.state == "rejected" else self.answers
 
-    def as_delivery(self, project_id: int, *, answers: bool = True, batch_fields: bool = True) -> bytes:
-        """The record in the shape of deliveries."""
-        return b"".join(self._members(project_id, answers, batch_fields, as_delivery=True))
-
-    def as_status(self, project_id: int, *, answers: bool = True, batch_fields: bool = True) -> bytes:
-        """The record in the shape of status reads."""
-        return b"".join(self._members(project_id, answers, batch_fields, as_delivery=False))
-
-    def _members(self, project_id: int, answers: bool, batch_fields: bool, *, as_delivery: bool) -> list[Any]:
-        parts: list[Any] = [b'{"id":"%b","project_id":%d' % (self.id.encode(), project_id)]
+    def parts(self, project_id: int, *, as_delivery: bool, answers: bool, batch_fields: bool) -> list[Text]:
+        """The record in the shape of deliveries or of status reads, as pieces of text yet to be joined."""
+        head = b'{"id":"%b","project_id":%d' % (self.id.encode(), project_id)
         if batch_fields:
             batch = b"null" if self.batch_id is None else b"%d" % self.batch_id
-            parts.append(b',"batch_id":%b,"client_batch_id":%b' % (batch, dumps(self.client_batch_id)))
-        parts.append(
-            b',"created_at":%b,"delivered_at":%b,"state":"%b"'
-            % (_quoted_time(self.created), _quoted_time(self.delivered), self.state.encode())
-        )
-        if not as_delivery:
-            parts.append(b',"priority":%d' % self.priority)
-        parts += (b',"data":', self.data)
+            head += b',"batch_id":%b,"client_batch_id":%b' % (batch, dumps(self.client_batch_id))
+        delivered = "null" if self.delivered is None else f'"{to_text(self.delivered)}"'
+        head += f',"created_at":"{to_text(self.created)}","delivered_at":{delivered}'.encode()
+        head += b',"state":"%b","data":' % self.state.encode()
+        parts: list[Text] = [head, self.data]
         shown = self.shown_answers() if answers else None
         if shown is not None:
             parts += (b',"answers":', shown)
         elif answers and as_delivery:
             parts.append(b',"answers":{}')
         if as_delivery:
-            parts += (b',"submitter_ids_by_step":', self.submitters, b',"_extras":', self.extras)
-        parts += (self.more, b"}")
+            parts += (b',"submitter_ids_by_step":', self.submitters, b',"_extras":', self.extras, b"}")
+        else:
+            parts.append(b',"priority":%d}' % self.priority)
         return parts
 
 
