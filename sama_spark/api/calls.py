@@ -6,12 +6,13 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+from .call import Call, path_of
 from .errors import ExperimentalCallError, InvalidInput, InvalidResponse
 from .paging import Page
 from .records import to_json
 from .replies import decode_object
 from .retry import Clock, Safety
-from .transport import Call, Transport, path_of
+from .transport import Transport
 
 P = ParamSpec("P")
 R = TypeVar("R")

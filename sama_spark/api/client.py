@@ -108,7 +108,8 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
             print(f"Sama API: {line}")
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self.base_url!r}, api_key=<redacted>)"
+        # Tracebacks with locals show clients that were not built to the end, too.
+        return f"{type(self).__name__}({vars(self).get('_transport')}, api_key=<redacted>)"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

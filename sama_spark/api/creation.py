@@ -11,6 +11,7 @@ import msgspec
 
 from . import batches
 from .batches import BatchItem, BatchJob, WaitingBatch
+from .call import Call
 from .calls import Endpoints, Id, accepts_proj_id, located, page_size
 from .errors import InvalidInput, SamaError
 from .paging import number_pages
@@ -18,7 +19,6 @@ from .records import checked_records, tasks_body
 from .replies import decode_object_or_nothing, decode_page
 from .retry import Safety
 from .secrets import Secret
-from .transport import Call
 
 _log = logging.getLogger("sama_spark")
 

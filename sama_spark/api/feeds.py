@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
+from .call import Call, path_of
 from .calls import Endpoints, Id, accepts_proj_id, located
 from .paging import Page, cursor_pages, scan_delivered, scan_status
 from .records import checked_priority, to_json
 from .replies import decode_page, decode_single_task
 from .retry import Safety
 from .states import TaskStates
-from .transport import Call, path_of
 
 
 class Feeds(Endpoints):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -147,15 +148,14 @@ def scan_status(fetch: FetchPage) -> Iterator[Page]:
 def scan_delivered(fetch: FetchFrom, start: str | None) -> Iterator[Page]:
     """Each delivery (id and delivered_at) once.
 
-    While pages prove to ascend by delivered_at, always page 1 from the last timestamp on, which no shift can
-    upset; else by page number, in passes.
+    While pages ascend by delivered_at, always page 1 from the last timestamp on, which no shift can upset. A
+    list in another order can look like that for a while, so at the end its length is checked by page number.
+    Where the order does not prove, the list is read by page number, in passes.
     """
     yielded = array("q")
-    try:
+    with suppress(OrderUnproven):
         yield from _scan_ascending(fetch, start, yielded)
         return
-    except OrderUnproven:
-        pass
     yield from scan_by_number(lambda page: fetch(start, page), marks=_marks_by_delivery, seen=set(yielded))
 
 
@@ -165,9 +165,16 @@ def _scan_ascending(fetch: FetchFrom, start: str | None, yielded: array[int]) ->
     for _ in range(MAX_PAGES):
         yield from _scan_window(fetch, window, yielded)
         if not window.moves_on:
-            return
-        window = _Window(window.last, window.last_key, window.at_last)
-    raise InvalidResponse("the list of deliveries does not end")
+            break
+        window = window.next()
+    else:
+        raise InvalidResponse("the list of deliveries does not end")
+    if yielded:
+        # The page that holds the list's last rows, if it holds no more than those that were seen.
+        page = fetch(start, len(yielded) // window.page_rows + 1)
+        keys = [sort_key(seen.delivered_at) or "" for seen in _look_at(page)]
+        if sum(key <= window.last_key for key in keys) > len(yielded) % window.page_rows:
+            raise OrderUnproven
 
 
 def _scan_window(fetch: FetchFrom, window: _Window, yielded: array[int]) -> Iterator[Page]:
@@ -183,8 +190,9 @@ def _scan_window(fetch: FetchFrom, window: _Window, yielded: array[int]) -> Iter
                 break
         if not this.pages and window.at_bound:
             raise OrderUnproven
-        # One page that moves on is a snapshot in itself.
-        if this.pages == 0 or (window.moves_on and this.pages == 1) or this.same_as(before):
+        # One page that moves on is a snapshot in itself, and so is one with room for more.
+        snapshot = this.pages <= 1 and (window.moves_on or this.rows < window.page_rows)
+        if snapshot or this.same_as(before):
             return
         before = this
     raise OrderUnproven
@@ -216,26 +224,35 @@ class _Window:
 
     Attributes:
         bound: the timestamp as the server wrote it.
-        at_bound: marks of the rows at this timestamp that were read before.
-        last, last_key, at_last: the same for the window to come.
+        at_bound: marks and sort keys of the rows from this timestamp on that were read before.
+        last, last_key: the timestamp of the window to come.
+        page_rows: the most rows that a page has had.
     """
 
     def __init__(
-        self, bound: str | None, bound_key: str | None = None, at_bound: set[int] | None = None
+        self,
+        bound: str | None,
+        bound_key: str | None = None,
+        at_bound: dict[int, str] | None = None,
+        page_rows: int = 1,
     ) -> None:
         self.bound = bound
         self._bound_key = bound_key
-        self.at_bound = at_bound or set()
-        self._seen = set(self.at_bound)
+        self.at_bound = at_bound or {}
+        self.page_rows = page_rows
+        self._seen = dict(self.at_bound)
         self.new_pass()
 
     def new_pass(self) -> _Pass:
         self._first_key: str | None = None
         self.last: Any = None
         self.last_key = ""
-        self.at_last: set[int] = set()
         self._pass = _Pass()
         return self._pass
+
+    def next(self) -> _Window:
+        at_bound = {mark: key for mark, key in self._seen.items() if key >= self.last_key}
+        return _Window(self.last, self.last_key, at_bound, self.page_rows)
 
     @property
     def moves_on(self) -> bool:
@@ -243,6 +260,7 @@ class _Window:
 
     def take(self, page: Page) -> tuple[Page, list[int]]:
         """The page's rows that are new, and their marks, once it is clear that the page is in order."""
+        self.page_rows = max(self.page_rows, len(page))
         looked = _look_at(page)
         keys = [sort_key(seen.delivered_at) for seen in looked]
         if None in keys or keys != sorted(keys) or keys[0] < self.last_key:  # type: ignore[type-var, operator]
@@ -256,10 +274,9 @@ class _Window:
         fresh, fresh_marks = [], []
         for task, seen, key, mark in zip(page, looked, keys, marks, strict=True):
             if key != self.last_key:
-                self.last, self.last_key, self.at_last = seen.delivered_at, key or "", set()
-            self.at_last.add(mark)
+                self.last, self.last_key = seen.delivered_at, key or ""
             if mark not in self._seen:
-                self._seen.add(mark)
+                self._seen[mark] = self.last_key
                 fresh_marks.append(mark)
                 fresh.append(task)
         self._pass.add(marks)

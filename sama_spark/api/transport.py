@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Any, Generic, NoReturn, TypeVar
-from urllib.parse import quote, quote_plus, urlencode, urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import msgspec
 
+from .call import Call
 from .errors import (
     ConnectionFailed,
     InvalidInput,
@@ -32,38 +33,6 @@ _log = logging.getLogger("sama_spark")
 
 # A large body on a slow link gets more time than the deadline alone: bytes per second.
 _SLOWEST_UPLOAD = 250_000
-
-
-def path_of(*parts: str | int) -> str:
-    """A path below the base URL, each part quoted: `path_of("projects", 4242)`."""
-    texts = [str(part) for part in parts]
-    if not {"", ".", "..", "None"}.isdisjoint(texts):
-        raise InvalidInput("an id is missing or is none", remedy="Nothing was sent.")
-    return "/".join(quote(text, safe="") for text in texts) + ".json"
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call to Sama, in words and on the wire. It holds no secret.
-
-    Attributes:
-        what: the call in words, for errors and logs.
-        path: below the base URL, ids quoted.
-        query: values as the wire has them; None is left out.
-        paced: True for the list that Sama limits to one call per second.
-        deadline: seconds, where it is not the client's own.
-    """
-
-    what: str
-    method: str
-    path: str
-    safety: Safety
-    query: Mapping[str, Any] = field(default_factory=dict)
-    body: bytes | None = field(default=None, repr=False)
-    project_id: str | int | None = None
-    batch_id: str | int | None = None
-    paced: bool = False
-    deadline: float | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +93,7 @@ class Transport:
         self._upload_wire = new_wire()
 
     def __repr__(self) -> str:
-        return f"Transport({self.base_url!r})"
+        return f"Transport({vars(self).get('base_url')!r})"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -139,7 +108,7 @@ class Transport:
         return self._repeat(call, lambda deadline: self._attempt(call, decode, deadline))
 
     def upload(self, url: Secret, call: Call) -> None:
-        """PUT `call.body` to a signed URL, without the key. Any 2xx is success, whatever its body."""
+        """PUT `call.body` to a signed URL, without the key. A 2xx is success, its body may be empty."""
         self._repeat(call, lambda deadline: self._attempt_upload(url, call, deadline))
 
     def close(self) -> None:
@@ -200,8 +169,9 @@ class Transport:
             flaw, transient = f"no valid JSON: {error}", True
         if not flaw:
             return self._refused(call, reply)
-        shown = excerpt(self._redact(read_problem(reply.body)[1])) or "nothing"
-        invalid = self._error(InvalidResponse, call, f"{flaw}; the reply begins: {shown}", reply)
+        # JSON may hold customers' data, credentials or signed URLs, so only other texts are shown.
+        shown = "" if reply.body[:1] in (b"{", b"[") else f"; the reply is: {read_problem(reply.body)[1]}"
+        invalid = self._error(InvalidResponse, call, flaw + shown, reply)
         return self._attempt_of(call, invalid, f"{note}, {flaw}", transient=transient)
 
     def _attempt_upload(self, url: Secret, call: Call, deadline: float) -> _Attempt[None]:
@@ -210,13 +180,18 @@ class Transport:
         if isinstance(reply, Failure):
             return self._failed(call, reply)
         if 200 <= reply.status < 300:
-            return _Attempt(note=f"{reply.status}, {len(call.body or b''):,} bytes sent")
+            note = f"{reply.status}, {len(call.body or b''):,} bytes sent"
+            if not reply.body.lstrip().startswith(b"<"):
+                return _Attempt(note=note)
+            # A store answers with nothing; a proxy's page, or XML, means that it has not got the file.
+            invalid = self._error(InvalidResponse, call, "a page where the store's answer is due", reply)
+            return self._attempt_of(call, invalid, f"{note}, a page", transient=True)
         return self._refused(call, reply, redact)
 
     def _url(self, call: Call) -> Secret:
-        query = {name: _in_query(value) for name, value in call.query.items() if value is not None}
-        further = f"&{urlencode(query)}" if query else ""
-        return Secret(f"{self.base_url}/{call.path}?access_key={quote_plus(self._key.reveal())}{further}")
+        further = call.query_text()
+        key = quote_plus(self._key.reveal())
+        return Secret(f"{self.base_url}/{call.path}?access_key={key}{further and '&'}{further}")
 
     def _failed(self, call: Call, failure: Failure) -> _Attempt[Any]:
         kind: type[SamaError] = {
@@ -282,10 +257,6 @@ class Transport:
             project_id=clean(call.project_id),
             batch_id=clean(call.batch_id),
         )
-
-
-def _in_query(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _checked(base_url: str) -> str:

@@ -7,7 +7,7 @@ They depend on the project alone, never on the tasks of the day:
 | string; with format date | STRING; DATE |
 | integer; within 32 bits; number; boolean | BIGINT; INT; DOUBLE; BOOLEAN |
 | object with properties | STRUCT |
-| object without, or whose names differ only in case, or of hundreds of keys | MAP<STRING, STRING>, nested values as JSON text |
+| object of any keys, of hundreds, or of keys that differ only in case | MAP<STRING, STRING>, nested values as JSON |
 | array with items | ARRAY |
 | only `examples` | the same of the merged examples, numbers as DOUBLE |
 | several types, or nothing | STRING, JSON text of what is not text |
@@ -80,11 +80,12 @@ def _type(node: Any, root: Mapping[str, Any], levels: int) -> T.DataType:
         return _struct({str(n): _type(child, root, levels - 1) for n, child in properties.items()})
     if kind in (None, "array") and isinstance(items, Mapping):
         return T.ArrayType(_type(items, root, levels - 1))
+    if kind == "object" and isinstance(others, Mapping) and others:
+        return T.MapType(T.StringType(), _type(others, root, levels - 1))
     if kind in (None, "object", "array") and node.get("examples"):
         return _merged([_example_type(example, levels) for example in node["examples"]])
     if kind == "object":
-        values = _type(others, root, levels - 1) if isinstance(others, Mapping) and others else T.StringType()
-        return T.MapType(T.StringType(), values)
+        return _TEXT_MAP
     if kind == "integer":
         low, high = node.get("minimum", -(2**63)), node.get("maximum", 2**63)
         return T.IntegerType() if low >= _INT32[0] and high <= _INT32[1] else T.LongType()

@@ -54,7 +54,7 @@ def digest(body: bytes | memoryview) -> str:
 
 @dataclass(frozen=True)
 class PieceCutter:
-    """The function that `mapInArrow` runs: encoded rows in, a column of pieces out.
+    """Holds what `mapInArrow` needs on a worker.
 
     `head`: what stands before `data` in each task. `spliced`: name and mode of each text column.
     """
@@ -64,7 +64,8 @@ class PieceCutter:
     max_tasks: int = PIECE_TASKS
     max_bytes: int = PIECE_BYTES
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def cut(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Encoded rows in, a column of pieces out."""
         import pyarrow as pa
 
         for piece in self.pieces(row for batch in batches for row in _rows(batch)):

@@ -105,8 +105,7 @@ def _cut(encoded: EncodedRows, options: CreationOptions) -> DataFrame:
         max_tasks=min(PIECE_TASKS, options.chunk_rows),
         max_bytes=min(PIECE_BYTES, options.chunk_bytes),
     )
-    # A lambda, because Spark looks for a function's own attributes.
-    return encoded.rows.mapInArrow(lambda batches: cutter(batches), f"{PIECE} binary")
+    return encoded.rows.mapInArrow(cutter.cut, f"{PIECE} binary")
 
 
 def _send_staged(

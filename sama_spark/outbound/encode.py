@@ -61,7 +61,10 @@ def encode(df: DataFrame, contract: Contract, output_formats: Mapping[str, Outpu
     contract.check_columns(df.columns, output_formats)
     # By position: names may hold dots or backticks, or differ only in case.
     positional = df.toDF(*(f"c{i}" for i in range(len(df.columns))))
-    flat, spliced, problems, rules = [], [], [], {}
+    flat: list[Column] = []
+    spliced: list[tuple[str, SpliceMode, Column]] = []
+    problems: list[tuple[str, Column, str, Column]] = []
+    rules: dict[str, str] = {}
     for i, field in enumerate(df.schema.fields):
         column = F.col(f"c{i}")
         rule = contract.rule(field.name)
@@ -172,8 +175,9 @@ def _as_text(column: Column, data_type: T.DataType, path: str) -> _Value:
 
 
 def _as_integer(column: Column, data_type: T.DataType, rule: Rule, path: str) -> _Value:
+    no_problems: tuple[tuple[Column, str], ...] = ()
     if isinstance(data_type, _INTEGERS):
-        whole, problems = column, ()
+        whole, problems = column, no_problems
     elif _is_text(data_type):
         # At most ten digits reach the cast, which would fail on more under ANSI rules.
         is_integer = column.rlike("^(0|-?[1-9][0-9]{0,9})$")

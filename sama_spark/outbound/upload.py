@@ -56,7 +56,7 @@ class Uploader:
                     pending.append(pool.submit(self._upload, chunk))
                 collect(limit=0)
             except BaseException:
-                self._cancel(pool, uploaded, pending)
+                self._cancel(uploaded, pending)
                 raise
         return uploaded
 
@@ -91,7 +91,7 @@ class Uploader:
             return error
         return None
 
-    def _cancel(self, pool: ThreadPoolExecutor, uploaded: list[Batch], pending: deque[Future[Batch]]) -> None:
+    def _cancel(self, uploaded: list[Batch], pending: deque[Future[Batch]]) -> None:
         for future in pending:
             future.cancel()
         opened = list(uploaded)

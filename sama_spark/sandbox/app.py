@@ -40,7 +40,7 @@ Handler = Callable[[Request, Project], Awaitable[Response]]
 
 
 class OpenBatch(msgspec.Struct, forbid_unknown_fields=True):
-    tasks: msgspec.Raw | None = None
+    tasks: msgspec.Raw = msgspec.Raw(b"null")
     notification_email: str | None = None
     tasks_file_name: str | None = None
 
@@ -155,7 +155,7 @@ class Api:
     async def open_batch(self, request: Request, project: Project) -> Response:
         opened = await requests.body(request, OpenBatch)
         file_name, email = opened.tasks_file_name or "from_api", opened.notification_email
-        if opened.tasks is None or bytes(opened.tasks) == b"null":
+        if bytes(opened.tasks) == b"null":
             batch = self.hub.new_batch(project, file_name=file_name, email=email)
             url = self.hub.signer.url(
                 "PUT", f"{UPLOADS}{project.id}/{batch.id}.json", project.switches.put_url_life

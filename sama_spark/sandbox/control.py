@@ -18,7 +18,7 @@ from sama_spark.sandbox.hub import Hub
 from sama_spark.sandbox.projects import Project
 from sama_spark.sandbox.signing import ASSETS
 from sama_spark.sandbox.switches import change
-from sama_spark.sandbox.tasks import Task
+from sama_spark.sandbox.tasks import Task, join_object
 
 State = Literal["new", "in progress", "completed", "approved", "delivered", "rejected", "acknowledged"]
 
@@ -217,6 +217,9 @@ class Seed(msgspec.Struct):
     extras: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"{}"), name="_extras")
 
 
+_KNOWN = frozenset(Seed.__struct_encode_fields__)
+
+
 def seed(hub: Hub, project_id: int, lines: bytes) -> int:
     """Takes ready-made deliveries, one JSON object a line; a known id is a delivery anew."""
 
@@ -224,14 +227,15 @@ def seed(hub: Hub, project_id: int, lines: bytes) -> int:
     project.settle()
     try:
         seeds = msgspec.json.Decoder(Seed).decode_lines(lines)
-        for one in seeds:
-            _deliver(project, one)
+        members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines(lines)
+        for one, by_name in zip(seeds, members, strict=True):
+            _deliver(project, one, {name: by_name[name] for name in by_name.keys() - _KNOWN})
     except ValueError as error:
         raise bad_request(str(error)) from None
     return len(seeds)
 
 
-def _deliver(project: Project, one: Seed) -> None:
+def _deliver(project: Project, one: Seed, more: dict[str, msgspec.Raw]) -> None:
 
     if one.id is not None and re.fullmatch("[0-9a-f]{24}", one.id) is None:
         raise ValueError(f"id {one.id!r} is not 24 lower-case hex digits")
@@ -246,6 +250,7 @@ def _deliver(project: Project, one: Seed) -> None:
     task.sent = one.data
     task.set_data(one.data)
     task.submitters, task.extras = one.submitter_ids_by_step, one.extras
+    task.more = b"," + join_object(more)[1:-1] if more else b""
     project.deliver(task, one.answers, delivered)
     task.state = one.state
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter, deque
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sama_spark.sandbox.errors import ApiError, StoreError
+from sama_spark.sandbox.signing import ASSETS, UPLOADS
 
 CONTROL = "/_sandbox/"
 LOGGED = 10_000
@@ -100,8 +105,8 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             and (self.path is None or re.search(self.path, path) is not None)
         )
 
-    def answer(self) -> Response:
-        """The reply that stands in for the real one."""
+    def answer(self, path: str) -> Response:
+        """The reply that stands in for the real one; the stores speak XML."""
         headers: dict[str, str] = {}
         if self.retry_after is not None:
             moment = datetime.now(timezone.utc) + timedelta(seconds=self.retry_after)
@@ -118,12 +123,15 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             case "redirect":
                 return RedirectResponse(self.location, 302, headers)
             case "expired":
-                text = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
-                return Response(text, 403, headers, "application/xml")
+                return StoreError(403, "AccessDenied", "Request has expired").response()
+            case _ if self.body is not None:
+                reply = Response(self.body, self.status, headers, "application/json")
+            case _ if path.startswith((UPLOADS, ASSETS)):
+                reply = StoreError(self.status, "InternalError", "injected fault").response()
             case _:
-                errors = {"errors": [{"type": self.status, "message": "injected fault"}]}
-                body = msgspec.json.encode(errors) if self.body is None else self.body.encode()
-                return Response(body, self.status, headers, "application/json")
+                reply = ApiError(self.status, "injected fault").response()
+        reply.headers.update(headers)
+        return reply
 
 
 class Traffic:
@@ -176,11 +184,12 @@ class FaultLayer:
             await send(message)
 
         fault = self.traffic.fault(call, scope["method"], scope["path"])
-        if fault is None:
-            await self.app(scope, receive, noting)
-        else:
-            entry["fault"] = fault.kind
-            await self._fail(fault, scope, receive, noting)
+        with suppress(ClientDisconnect):  # a client that hung up half-way: nothing happened
+            if fault is None:
+                await self.app(scope, receive, noting)
+            else:
+                entry["fault"] = fault.kind
+                await self._fail(fault, scope, receive, noting)
 
     async def _fail(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.kind == "slow":
@@ -202,7 +211,7 @@ class FaultLayer:
         else:
             if not fault.after:
                 await _read_all(receive)
-            await fault.answer()(scope, receive, send)
+            await fault.answer(scope["path"])(scope, receive, send)
 
 
 class _Kept:

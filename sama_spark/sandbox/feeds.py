@@ -125,8 +125,10 @@ def since_last_call(project: Project, token: str | None, wanted: Filter, limit: 
             consumer.seen.add(delivery)
             found.append(task)
     while start < len(rows) and rows[start][2] in consumer.seen:
-        consumer.low = (rows[start][0], rows[start][1] + "\0")  # just behind this row
         start += 1
+    if start:
+        ns, id_, _, _ = rows[start - 1]
+        consumer.low = (ns, id_ + "\0")  # just behind that row
     return found
 
 
@@ -150,7 +152,7 @@ def texts(project: Project, tasks: list[Task], *, as_delivery: bool, answers: bo
         fields = switches.batch_fields
         parts += task.parts(project.id, as_delivery=as_delivery, answers=answers, batch_fields=fields)
         if switches.extra_fields:
-            parts[-1] = bytes(parts[-1])[:-1] + EXTRA_FIELDS
+            parts[-1] = EXTRA_FIELDS
         parts.append(b",")
     if tasks:
         parts.pop()

@@ -109,6 +109,13 @@ class Sandbox:
     def __repr__(self) -> str:
         return f"Sandbox({self.base_url or 'not running'})"
 
+    @property
+    def pid(self) -> int:
+        """Process id of the server that this object started."""
+        if self._process is None:
+            raise SandboxError("this object did not start a server")
+        return self._process.pid
+
     # --- what staff do
 
     def create_project(

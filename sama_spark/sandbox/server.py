@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -64,10 +65,10 @@ def serve(
     config = uvicorn.Config(
         build(Hub(origin, api_key)),
         http=_Protocol,
-        loop="uvloop",
         lifespan="off",
         ws="none",
         access_log=False,
+        proxy_headers=False,
         log_level="error",
         server_header=False,
         timeout_keep_alive=60,
@@ -77,7 +78,8 @@ def serve(
     if with_parent:
         threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
     ready(f"{origin}/v2")
-    server.run(sockets=[listener])
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
 
 
 def _end_with_parent(server: Any) -> None:

@@ -28,7 +28,7 @@ class Task:
 
     __slots__ = (
         "_data", "answers", "batch_id", "client_batch_id", "completed", "created", "delivered", "delivery",
-        "duration", "extras", "id", "last_delivered", "primary_keys", "priority", "reasons",
+        "duration", "extras", "id", "last_delivered", "more", "primary_keys", "priority", "reasons",
         "reserve_for", "sent", "state", "submitted", "submitters",
     )  # fmt: skip
 
@@ -44,6 +44,7 @@ class Task:
         self.answers: Text | None = None
         self.submitters: Text = EMPTY
         self.extras: Text = EMPTY
+        self.more = b""  # members of a seeded record beyond the known ones, each with its comma before it
         self.submitted: int | None = None
         self.completed: int | None = None
         self.delivered: int | None = None  # of the delivery that stands; None again once rejected
@@ -97,9 +98,10 @@ class Task:
         elif answers and as_delivery:
             parts.append(b',"answers":{}')
         if as_delivery:
-            parts += (b',"submitter_ids_by_step":', self.submitters, b',"_extras":', self.extras, b"}")
+            parts += (b',"submitter_ids_by_step":', self.submitters, b',"_extras":', self.extras)
         else:
-            parts.append(b',"priority":%d}' % self.priority)
+            parts.append(b',"priority":%d' % self.priority)
+        parts += (self.more, b"}")
         return parts
 
 

@@ -33,7 +33,7 @@ class Got:
 
 @dataclass
 class Answer:
-    """What to reply. `fault`: "drop" no reply; "truncate" half a body; "trickle"/"trickle headers"; "hang"."""
+    """What to reply, whole or with a fault: drop, truncate, trickle, trickle headers, hang."""
 
     status: int = 200
     body: Any = field(default_factory=dict)

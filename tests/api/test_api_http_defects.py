@@ -15,7 +15,7 @@ from email.utils import formatdate
 import pytest
 from scripted_server import KEY, Answer, FakeClock, Got, ScriptedServer, fixed_random, stamp, task
 
-import sama_spark.api as api
+from sama_spark import api
 from sama_spark.api import ApiClient, batches
 
 INFO = "projects/42.json"
@@ -48,7 +48,9 @@ def test_connection_refused_is_retried(clock: FakeClock) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    client = ApiClient(KEY, base_url=f"http://127.0.0.1:{port}/v2", clock=clock, rng=fixed_random(), deadline=60)
+    client = ApiClient(
+        KEY, base_url=f"http://127.0.0.1:{port}/v2", clock=clock, rng=fixed_random(), deadline=60
+    )
     with pytest.raises(api.ConnectionFailed) as caught:
         client.get_project_information("42")
     assert len(clock.sleeps) > 3
@@ -115,7 +117,9 @@ def test_429_with_retry_after_date_is_honoured(
 def test_429_whose_retry_after_passes_the_deadline_ends_at_once(
     server: ScriptedServer, client: ApiClient, clock: FakeClock
 ) -> None:
-    server.on("GET", INFO, Answer(429, {"errors": [{"type": 429, "message": "slow"}]}, {"Retry-After": "9000"}))
+    server.on(
+        "GET", INFO, Answer(429, {"errors": [{"type": 429, "message": "slow"}]}, {"Retry-After": "9000"})
+    )
     with pytest.raises(api.RateLimitedError, match="slow") as caught:
         client.get_project_information("42")
     assert clock.sleeps == []
@@ -144,7 +148,9 @@ def test_500_is_retried_where_safe(server: ScriptedServer, client: ApiClient, st
 
 def test_500_from_the_store_is_retried(server: ScriptedServer, client: ApiClient) -> None:
     server.on("POST", BATCHES, open_ok(server))
-    server.on("PUT", "/store/file-1", Answer(500, b"<Error>oops</Error>"), Answer(fault="drop"), Answer(200, b""))
+    server.on(
+        "PUT", "/store/file-1", Answer(500, b"<Error>oops</Error>"), Answer(fault="drop"), Answer(200, b"")
+    )
     assert batches.upload(client, "42", b"[1]") == 7
     assert [got.body for got in server.calls[1:]] == [b"[1]"] * 3
 
@@ -274,7 +280,9 @@ def test_presigned_put_403_for_ever_is_a_typed_error_and_leaves_no_batch_open(
     assert server.count("POST", BATCHES) == server.count("POST", CANCEL) == 3
 
 
-@pytest.mark.parametrize("reply", [{"batch_id": 7}, {"batch_id": 7, "tasks_put_url": None}, {"tasks_put_url": "x"}, []])
+@pytest.mark.parametrize(
+    "reply", [{"batch_id": 7}, {"batch_id": 7, "tasks_put_url": None}, {"tasks_put_url": "x"}, []]
+)
 def test_answer_without_tasks_put_url_is_a_typed_error(
     server: ScriptedServer, client: ApiClient, reply: object
 ) -> None:
@@ -304,7 +312,9 @@ def test_page_2_that_is_html_or_broken_is_retried_then_an_error(
     assert list(client.get_delivered_tasks("42")) == rows
 
 
-@pytest.mark.parametrize("page", [{}, {"tasks": None}, {"tasks": {}}, {"tasks": [1]}, {"tasks": [{}]}, [], None])
+@pytest.mark.parametrize(
+    "page", [{}, {"tasks": None}, {"tasks": {}}, {"tasks": [1]}, {"tasks": [{}]}, [], None]
+)
 def test_wrong_shaped_page_is_an_error_and_no_end(
     server: ScriptedServer, client: ApiClient, page: object
 ) -> None:
@@ -395,7 +405,12 @@ def test_batch_job_status_gives_state_count_messages_and_tasks(
 ) -> None:
     items = [
         {"id": "a", "state": "created"},
-        {"task_id": "b", "status": "failed", "data": {"url": "u"}, "errors": [{"type": 400, "message": "no"}]},
+        {
+            "task_id": "b",
+            "status": "failed",
+            "data": {"url": "u"},
+            "errors": [{"type": 400, "message": "no"}],
+        },
         {"id": "c", "state": "created"},
     ]
 
@@ -491,7 +506,9 @@ def test_connections_are_pooled(server: ScriptedServer, client: ApiClient) -> No
 
 def test_redirects_are_not_followed(server: ScriptedServer, client: ApiClient) -> None:
     server.on(
-        "GET", INFO, Answer(302, {"message": "moved house"}, {"Location": f"{server.base_url}/elsewhere.json"})
+        "GET",
+        INFO,
+        Answer(302, {"message": "moved house"}, {"Location": f"{server.base_url}/elsewhere.json"}),
     )
     with pytest.raises(api.RedirectRefused, match="moved house"):
         client.get_project_information("42")

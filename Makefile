@@ -1,0 +1,43 @@
+# Everything happens in .venv; `make help` lists the targets.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+install: $(INSTALLED)  ## set .venv up: this package, Spark, Delta and what the tests need
+
+$(INSTALLED): pyproject.toml requirements.lock
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[demo]" --group dev
+	touch $@
+
+demo: install  ## photographs -> tasks -> labels -> Delta tables, on this machine
+	$(BIN)/sama-spark demo
+
+test: install  ## the whole suite: without Spark and on a classic session, then on a Connect session
+	$(BIN)/pytest
+	$(BIN)/pytest --session connect -m spark
+
+check: install  ## lint, types, and the code in the documentation
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest --markdown-docs README.md
+
+format: install  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install  ## beside sama 0.5.12, which is installed for this alone
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group bench
+	$(BIN)/python tests/bench/compare.py
+
+clean:  ## remove .venv and what tools left
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse

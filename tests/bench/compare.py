@@ -1,0 +1,257 @@
+"""`make bench`: Sama's own connector and this one, in one process, against one server, on the same rows.
+
+For each kind of session, a process of its own: 200,000 rows out (about 850 bytes, one `output_` column of JSON
+text) and 100,000 delivered tasks back (about 3 KB), each fully consumed, and the JVM alone as the limit.
+`sama` 0.5.12 cannot read on Connect: its figure there is the classic one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from rich.console import Console
+from rich.table import Table
+
+from sama_spark import Client
+from sama_spark.local import local_session
+from sama_spark.outbound.contract import Contract
+from sama_spark.outbound.encode import encode
+from sama_spark.sandbox import Sandbox
+
+PROJECT = {"url": "string", "name": "string", "camera": "string", "route": "string", "frame": "integer"}
+BOXES_OUT, BOXES_BACK = 5, 15
+GOALS = {"staged": 18.0, "streamed": 11.0, "back": 10.0}
+
+
+@dataclass
+class Figure:
+    name: str
+    rows: int
+    seconds: list[float]
+    python_mb: float
+
+    @property
+    def rate(self) -> float:
+        return self.rows / median(self.seconds)
+
+
+def image_answer(boxes: int, seed: int) -> str:
+    """An image output of `boxes` rectangles as compact JSON text."""
+    shapes = [
+        {
+            "shapes": [
+                {
+                    "type": "rectangle",
+                    "index": i,
+                    "points": [[x, y], [x + 40.5, y], [x, y + 30.25], [x + 40.5, y + 30.25]],
+                    "tags": {"kind": "car", "color": "red"},
+                }
+            ],
+            "group_type": "vehicle",
+        }
+        for i in range(boxes)
+        for x, y in [((seed * 7 + i * 31) % 1900 + 0.5, (seed * 13 + i * 17) % 1000 + 0.75)]
+    ]
+    return json.dumps({"layers": {"vector_tagging": shapes}}, separators=(",", ":"))
+
+
+def rows_out(spark: SparkSession, rows: int, folder: Path) -> DataFrame:
+    """A Parquet table, so that neither side computes its input while it is timed."""
+    n = F.col("id").cast("string")
+    pick = F.element_at(F.array(*(F.lit(image_answer(BOXES_OUT, seed)) for seed in range(50))), F.col("id") % 50 + 1)
+    target = str(folder / f"rows-{rows}")
+    spark.range(rows, numPartitions=8).select(
+        F.concat(F.lit("https://assets.invalid/drive/"), n, F.lit(".jpg")).alias("url"),
+        F.concat(F.lit("frame "), n).alias("name"),
+        F.when(F.col("id") % 2 == 0, "front left").alias("camera"),
+        F.lit("r-17").alias("route"),
+        (F.col("id") % 100_000).cast("int").alias("frame"),
+        pick.cast("string").alias("output_objects"),
+    ).write.mode("overwrite").parquet(target)
+    return spark.read.parquet(target)
+
+
+def deliveries(tasks: int) -> Iterator[bytes]:
+    """Delivered tasks as lines of JSON, without nulls: those break Sama's own reader."""
+    answers = [image_answer(BOXES_BACK, seed) for seed in range(50)]
+    for i in range(tasks):
+        seconds, millis = divmod(i, 1000)
+        yield (
+            f'{{"id":"{i:024x}","batch_id":77,"client_batch_id":"b-7","created_at":"2026-01-01T00:00:00.000Z",'
+            f'"delivered_at":"2026-01-02T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{millis:03}Z",'
+            f'"state":"delivered","data":{{"url":"https://assets.invalid/{i}.jpg","name":"frame {i}",'
+            f'"camera":"front","route":"r-17","frame":{i}}},"answers":{{"objects":{answers[i % 50]},'
+            f'"weather":"sun"}},"submitter_ids_by_step":{{"Annotate":501}},"_extras":{{}}}}'
+        ).encode()
+
+
+@contextmanager
+def peak_python_memory() -> Iterator[list[float]]:
+    """Megabytes of this process, sampled; the JVM is another process and does not count."""
+    process, peak, done = psutil.Process(), [0.0], threading.Event()
+
+    def sample() -> None:
+        while not done.wait(0.02):
+            peak[0] = max(peak[0], process.memory_info().rss / 1e6)
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
+
+
+def timed(name: str, rows: int, repeat: int, action: Callable[[], object]) -> Figure:
+    seconds: list[float] = []
+    with peak_python_memory() as peak:
+        for _ in range(repeat):
+            begun = time.perf_counter()
+            action()
+            seconds.append(time.perf_counter() - begun)
+    print(f"  {name}: {rows / median(seconds):,.0f} rows/s", file=sys.stderr, flush=True)
+    return Figure(name, rows, seconds, peak[0])
+
+
+def consume(df: DataFrame) -> None:
+    df.write.format("noop").mode("overwrite").save()
+
+
+def reference_client(sandbox: Sandbox) -> Any:
+    """`sama` 0.5.12 as published; only its fixed base URL is replaced on the way out."""
+    from sama.databricks import Client as SamaClient
+
+    class Redirected(SamaClient):  # type: ignore[misc]
+        def _call_and_retry_http_method(self, url: str, *args: Any, **kwargs: Any) -> Any:
+            url = url.replace("https://api.sama.com/v2", sandbox.base_url)
+            return super()._call_and_retry_http_method(url, *args, **kwargs)
+
+    return Redirected(sandbox.api_key)
+
+
+def bench_out(spark: SparkSession, sandbox: Sandbox, folder: Path, rows: int, repeat: int) -> list[Figure]:
+    client = Client(sandbox.api_key, base_url=sandbox.base_url)
+    df, twice = rows_out(spark, rows, folder), rows_out(spark, 2 * rows, folder)
+    warm = df.limit(2_000)
+
+    def ours(source: DataFrame, *, staged: bool) -> None:
+        project = sandbox.create_project(inputs=PROJECT, outputs={"objects": "image"})
+        result = client.create_task_batch_from_table(source, str(project), staging=str(folder) if staged else None)
+        assert result.staged == staged and result.tasks == source.count(), result  # noqa: S101
+        sandbox.reset()
+
+    def streamed(source: DataFrame) -> None:
+        # A session without a shared folder, as the probe finds it.
+        client._staging._found.setdefault(spark, {})[None] = None
+        ours(source, staged=False)
+
+    def theirs() -> None:
+        project = sandbox.create_project(inputs=PROJECT, outputs={"objects": "image"})
+        assert reference_client(sandbox).create_task_batch_from_table(df, str(project))["batch_id"]  # noqa: S101
+        sandbox.reset()
+
+    ours(warm, staged=True)
+    streamed(warm)
+    ours(df, staged=True)
+    figures = [
+        timed("out, staged", rows, repeat, lambda: ours(df, staged=True)),
+        timed("out, streamed", rows, repeat, lambda: streamed(df)),
+        timed("out, staged, twice the rows", 2 * rows, 1, lambda: ours(twice, staged=True)),
+        timed("out, streamed, twice the rows", 2 * rows, 1, lambda: streamed(twice)),
+        timed("out, JVM alone (to_json)", rows, repeat, lambda: consume(encode(df, Contract(), {}).rows)),
+        timed("out, sama 0.5.12", rows, 1, theirs),
+    ]
+    return figures
+
+
+def bench_back(
+    spark: SparkSession, sandbox: Sandbox, folder: Path, tasks: int, repeat: int, reference: bool
+) -> list[Figure]:
+    client = Client(sandbox.api_key, base_url=sandbox.base_url)
+    outputs = {"objects": {"type": "image", "tags": {"kind": "text", "color": "text"}}, "weather": "text"}
+    project, twice = (str(sandbox.create_project(inputs=PROJECT, outputs=outputs)) for _ in range(2))
+    sandbox.deliver(int(project), deliveries(tasks))
+    sandbox.deliver(int(twice), deliveries(2 * tasks))
+
+    def ours(source: str) -> None:
+        consume(client.get_delivered_tasks_to_table(spark, source, staging=str(folder)))
+        client.close()
+
+    ours(project)
+    typed = client.get_delivered_tasks_to_table(spark, project, staging=str(folder)).drop("raw")
+    figures = [
+        timed("back", tasks, repeat, lambda: ours(project)),
+        timed("back, twice the tasks", 2 * tasks, 1, lambda: ours(twice)),
+        timed("back, JVM alone (from_json)", tasks, repeat, lambda: consume(typed)),
+    ]
+    if reference:
+        sama = reference_client(sandbox)
+        action = lambda: consume(sama.get_delivered_tasks_to_table(spark, project))  # noqa: E731
+        figures.append(timed("back, sama 0.5.12", tasks, 1, action))
+    return figures
+
+
+def run(kind: str, rows: int, tasks: int, repeat: int) -> list[Figure]:
+    connect = kind == "connect"
+    spark = local_session(connect=connect, settings={"spark.driver.memory": "6g"})
+    with Sandbox() as sandbox, tempfile.TemporaryDirectory() as folder:
+        figures = bench_back(spark, sandbox, Path(folder), tasks, repeat, reference=not connect)
+        sandbox.reset()
+        return figures + bench_out(spark, sandbox, Path(folder), rows, repeat)
+
+
+def report(kind: str, figures: list[Figure], classic: list[Figure]) -> None:
+    rate = {f.name: f.rate for f in [*classic, *figures]}
+    table = Table(title=f"{kind} session", title_justify="left")
+    for heading in ("", "rows/s", "times sama 0.5.12", "goal", "best to worst s", "driver Python MB"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for figure in figures:
+        way = figure.name.split(",")[0]
+        ratio = f"{figure.rate / rate[f'{way}, sama 0.5.12']:.1f}"
+        goal = GOALS.get(figure.name.removeprefix("out, "))
+        spread = f"{min(figure.seconds):.2f} to {max(figure.seconds):.2f}"
+        table.add_row(
+            figure.name, f"{figure.rate:,.0f}", ratio, f"{goal:g}" if goal else "", spread, f"{figure.python_mb:,.0f}"
+        )
+    Console(width=110).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--session", choices=("classic", "connect"), help="only this one, as JSON (used by itself)")
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--tasks", type=int, default=100_000)
+    parser.add_argument("--repeat", type=int, default=5)
+    args = parser.parse_args()
+    if args.session:
+        print(json.dumps([vars(f) for f in run(args.session, args.rows, args.tasks, args.repeat)]))
+        return
+    results: dict[str, list[Figure]] = {}
+    for kind in ("classic", "connect"):
+        sizes = ["--rows", str(args.rows), "--tasks", str(args.tasks), "--repeat", str(args.repeat)]
+        print(f"{kind} session ...", file=sys.stderr, flush=True)
+        done = subprocess.run(
+            [sys.executable, __file__, "--session", kind, *sizes], check=True, stdout=subprocess.PIPE
+        )
+        results[kind] = [Figure(**f) for f in json.loads(done.stdout.splitlines()[-1])]
+        report(kind, results[kind], results["classic"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Lines of the stage: the raw forms are cut out to the byte."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sama_spark.inbound.feeds import LINE_END, SPANS, ahead, to_lines
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+tasks = st.dictionaries(st.sampled_from(["id", "data", "answers", "dat", "state"]), json_values)
+
+
+def cut(line: bytes, position: int) -> bytes | None:
+    start, length = int(line[position : position + 10]), int(line[position + 10 : position + 20])
+    return line[start - 1 : start - 1 + length] if length else None
+
+
+@given(st.lists(tasks, max_size=5), st.sampled_from([None, 2]), st.booleans())
+def test_spans_cut_data_and_answers(page: list[dict[str, Any]], indent: int | None, ascii_only: bool) -> None:
+    text = json.dumps({"tasks": page}, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    try:
+        decoded = msgspec.json.decode(text, type=dict[str, list[msgspec.Raw]])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return  # lone surrogates, which no JSON parser has to take
+    lines = to_lines(decoded["tasks"])
+    assert len(lines) == len(page)
+    for line, task, raw in zip(lines, page, decoded["tasks"], strict=True):
+        assert line[SPANS:] == bytes(raw)
+        assert LINE_END.encode() not in line
+        for position, name in ((0, "data"), (SPANS // 2, "answers")):
+            part = cut(line, position)
+            assert (None if part is None else json.loads(part)) == task.get(name)
+
+
+def test_reading_ahead_keeps_order_and_hands_errors_on() -> None:
+    def pages() -> Any:
+        yield from (["a"], ["b"], ["c"])
+        raise ValueError("page 4")
+
+    seen = []
+    try:
+        for page in ahead(pages()):
+            seen.append(page)
+    except ValueError as error:
+        assert str(error) == "page 4"
+    else:
+        raise AssertionError("the error was swallowed")
+    assert seen == [["a"], ["b"], ["c"]]

@@ -1,0 +1,139 @@
+"""Cutting and packing, for every input: nothing lost, nothing bent, no bound exceeded."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sama_spark.errors import StagingError
+from sama_spark.outbound.chunk import HEADER_END, PIECE_END, PieceCutter, PieceHeader, digest
+from sama_spark.outbound.pieces import StagedPiece, StreamedPiece, chunk_body, pack
+from sama_spark.outbound.pieces import _listed as listed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD = b'{"priority":0,"submit":false,"data":'
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+structured_texts = (st.lists(json_values, max_size=3) | st.dictionaries(st.text(), json_values, max_size=3)).flatmap(
+    lambda value: st.sampled_from([json.dumps(value), json.dumps(value, indent=2, ensure_ascii=False)])
+)
+rows = st.lists(
+    st.tuples(st.dictionaries(st.text(), json_values, max_size=3), st.none() | structured_texts), max_size=30
+)
+
+
+def pieces_of(cutter: PieceCutter, encoded: list[tuple[bytes | None, ...]]) -> list[StreamedPiece]:
+    found = []
+    for piece in cutter.pieces(iter(encoded)):
+        header, _, body = piece.partition(HEADER_END)
+        found.append(StreamedPiece(msgspec.json.decode(header, type=PieceHeader), body))
+    return found
+
+
+def encoded_rows(tasks: list[tuple[dict[str, object], str | None]]) -> list[tuple[bytes | None, ...]]:
+    # As Spark writes it: no control character stands unescaped.
+    return [
+        (json.dumps(flat).encode(), None, None if text is None else text.encode("utf-8", "surrogatepass"))
+        for flat, text in tasks
+    ]
+
+
+@given(rows, st.integers(1, 5), st.integers(1, 400), st.integers(1, 7), st.integers(1, 900))
+def test_every_task_arrives_once_in_order_and_within_bounds(
+    tasks: list[tuple[dict[str, object], str | None]],
+    piece_tasks: int,
+    piece_bytes: int,
+    chunk_tasks: int,
+    chunk_bytes: int,
+) -> None:
+    cutter = PieceCutter(HEAD, (("output_shapes", "json"),), piece_tasks, piece_bytes)
+    pieces = pieces_of(cutter, encoded_rows(tasks))
+    chunks = list(pack(pieces, chunk_tasks, chunk_bytes))
+    sent = [task for chunk in chunks for task in json.loads(chunk_body(chunk))]
+
+    expected = [flat | ({} if text is None else {"output_shapes": json.loads(text)}) for flat, text in tasks]
+    assert [task["data"] for task in sent] == expected
+    assert all((task["priority"], task["submit"]) == (0, False) for task in sent)
+    for piece in pieces:
+        assert piece.header.tasks == 1 or (
+            piece.header.tasks <= piece_tasks and piece.header.bytes <= piece_bytes + piece.header.tasks
+        )
+    for chunk in chunks:
+        assert len(chunk) == 1 or len(chunk_body(chunk)) <= chunk_bytes
+        assert len(chunk) == 1 or sum(piece.header.tasks for piece in chunk) <= chunk_tasks
+
+
+@given(structured_texts)
+def test_output_text_is_spliced_to_the_byte(text: str) -> None:
+    raw = text.encode("utf-8", "surrogatepass")
+    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "json"),)), [(b"{}", None, raw)])
+    assert piece.body == HEAD + b'{"output_o":' + raw + b"}}"
+
+
+@given(st.text())
+def test_auto_mode_never_refuses_a_text(text: str) -> None:
+    raw = text.encode()
+    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "auto"),)), [(b'{"a":1}', None, raw)])
+    sent = json.loads(piece.body)["data"]["output_o"]
+    if sent != text:
+        assert isinstance(sent, (dict, list))
+        assert sent == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a":}', "[1,]", '{"a":1} x', "[NaN]", "{'a': 1}", '["\\ud800"]', "[01]", "", "bare", '["\t"]', "1", "null", '"s"'],
+)
+def test_a_text_that_is_no_structure_rejects_its_row_alone(text: str) -> None:
+    cutter = PieceCutter(HEAD, (("output_o", "json"),))
+    good = (b'{"url":"good.jpg"}', None, b"[1]")
+    pieces = pieces_of(cutter, [good, (b'{"url":"bad.jpg"}', None, text.encode()), good])
+    assert [p.header.tasks for p in pieces] == [2, 0]
+    [row] = pieces[1].header.invalid
+    assert (row.column, row.value, row.row) == ("output_o", text, '{"url":"bad.jpg"}')
+
+
+@given(bodies=st.lists(st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=4), max_size=4))
+def test_the_stage_gives_back_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, bodies: list[list[bytes]]
+) -> None:
+    forbidden = bytes([0x1E, 0x1F])
+    files = []
+    folder = tmp_path_factory.mktemp("stage")
+    written = []
+    for i, tasks in enumerate(bodies):
+        tasks = [bytes(b for b in task if b not in forbidden) for task in tasks]  # noqa: PLW2901
+        written += tasks
+        lines = []
+        for task in tasks:
+            header = msgspec.json.encode(PieceHeader(tasks=1, bytes=len(task), digest=digest(task)))
+            lines.append(header + HEADER_END + task + PIECE_END.encode())
+        file = folder / f"part-{i}"
+        file.write_bytes(b"".join(lines))
+        files.append(file)
+    assert [piece.read() for file in files for piece in listed(file)] == written
+
+
+def test_a_damaged_stage_is_an_error(tmp_path: Path) -> None:
+    body = b'{"data":{}}'
+    header = msgspec.json.encode(PieceHeader(tasks=1, bytes=len(body), digest=digest(body)))
+    file = tmp_path / "part-0"
+    file.write_bytes(header + HEADER_END + body + PIECE_END.encode() + b"left over")
+    with pytest.raises(StagingError, match="does not end"):
+        list(listed(file))
+    file.write_bytes(header + HEADER_END + body.replace(b"data", b"dada"))
+    piece = next(iter(listed(file)))
+    assert isinstance(piece, StagedPiece)
+    with pytest.raises(StagingError, match="changed"):
+        piece.read()
