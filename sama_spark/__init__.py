@@ -22,6 +22,7 @@ from sama_spark.api.errors import (
     RateLimitedError,
     RedirectRefused,
     RequestTimedOut,
+    RetriableHTTPExceptions,
     RetryableError,
     SamaError,
     ServerError,
@@ -33,14 +34,64 @@ from sama_spark.errors import BatchesNotStarted, FeedInterrupted, StagingError, 
 
 if TYPE_CHECKING:
     from sama_spark.client import Client
-    from sama_spark.outbound.preannotations import boxes_to_output
+    from sama_spark.outbound.preannotations import (
+        boxes_to_output,
+        checkbox_to_output,
+        menu_to_output,
+        points_to_output,
+        polygons_to_output,
+        polylines_to_output,
+    )
     from sama_spark.outbound.result import CreationResult
+
+__all__ = [
+    "AuthenticationError",
+    "BadRequestError",
+    "BatchFailed",
+    "BatchStateError",
+    "BatchUnsure",
+    "BatchesNotStarted",
+    "Client",
+    "ConnectionFailed",
+    "ContractError",
+    "CreationResult",
+    "ExperimentalCallError",
+    "FeedInterrupted",
+    "InvalidInput",
+    "InvalidInputSchema",
+    "InvalidResponse",
+    "InvalidRowsError",
+    "NotFoundError",
+    "RateLimitedError",
+    "RedirectRefused",
+    "RequestTimedOut",
+    "RetriableHTTPExceptions",
+    "RetryableError",
+    "SamaError",
+    "ServerError",
+    "StagingError",
+    "TaskStates",
+    "TooManyTasks",
+    "UploadUrlRefused",
+    "WaitTimedOut",
+    "boxes_to_output",
+    "checkbox_to_output",
+    "menu_to_output",
+    "points_to_output",
+    "polygons_to_output",
+    "polylines_to_output",
+]
 
 # Loaded when first used: `sama_spark.api` works without Spark.
 _SPARK_NAMES = {
     "Client": "sama_spark.client",
     "CreationResult": "sama_spark.outbound.result",
     "boxes_to_output": "sama_spark.outbound.preannotations",
+    "checkbox_to_output": "sama_spark.outbound.preannotations",
+    "menu_to_output": "sama_spark.outbound.preannotations",
+    "points_to_output": "sama_spark.outbound.preannotations",
+    "polygons_to_output": "sama_spark.outbound.preannotations",
+    "polylines_to_output": "sama_spark.outbound.preannotations",
 }
 
 

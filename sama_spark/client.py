@@ -49,12 +49,16 @@ class Client(ApiClient):
         staging_ttl: timedelta = STAGING_TTL,
         **options: Any,
     ) -> None:
-        super().__init__(api_key, silent, logger, log_level, base_url=base_url, **options)
+        # The key leaves this frame before anything can raise: a traceback with locals must not show it.
+        keys = [api_key]
+        del api_key
+        super().__init__(keys.pop(), silent, logger, log_level, base_url=base_url, **options)
         self._staging_folder = staging
         self._staging = Staging(staging_ttl)
 
     def close(self) -> None:
-        """Remove what waits in the stage. DataFrames that this client gave cannot be read afterwards."""
+        """Close connections and remove what waits in the stage: DataFrames that this client gave end with it."""
+        super().close()
         self._staging.close()
 
     def __enter__(self) -> Client:

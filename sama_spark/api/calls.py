@@ -8,10 +8,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from .call import Call, path_of
 from .errors import ExperimentalCallError, InvalidInput, InvalidResponse
-from .paging import Page
 from .records import to_json
 from .replies import decode_object
 from .retry import Clock, Safety
+from .task_text import Page
 from .transport import Transport
 
 P = ParamSpec("P")

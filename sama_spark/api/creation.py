@@ -272,4 +272,4 @@ class Creation(Endpoints):
             )
         )
         for page in located(pages, what, project_id):
-            yield [msgspec.json.decode(task) for task in page]
+            yield [msgspec.json.decode(task.text) for task in page]

@@ -10,17 +10,18 @@ import msgspec
 
 from .call import Call, path_of
 from .calls import Endpoints, Id, accepts_proj_id, located
-from .paging import Page, cursor_pages, scan_delivered, scan_status
+from .paging import cursor_pages, scan_delivered, scan_status
 from .records import checked_priority, to_json
 from .replies import decode_page, decode_single_task
 from .retry import Safety
 from .states import TaskStates
+from .task_text import Page, TaskText
 
 
 class Feeds(Endpoints):
     """The `get_` methods give dicts, as Sama's own SDK; the `_pages` give pages of tasks as JSON texts.
 
-    A page is a list of msgspec.Raw, each one task's text to the byte. All are generators: the first call is
+    A page is a list of `TaskText`, which has each task's own text to the byte. All are generators: the first call is
     made when the first page or task is asked for.
     """
 
@@ -33,11 +34,11 @@ class Feeds(Endpoints):
         Args:
             same_as_delivery: True for the shape of a delivery.
         """
-        yield msgspec.json.decode(self.task_status_text(project_id, task_id, same_as_delivery))
+        yield msgspec.json.decode(self.task_status_text(project_id, task_id, same_as_delivery).text)
 
     @accepts_proj_id
-    def task_status_text(self, project_id: Id, task_id: Id, same_as_delivery: bool = True) -> msgspec.Raw:
-        """One task's own JSON text, to the byte."""
+    def task_status_text(self, project_id: Id, task_id: Id, same_as_delivery: bool = True) -> TaskText:
+        """One task as the server wrote it."""
         return self._project_call(
             "get task status",
             "GET",
@@ -275,4 +276,4 @@ class Feeds(Endpoints):
 def _dicts(pages: Iterator[Page]) -> Iterator[dict[str, Any]]:
     for page in pages:
         for task in page:
-            yield msgspec.json.decode(task)
+            yield msgspec.json.decode(task.text)

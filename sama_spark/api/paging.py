@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-import msgspec
-
 from .errors import InvalidResponse
+from .task_text import Page, TaskText
 
-Page = list[msgspec.Raw]
 FetchPage = Callable[[int], Page]
 """Fetches a page by its number, from 1."""
 FetchFrom = Callable[["str | None", int], Page]
@@ -32,33 +30,22 @@ _QUIET_PASSES = 3
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)")
 
 
-class _Peek(msgspec.Struct, gc=False):
-    id: str | int
-    delivered_at: str | int | float | None = None
-
-
-_peek = msgspec.json.Decoder(_Peek)
-
-
 class OrderUnproven(Exception):
     """The list is not seen to ascend by delivered_at, or `from` is not seen to include its bound."""
 
 
-def _look_at(page: Page) -> list[_Peek]:
-    flaw = ""
-    try:
-        return [_peek.decode(task) for task in page]
-    except msgspec.DecodeError as error:
-        flaw = str(error)
-    raise InvalidResponse(f"a task in the list is not what a task should be: {flaw}")
+def _marks_by_delivery(page: Page) -> list[int]:
+    return [hash((_id_of(task), str(task.delivered_at))) for task in page]
 
 
-def _marks_by_delivery(looked: list[_Peek]) -> list[int]:
-    return [hash((seen.id, seen.delivered_at)) for seen in looked]
+def _marks_by_id(page: Page) -> list[int]:
+    return [hash(_id_of(task)) for task in page]
 
 
-def _marks_by_id(looked: list[_Peek]) -> list[int]:
-    return [hash(seen.id) for seen in looked]
+def _id_of(task: TaskText) -> str | int:
+    if isinstance(task.id, (str, int)):
+        return task.id
+    raise InvalidResponse("a task in the list has no `id`")
 
 
 def sort_key(timestamp: Any) -> str | None:
@@ -75,7 +62,7 @@ class _Repeats:
         self._times = 0
 
     def check(self, page: Page) -> None:
-        mark = hash((len(page), bytes(page[0]), bytes(page[-1])))
+        mark = hash((len(page), bytes(page[0].text), bytes(page[-1].text)))
         self._times = self._times + 1 if mark == self._last else 1
         self._last = mark
         if self._times >= _SAME_PAGES:
@@ -104,7 +91,7 @@ def cursor_pages(fetch: Callable[[], Page]) -> Iterator[Page]:
 def scan_by_number(
     fetch: FetchPage,
     *,
-    marks: Callable[[list[_Peek]], list[int]] = _marks_by_id,
+    marks: Callable[[Page], list[int]] = _marks_by_id,
     seen: set[int] | None = None,
 ) -> Iterator[Page]:
     """Read a list by page number, again and again until a pass shows that nothing slipped through.
@@ -119,7 +106,7 @@ def scan_by_number(
     for _ in range(MAX_PASSES):
         this = _Pass()
         for page in number_pages(fetch):
-            found = marks(_look_at(page))
+            found = marks(page)
             this.add(found)
             fresh = []
             for task, mark in zip(page, found, strict=True):
@@ -172,7 +159,7 @@ def _scan_ascending(fetch: FetchFrom, start: str | None, yielded: array[int]) ->
     if yielded:
         # The page that holds the list's last rows, if it holds no more than those that were seen.
         page = fetch(start, len(yielded) // window.page_rows + 1)
-        keys = [sort_key(seen.delivered_at) or "" for seen in _look_at(page)]
+        keys = [sort_key(task.delivered_at) or "" for task in page]
         if sum(key <= window.last_key for key in keys) > len(yielded) % window.page_rows:
             raise OrderUnproven
 
@@ -261,8 +248,7 @@ class _Window:
     def take(self, page: Page) -> tuple[Page, list[int]]:
         """The page's rows that are new, and their marks, once it is clear that the page is in order."""
         self.page_rows = max(self.page_rows, len(page))
-        looked = _look_at(page)
-        keys = [sort_key(seen.delivered_at) for seen in looked]
+        keys = [sort_key(task.delivered_at) for task in page]
         if None in keys or keys != sorted(keys) or keys[0] < self.last_key:  # type: ignore[type-var, operator]
             raise OrderUnproven
         if self._first_key is None:
@@ -270,11 +256,11 @@ class _Window:
             # The row that set the bound has to come again, or `from` may leave out its equals.
             if self._bound_key not in (None, keys[0]):
                 raise OrderUnproven
-        marks = _marks_by_delivery(looked)
+        marks = _marks_by_delivery(page)
         fresh, fresh_marks = [], []
-        for task, seen, key, mark in zip(page, looked, keys, marks, strict=True):
+        for task, key, mark in zip(page, keys, marks, strict=True):
             if key != self.last_key:
-                self.last, self.last_key = seen.delivered_at, key or ""
+                self.last, self.last_key = task.delivered_at, key or ""
             if mark not in self._seen:
                 self._seen[mark] = self.last_key
                 fresh_marks.append(mark)

@@ -9,6 +9,7 @@ import msgspec
 
 from . import errors
 from .errors import SamaError
+from .task_text import Page, TaskText, task_text
 
 _EXCERPT = 500
 
@@ -46,24 +47,24 @@ def decode_object_or_nothing(body: bytes) -> dict[str, Any]:
     return decode_object(body) if body.strip() else {}
 
 
-def decode_page(body: bytes) -> list[msgspec.Raw]:
-    """The texts of a page's tasks, each to the byte."""
+def decode_page(body: bytes) -> Page:
+    """The tasks of a page."""
     page = _pages.decode(body)
     _refuse_errors(page.errors)
     if page.tasks is msgspec.UNSET:
         raise msgspec.ValidationError("Object missing required field `tasks`")
     _check_utf8(body)
-    return page.tasks
+    return [task_text(task) for task in page.tasks]
 
 
-def decode_single_task(body: bytes) -> msgspec.Raw:
-    """The text under `task`, to the byte."""
+def decode_single_task(body: bytes) -> TaskText:
+    """The task under `task`."""
     single = _single_tasks.decode(body)
     _refuse_errors(single.errors)
-    if single.task is msgspec.UNSET or not bytes(single.task).startswith(b"{"):
-        raise msgspec.ValidationError("Expected `object` - at `$.task`")
+    if single.task is msgspec.UNSET:
+        raise msgspec.ValidationError("Object missing required field `task`")
     _check_utf8(body)
-    return single.task
+    return task_text(single.task)
 
 
 def _check_utf8(body: bytes) -> None:

@@ -19,21 +19,14 @@ import msgspec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Page = list[msgspec.Raw]
+    from sama_spark.api.task_text import Page
+
 P = TypeVar("P")
 
 LINE_END = "\x1e"  # JSON text cannot hold it, while pages may be pretty-printed
 SPANS = 40
 _FILE_BYTES = 16 << 20
-_NULL = msgspec.Raw(b"null")
-
-
-class _Parts(msgspec.Struct):
-    data: msgspec.Raw = _NULL
-    answers: msgspec.Raw = _NULL
-
-
-_parts = msgspec.json.Decoder(_Parts).decode
+_NULL, _ABSENT = msgspec.Raw(b"null"), b"0" * 20
 
 
 def to_lines(page: Page) -> list[bytes]:
@@ -42,9 +35,8 @@ def to_lines(page: Page) -> list[bytes]:
 
     lines = []
     for task in page:
-        parts = _parts(task)
-        start = pa.py_buffer(task).address - SPANS - 1
-        lines.append(b"%b%b%b" % (_span(parts.data, start, pa), _span(parts.answers, start, pa), task))
+        start = pa.py_buffer(task.text).address - SPANS - 1
+        lines.append(b"%b%b%b" % (_span(task.data, start, pa), _span(task.answers, start, pa), task.text))
     return lines
 
 
@@ -100,7 +92,7 @@ def ahead(pages: Iterator[P]) -> Iterator[P]:
 
 def _span(part: msgspec.Raw, start: int, arrow: Any) -> bytes:
     if part == _NULL:
-        return b"00000000000000000000"
+        return _ABSENT
     buffer = arrow.py_buffer(part)
     return b"%010d%010d" % (buffer.address - start, buffer.size)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sama_spark.api.errors import NotFoundError, SamaError
 from sama_spark.errors import FeedInterrupted
-from sama_spark.inbound.feeds import Page, ahead, line_tables, stage_lines
+from sama_spark.inbound.feeds import ahead, line_tables, stage_lines
 from sama_spark.inbound.table import (
     TABLE_BYTES,
     answers_type,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import DataType
 
     from sama_spark.api.client import ApiClient
+    from sama_spark.api.task_text import Page
     from sama_spark.staging import Stage, Staging
 
 log = logging.getLogger("sama_spark")

@@ -91,7 +91,7 @@ def _input(field: Input) -> Schema:
     return {"string": TEXT, "integer": INT32, "date": DATE}[field.type]
 
 
-def value(output: Output) -> Schema:  # noqa: PLR0911
+def value(output: Output) -> Schema:
     """The values of an output, or of a tag."""
     match output.type:
         case "text":
@@ -164,7 +164,7 @@ def _moving_shape(output: Output, number: Schema, *, spatial: bool = False) -> S
     return _object(properties, ["type", "key_locations"])
 
 
-def example(output: Output) -> Any:  # noqa: PLR0911
+def example(output: Output) -> Any:
     """One value that an annotator may give."""
     choices = output.choices()
     tags = {name: example(tag) for name, tag in output.tags.items()}

@@ -194,7 +194,7 @@ def test_task_status_is_a_lazy_generator_of_one_dict(server: ScriptedServer, cli
     assert next(reading)["n"] == 12345678901234567890
     assert next(reading, None) is None
     assert server.calls[0].query == {"access_key": KEY, "same_as_delivery": "true"}
-    assert bytes(client.task_status_text("42", "ab")) == text[10:-1]
+    assert bytes(client.task_status_text("42", "ab").text) == text[10:-1]
 
 
 def test_pages_hold_each_tasks_own_text_to_the_byte(server: ScriptedServer, client: ApiClient) -> None:
@@ -205,7 +205,7 @@ def test_pages_hold_each_tasks_own_text_to_the_byte(server: ScriptedServer, clie
         "GET", "projects/42/tasks/delivered.json", lambda got: page if got.query["page"] == "1" else empty
     )
     ((text,),) = list(client.delivered_pages("42"))
-    assert bytes(text) == one
+    assert bytes(text.text) == one
 
 
 def test_text_that_is_not_utf8_is_an_error(server: ScriptedServer, client: ApiClient) -> None:

@@ -374,7 +374,7 @@ def test_since_last_call_that_fails_on_page_2_is_not_repeated_and_keeps_page_1(
     with pytest.raises(api.SamaError):
         for page in client.since_last_call_pages("42"):
             received += page
-    assert [json.loads(bytes(text))["id"] for text in received] == [task(1)["id"]]
+    assert [json.loads(bytes(text.text))["id"] for text in received] == [task(1)["id"]]
     assert len(server.calls) == 2
 
 

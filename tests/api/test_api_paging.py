@@ -16,16 +16,17 @@ from hypothesis import strategies as st
 from scripted_server import FakeClock
 
 from sama_spark.api.errors import InvalidResponse
-from sama_spark.api.paging import Page, cursor_pages, number_pages, scan_delivered, scan_status, sort_key
+from sama_spark.api.paging import cursor_pages, number_pages, scan_delivered, scan_status, sort_key
 from sama_spark.api.retry import Pacer, Safety, backoff, may_repeat, parse_retry_after
+from sama_spark.api.task_text import Page, TaskText, task_text
 
 
 def text_of(second: int, digits: int = 3) -> str:
     return f"2024-03-01T00:{second // 60:02}:{second % 60:02}" + (f".{'5' * digits}" if digits else "") + "Z"
 
 
-def raw(row: dict[str, Any]) -> msgspec.Raw:
-    return msgspec.Raw(json.dumps(row).encode())
+def raw(row: dict[str, Any]) -> TaskText:
+    return task_text(msgspec.Raw(json.dumps(row).encode()))
 
 
 class MovingList:
@@ -70,7 +71,7 @@ class MovingList:
 
 
 def read(pages: Any) -> list[tuple[str, str]]:
-    return [MovingList.mark(json.loads(bytes(text))) for page in pages for text in page]
+    return [MovingList.mark(json.loads(bytes(text.text))) for page in pages for text in page]
 
 
 rows = st.lists(st.integers(0, 12), max_size=40).map(

@@ -73,7 +73,7 @@ def image_answer(boxes: int, seed: int) -> str:
 def rows_out(spark: SparkSession, rows: int, folder: Path) -> DataFrame:
     """A Parquet table, so that neither side computes its input while it is timed."""
     n = F.col("id").cast("string")
-    pick = F.element_at(F.array(*(F.lit(image_answer(BOXES_OUT, seed)) for seed in range(50))), F.col("id") % 50 + 1)
+    pick = F.element_at(F.array(*(F.lit(image_answer(BOXES_OUT, seed)) for seed in range(50))), (F.col("id") % 50 + 1).cast("int"))
     target = str(folder / f"rows-{rows}")
     spark.range(rows, numPartitions=8).select(
         F.concat(F.lit("https://assets.invalid/drive/"), n, F.lit(".jpg")).alias("url"),
@@ -194,7 +194,8 @@ def bench_back(
         client.close()
 
     ours(project)
-    typed = client.get_delivered_tasks_to_table(spark, project, staging=str(folder)).drop("raw")
+    staged = Client(sandbox.api_key, base_url=sandbox.base_url)
+    typed = staged.get_delivered_tasks_to_table(spark, project, staging=str(folder))
     figures = [
         timed("back", tasks, repeat, lambda: ours(project)),
         timed("back, twice the tasks", 2 * tasks, 1, lambda: ours(twice)),

@@ -9,6 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sama_spark.api.task_text import task_text
 from sama_spark.inbound.feeds import LINE_END, SPANS, ahead, to_lines
 
 json_values = st.recursive(
@@ -31,7 +32,7 @@ def test_spans_cut_data_and_answers(page: list[dict[str, Any]], indent: int | No
         decoded = msgspec.json.decode(text, type=dict[str, list[msgspec.Raw]])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return  # lone surrogates, which no JSON parser has to take
-    lines = to_lines(decoded["tasks"])
+    lines = to_lines([task_text(task) for task in decoded["tasks"]])
     assert len(lines) == len(page)
     for line, task, raw in zip(lines, page, decoded["tasks"], strict=True):
         assert line[SPANS:] == bytes(raw)
