@@ -29,7 +29,7 @@ check: install  ## lint, types, and the code in the documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --markdown-docs README.md
+	$(BIN)/pytest tests/docs
 
 format: install  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sama_spark.api import RetriableHTTPExceptions
 from sama_spark.api.errors import (
     AuthenticationError,
     BadRequestError,
@@ -22,7 +23,6 @@ from sama_spark.api.errors import (
     RateLimitedError,
     RedirectRefused,
     RequestTimedOut,
-    RetriableHTTPExceptions,
     RetryableError,
     SamaError,
     ServerError,

@@ -1,0 +1,58 @@
+"""The README's Python runs as it stands: on this machine's session, with the sandbox in Sama's place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+from sama_spark import Client
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from sama_spark.sandbox import Sandbox
+
+README = Path(__file__).parents[2] / "README.md"
+BLOCKS = [
+    pytest.param(token.content, id=f"line-{(token.map or [0])[0] + 1}")
+    for token in MarkdownIt().parse(README.read_text())
+    if token.type == "fence" and token.info.strip() == "python"
+]
+BOX = '{"layers": {"vector_tagging": [{"shapes": [{"type": "rectangle", "index": 1, "points": [[1,2],[5,2],[1,9],[5,9]], "tags": {"kind": "car"}}]}]}}'
+
+
+@pytest.fixture
+def databricks(spark: SparkSession, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """What a Databricks notebook has: `spark`, `dbutils`, and a table of images; Sama is project 4242."""
+    sandbox.create_project(
+        inputs={"url": "string", "name": "string"},
+        outputs={"objects": "image", "weather": "dropdown"},
+        project_id=4242,
+    )
+    # The only thing that differs from production: where the API is.
+    monkeypatch.setitem(Client.__init__.__kwdefaults__, "base_url", sandbox.base_url)
+    rows = [(f"https://assets.invalid/{i}.jpg", f"image {i}", BOX) for i in range(20)]
+    spark.createDataFrame(rows, "url string, name string, output_objects string").createOrReplaceTempView("images")
+    secrets = SimpleNamespace(get=lambda scope, key: sandbox.api_key)
+    yield {
+        "spark": spark,
+        "dbutils": SimpleNamespace(secrets=secrets),
+        "display": lambda df: df.show(),
+        "__name__": "readme",
+    }
+    spark.catalog.dropTempView("images")
+
+
+@pytest.mark.parametrize("code", BLOCKS)
+def test_block_runs(code: str, databricks: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, str(README), "exec"), databricks)  # noqa: S102
+
+
+def test_there_are_blocks() -> None:
+    assert len(BLOCKS) >= 4
