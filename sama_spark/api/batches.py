@@ -155,9 +155,7 @@ def upload(
         SamaError: opening or uploading failed for good.
     """
     for remaining in reversed(range(_UPLOAD_TRIES)):
-        batch = api.open_batch(
-            project_id, notification_email=notification_email, tasks_file_name=tasks_file_name
-        )
+        batch = api.open_batch(project_id, notification_email=notification_email, tasks_file_name=tasks_file_name)
         try:
             api.upload_tasks(batch, body)
             return batch.batch_id
@@ -257,9 +255,7 @@ def wait(api: Creation, project_id: str | int, batch_id: str | int, timeout: flo
     kind = BatchFailed if ended_badly else WaitTimedOut
     said = f": {'; '.join(job.messages)}" if job.messages else ""
     raise kind(
-        f"the batch is {job.state}{said}"
-        if ended_badly
-        else f"after {timeout:g} s the batch is {job.state}{said}",
+        f"the batch is {job.state}{said}" if ended_badly else f"after {timeout:g} s the batch is {job.state}{said}",
         call="wait for batch",
         project_id=project_id,
         batch_id=batch_id,

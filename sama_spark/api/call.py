@@ -45,6 +45,4 @@ class Call:
     def query_text(self) -> str:
         """The query as the wire has it: booleans in lower case, None left out."""
         given = {name: value for name, value in self.query.items() if value is not None}
-        return urlencode(
-            {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in given.items()}
-        )
+        return urlencode({name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in given.items()})

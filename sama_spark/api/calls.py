@@ -54,9 +54,7 @@ class Endpoints:
     def _get(
         self, what: str, project_id: Id, *path: Id, query: Mapping[str, Any] | None = None, **details: Any
     ) -> dict[str, Any]:
-        return self._project_call(
-            what, "GET", project_id, *path, query=query or {}, decode=decode_object, **details
-        )
+        return self._project_call(what, "GET", project_id, *path, query=query or {}, decode=decode_object, **details)
 
     def _only_if_experimental(self, what: str, assumed: str) -> None:
         if not self._experimental:

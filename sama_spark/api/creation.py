@@ -239,9 +239,7 @@ class Creation(Endpoints):
             yield from page
 
     @accepts_proj_id
-    def get_batch_items(
-        self, project_id: Id, batch_id: Id, omit_failed_task_data: bool = False
-    ) -> Iterator[BatchItem]:
+    def get_batch_items(self, project_id: Id, batch_id: Id, omit_failed_task_data: bool = False) -> Iterator[BatchItem]:
         """The tasks of a batch's creation job, in the order in which they were sent."""
         for page in self._item_pages(project_id, batch_id, omit_failed_task_data, self._batch_page_size):
             yield from map(batches.item_from, page)

@@ -26,9 +26,7 @@ class Feeds(Endpoints):
     """
 
     @accepts_proj_id
-    def get_task_status(
-        self, project_id: Id, task_id: Id, same_as_delivery: bool = True
-    ) -> Iterator[dict[str, Any]]:
+    def get_task_status(self, project_id: Id, task_id: Id, same_as_delivery: bool = True) -> Iterator[dict[str, Any]]:
         """One task, as a generator of one dict: GET tasks/{task_id}.json.
 
         Args:
@@ -138,9 +136,7 @@ class Feeds(Endpoints):
         }
         what = "get status of tasks"
         yield from located(
-            scan_status(
-                lambda page: self._page(what, project_id, "tasks", query | {"page": page}, paced=True)
-            ),
+            scan_status(lambda page: self._page(what, project_id, "tasks", query | {"page": page}, paced=True)),
             what,
             project_id,
         )
@@ -265,9 +261,7 @@ class Feeds(Endpoints):
         )
         yield from located(cursor_pages(lambda: self._transport.send(call, decode_page)), what, project_id)
 
-    def _page(
-        self, what: str, project_id: Id, path: str, query: dict[str, Any], *, paced: bool = False
-    ) -> Page:
+    def _page(self, what: str, project_id: Id, path: str, query: dict[str, Any], *, paced: bool = False) -> Page:
         return self._project_call(
             what, "GET", project_id, *path.split("/"), query=query, paced=paced, decode=decode_page
         )

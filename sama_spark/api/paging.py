@@ -66,9 +66,7 @@ class _Repeats:
         self._times = self._times + 1 if mark == self._last else 1
         self._last = mark
         if self._times >= _SAME_PAGES:
-            raise InvalidResponse(
-                "the server gives the same page again and again, whatever page is asked for"
-            )
+            raise InvalidResponse("the server gives the same page again and again, whatever page is asked for")
 
 
 def number_pages(fetch: FetchPage) -> Iterator[Page]:

@@ -66,9 +66,7 @@ def _render_numpy(value: Any) -> Any:
 
 def to_json(value: Any) -> bytes:
     """JSON text; raises ValueError or TypeError for NaN, Infinity and what `render` refuses."""
-    return json.dumps(
-        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=render
-    ).encode()
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=render).encode()
 
 
 def tasks_body(records: Iterable[Mapping[str, Any]], *, priority: int = 0, submit: bool = False) -> bytes:
@@ -126,9 +124,7 @@ def checked_records(tasks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             )
         unknown = sorted(set(task) - {"data", "priority", "submit", "duration", "reserve_for"})
         if unknown:
-            raise InvalidRowsError(
-                f"task {place} has an unknown field {unknown[0]!r}", column=str(unknown[0])
-            )
+            raise InvalidRowsError(f"task {place} has an unknown field {unknown[0]!r}", column=str(unknown[0]))
         _record_json(task["data"], place)
         item = {name: value for name, value in task.items() if value is not None}
         checked_priority(item.get("priority", 0))

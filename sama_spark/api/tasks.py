@@ -27,9 +27,7 @@ class Tasks(Endpoints):
         if isinstance(reasons, str) or not reasons:
             raise InvalidInput("reasons is no list of at least one text", column="reasons")
         body = {"reasons": list(reasons)}
-        return self._change(
-            "reject task", "PUT", project_id, "tasks", task_id, "reject", body=body, safety=Safety.ONCE
-        )
+        return self._change("reject task", "PUT", project_id, "tasks", task_id, "reject", body=body, safety=Safety.ONCE)
 
     @accepts_proj_id
     def update_task_priorities(self, project_id: Id, task_ids: Sequence[Id], priority: int) -> dict[str, Any]:
@@ -44,9 +42,7 @@ class Tasks(Endpoints):
         Not repeated where it may have been carried out.
         """
         body = {"task_ids": _ids(task_ids)}
-        return self._change(
-            "delete tasks", "POST", project_id, "tasks", "delete_tasks", body=body, safety=Safety.ONCE
-        )
+        return self._change("delete tasks", "POST", project_id, "tasks", "delete_tasks", body=body, safety=Safety.ONCE)
 
     @accepts_proj_id
     def create_task(
@@ -126,9 +122,7 @@ class Tasks(Endpoints):
         self._only_if_experimental("submit_task", "PUT projects/{id}/tasks/{task_id}/submit.json")
         given = {"answers": answers, "ordinal": ordinal, "duration": duration}
         body = {name: value for name, value in given.items() if value is not None}
-        return self._change(
-            "submit task", "PUT", project_id, "tasks", task_id, "submit", body=body, safety=Safety.ONCE
-        )
+        return self._change("submit task", "PUT", project_id, "tasks", task_id, "submit", body=body, safety=Safety.ONCE)
 
     @accepts_proj_id
     def update_task_priority(self, project_id: Id, task_id: Id, priority: int) -> dict[str, Any]:

@@ -96,9 +96,7 @@ class Transport:
         return f"Transport({vars(self).get('base_url')!r})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a Sama client is not pickled, because it holds the API key: make one where it is used"
-        )
+        raise TypeError("a Sama client is not pickled, because it holds the API key: make one where it is used")
 
     def send(self, call: Call, decode: Callable[[bytes], T]) -> T:
         """Send a call, repeat it where that is safe, and give what `decode` makes of the reply's body.
@@ -123,9 +121,7 @@ class Transport:
                 self._pacer.wait()
             if started is None or deadline is None:
                 started = self._clock.monotonic()
-                deadline = (
-                    started + (call.deadline or self._deadline) + len(call.body or b"") / _SLOWEST_UPLOAD
-                )
+                deadline = started + (call.deadline or self._deadline) + len(call.body or b"") / _SLOWEST_UPLOAD
             made = attempt(deadline)
             problem = made.problem
             spent = self._clock.monotonic() - started
@@ -133,9 +129,7 @@ class Transport:
                 self._say(call, made.note, number, spent)
                 return made.value  # type: ignore[return-value]
             error = problem.error
-            if not may_repeat(
-                call.safety, transient=problem.transient, surely_not_done=problem.surely_not_done
-            ):
+            if not may_repeat(call.safety, transient=problem.transient, surely_not_done=problem.surely_not_done):
                 break
             delay = problem.retry_after or backoff(number, self._rng)
             if started + spent + delay >= deadline:
@@ -201,9 +195,7 @@ class Transport:
         error = self._error(kind, call, f"{failure.trouble.value}: {failure.text}")
         transient = failure.trouble not in (Trouble.UNTRUSTED, Trouble.UNSENDABLE)
         not_done = failure.trouble in (Trouble.NOT_CONNECTED, Trouble.UNTRUSTED, Trouble.UNSENDABLE)
-        return self._attempt_of(
-            call, error, failure.trouble.value, transient=transient, surely_not_done=not_done
-        )
+        return self._attempt_of(call, error, failure.trouble.value, transient=transient, surely_not_done=not_done)
 
     def _refused(self, call: Call, reply: Reply, redact: Redactor | None = None) -> _Attempt[Any]:
         types, message = read_problem(reply.body)

@@ -112,9 +112,7 @@ class Wire:
         monotonic: the clock that deadlines are measured by.
     """
 
-    def __init__(
-        self, *, connect_timeout: float, read_timeout: float, monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, *, connect_timeout: float, read_timeout: float, monotonic: Callable[[], float]) -> None:
         self._headers = {
             "User-Agent": user_agent(),
             "Accept": "application/json",
@@ -150,9 +148,7 @@ class Wire:
             url,
             body=self._pieces(body, deadline) if body else None,
             headers=headers,
-            timeout=urllib3.Timeout(
-                connect=min(self._connect_timeout, left), read=min(self._read_timeout, left)
-            ),
+            timeout=urllib3.Timeout(connect=min(self._connect_timeout, left), read=min(self._read_timeout, left)),
             retries=False,
             redirect=False,
             preload_content=False,
@@ -213,9 +209,7 @@ def _new_manager(proxy: str | None) -> urllib3.PoolManager:
     else:
         login = urlsplit(proxy)
         auth = f"{login.username}:{login.password or ''}" if login.username else None
-        manager = urllib3.ProxyManager(
-            proxy, maxsize=16, proxy_headers=urllib3.make_headers(proxy_basic_auth=auth)
-        )
+        manager = urllib3.ProxyManager(proxy, maxsize=16, proxy_headers=urllib3.make_headers(proxy_basic_auth=auth))
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
     return manager
 

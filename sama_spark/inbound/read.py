@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("sama_spark")
 
 
-
-
 class FeedReader:
     """Reads one feed of one project on one session."""
 

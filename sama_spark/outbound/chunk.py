@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import msgspec
 
@@ -38,7 +38,7 @@ class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
 
     tasks: int = 0
     bytes: int = 0
-    digest: str = ""
+    checksum: int = 0
     invalid_rows: int = 0
     invalid: list[InvalidRow] = []
 
@@ -46,10 +46,6 @@ class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
 _encode_header = msgspec.json.Encoder().encode
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_problem = msgspec.json.Decoder(dict[str, str]).decode
-
-
-def digest(body: bytes | memoryview) -> str:
-    return sha256(body).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class PieceCutter:
             if problem is not None:
                 rejected.add(flat, **_decode_problem(problem))
                 continue
-            parts = [self.head, flat[:-1]]
+            task = self.head + flat[:-1]
             for (key, name, mode), text in zip(splices, texts, strict=True):
                 if text is None:
                     continue
@@ -90,12 +86,9 @@ class PieceCutter:
                 if reason:
                     rejected.add(flat, name, reason, text[:_SHOWN_BYTES].decode(errors="replace"))
                     break
-                parts += (key, value)
+                task += (key if task[-1:] != b"{" else key[1:]) + value
             else:
-                if len(flat) == 2 and len(parts) > 2:
-                    parts[2] = parts[2][1:]  # no comma after "{"
-                parts.append(b"}}")
-                task = b"".join(parts)
+                task += b"}}"
                 if tasks and (len(tasks) == self.max_tasks or size + len(task) > self.max_bytes):
                     yield _piece(tasks)
                     tasks, size = [], 0
@@ -149,5 +142,5 @@ def _escaped(name: str) -> bytes:
 
 def _piece(tasks: list[bytes]) -> bytes:
     body = b",".join(tasks)
-    header = PieceHeader(tasks=len(tasks), bytes=len(body), digest=digest(body))
+    header = PieceHeader(tasks=len(tasks), bytes=len(body), checksum=crc32(body))
     return _encode_header(header) + HEADER_END + body

@@ -108,9 +108,7 @@ def _cut(encoded: EncodedRows, options: CreationOptions) -> DataFrame:
     return encoded.rows.mapInArrow(cutter.cut, f"{PIECE} binary")
 
 
-def _send_staged(
-    pieces: DataFrame, stage: Stage, uploader: Uploader, options: CreationOptions
-) -> list[Batch]:
+def _send_staged(pieces: DataFrame, stage: Stage, uploader: Uploader, options: CreationOptions) -> list[Batch]:
     with stage.run("out") as folder:
         staged = stage_pieces(pieces, folder)
         _refuse_invalid(staged)

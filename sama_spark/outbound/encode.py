@@ -90,9 +90,7 @@ def encode(df: DataFrame, contract: Contract, output_formats: Mapping[str, Outpu
     )
 
 
-def _output_rule(
-    rule: Rule, data_type: T.DataType, chosen: OutputFormat | None
-) -> tuple[Rule, str]:
+def _output_rule(rule: Rule, data_type: T.DataType, chosen: OutputFormat | None) -> tuple[Rule, str]:
     if chosen is not None:
         kind: Literal["json", "string"] = "json" if chosen == "json" else "string"
         return Rule(kind=kind, required=rule.required), f"{chosen}, as asked"
@@ -258,9 +256,7 @@ def _struct(column: Column, data_type: T.StructType, path: str) -> _Value:
     names = data_type.fieldNames()
     if len(set(names)) < len(names):
         raise _refusal(path, data_type, "JSON", "a struct whose fields have different names")
-    values = [
-        _as_json(column.getField(f.name), f.dataType, f"{path}.{f.name}") for f in data_type.fields
-    ]
+    values = [_as_json(column.getField(f.name), f.dataType, f"{path}.{f.name}") for f in data_type.fields]
     rendered = column
     if _bends(data_type):
         fields = F.struct(*(v.column.alias(n) for v, n in zip(values, names, strict=True)))

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+from zlib import crc32
 
 import msgspec
 
 from sama_spark.errors import StagingError
-from sama_spark.outbound.chunk import HEADER_END, PIECE, PIECE_END, PieceHeader, digest
+from sama_spark.outbound.chunk import HEADER_END, PIECE, PIECE_END, PieceHeader
 from sama_spark.staging import driver_path, spark_uri
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class StagedPiece:
         with self.file.open("rb") as stream:
             stream.seek(self.offset)
             body = stream.read(self.header.bytes)
-        if digest(body) != self.header.digest:
+        if crc32(body) != self.header.checksum:
             raise StagingError(f"{self.file} changed while it was being read", remedy="run again")
         return body
 

@@ -101,11 +101,7 @@ def _invent(output: Output, random: Random) -> Json:
         case "date":
             return f"2024-{random.randint(1, 12):02d}-{random.randint(1, 28):02d}"
         case "image":
-            return {
-                "layers": {
-                    "vector_tagging": [_box(output, random, n) for n in range(1, random.randint(2, 4))]
-                }
-            }
+            return {"layers": {"vector_tagging": [_box(output, random, n) for n in range(1, random.randint(2, 4))]}}
         case _:
             return schemas.example(output)
 
@@ -202,9 +198,7 @@ def _locations(shape: Json, frames: int) -> list[Json]:
             continue
         key, after = before[-1], keys[len(before) : len(before) + 1]
         tags = {**tags, **(key.get("tags") or {})}
-        place = {
-            name: value for name, value in key.items() if name not in ("frame_number", "key_points", "source")
-        }
+        place = {name: value for name, value in key.items() if name not in ("frame_number", "key_points", "source")}
         place |= {"visibility": 1, "tags": tags}
         if after and after[0].get("visibility", 1) and "points" in place and "points" in after[0]:
             share = (frame - key["frame_number"]) / (after[0]["frame_number"] - key["frame_number"])
@@ -217,6 +211,5 @@ def _between(first: Json, second: Json, share: float) -> Json:
     if share == 0 or len(first) != len(second):
         return first
     return [
-        [a + (b - a) * share for a, b in zip(one, two, strict=True)]
-        for one, two in zip(first, second, strict=True)
+        [a + (b - a) * share for a, b in zip(one, two, strict=True)] for one, two in zip(first, second, strict=True)
     ]

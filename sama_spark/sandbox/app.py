@@ -157,9 +157,7 @@ class Api:
         file_name, email = opened.tasks_file_name or "from_api", opened.notification_email
         if bytes(opened.tasks) == b"null":
             batch = self.hub.new_batch(project, file_name=file_name, email=email)
-            url = self.hub.signer.url(
-                "PUT", f"{UPLOADS}{project.id}/{batch.id}.json", project.switches.put_url_life
-            )
+            url = self.hub.signer.url("PUT", f"{UPLOADS}{project.id}/{batch.id}.json", project.switches.put_url_life)
             content: dict[str, Any] = {"batch_id": batch.id, "tasks_put_url": url}
             return answer(content, self._created(project, 201))
         self._check_inline(opened.tasks)
@@ -214,9 +212,7 @@ class Api:
         return Response(page, media_type=requests.JSON)
 
     async def multi_status(self, request: Request, project: Project) -> Response:
-        self.hub.limit(
-            request.query_params["access_key"], "status", self.hub.switches.status_calls_per_second
-        )
+        self.hub.limit(request.query_params["access_key"], "status", self.hub.switches.status_calls_per_second)
         wanted = requests.status_filter(request, project)
         most = project.switches.status_page_max
         tasks = feeds.status_page(project, wanted, *requests.page(request, project, most=most, default=100))
@@ -227,9 +223,7 @@ class Api:
     async def delivered(self, request: Request, project: Project) -> Response:
         wanted = requests.delivered_filter(request, project)
         most = project.switches.delivered_page_max
-        tasks = feeds.delivered_page(
-            project, wanted, *requests.page(request, project, most=most, default=100)
-        )
+        tasks = feeds.delivered_page(project, wanted, *requests.page(request, project, most=most, default=100))
         return self._signed(project, feeds.texts(project, tasks, as_delivery=True))
 
     async def since_last_call(self, request: Request, project: Project) -> Response:

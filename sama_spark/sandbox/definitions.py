@@ -17,9 +17,7 @@ INT32 = range(-(2**31), 2**31)
 _INTEGER = re.compile(rb"-?(?:0|[1-9]\d{0,10})")
 
 InputType = Literal["string", "integer", "date"]
-OutputType = Literal[
-    "text", "date", "dropdown", "radio", "checkbox", "menu", "image", "raster", "video", "3d"
-]
+OutputType = Literal["text", "date", "dropdown", "radio", "checkbox", "menu", "image", "raster", "video", "3d"]
 DEFAULT_OPTIONS: dict[str, tuple[str, ...]] = {
     "dropdown": ("first", "second", "third"),
     "radio": ("yes", "no"),
@@ -98,9 +96,7 @@ def _check_checkbox(output: Output, raw: bytes) -> None:
 
 def _check_image(_: Output, raw: bytes) -> None:
     # the older form is a bare list of shapes
-    msgspec.json.decode(raw, type=list[Shape]) if raw.startswith(b"[") else msgspec.json.decode(
-        raw, type=Image
-    )
+    msgspec.json.decode(raw, type=list[Shape]) if raw.startswith(b"[") else msgspec.json.decode(raw, type=Image)
 
 
 def _check_video(_: Output, raw: bytes) -> None:

@@ -111,9 +111,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         if self.retry_after is not None:
             moment = datetime.now(timezone.utc) + timedelta(seconds=self.retry_after)
             as_date = self.retry_after_form == "date"
-            headers["Retry-After"] = (
-                format_datetime(moment, usegmt=True) if as_date else f"{self.retry_after:g}"
-            )
+            headers["Retry-After"] = format_datetime(moment, usegmt=True) if as_date else f"{self.retry_after:g}"
         match self.kind:
             case "html":
                 page = self.body or "<!DOCTYPE html><html><body><h1>Please sign in</h1></body></html>"

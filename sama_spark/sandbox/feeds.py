@@ -51,8 +51,7 @@ class Filter(msgspec.Struct, kw_only=True):
             matches, wanted = MATCHES[self.match_type], self.client_batch_ids
             tests.append(
                 lambda task: (
-                    task.client_batch_id is not None
-                    and any(matches(task.client_batch_id, one) for one in wanted)
+                    task.client_batch_id is not None and any(matches(task.client_batch_id, one) for one in wanted)
                 )
             )
         if self.task_ids is not None:
@@ -76,11 +75,7 @@ class Filter(msgspec.Struct, kw_only=True):
     def _in_time(self, task: Task) -> bool:
         moment: int | None = getattr(task, DATE_TYPES[self.date_type])
         first = self.first()
-        return (
-            moment is not None
-            and (first is None or moment >= first)
-            and (self.end is None or moment <= self.end)
-        )
+        return moment is not None and (first is None or moment >= first) and (self.end is None or moment <= self.end)
 
 
 def status_page(project: Project, wanted: Filter, page: int, size: int) -> list[Task]:

@@ -40,9 +40,7 @@ class Sandbox:
     It holds everything in memory. The process ends with `stop()`, with the `with` block, or with its parent.
     """
 
-    def __init__(
-        self, port: int = 0, host: str = "127.0.0.1", api_key: str = DEFAULT_KEY, **switches: Any
-    ) -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1", api_key: str = DEFAULT_KEY, **switches: Any) -> None:
         self.api_key = api_key
         self.base_url = ""
         self._address = (host, port)
@@ -191,8 +189,7 @@ class Sandbox:
         project has already is a delivery anew. Gives how many there were.
         """
         return sum(
-            int(self._post(f"seed?project_id={project_id}", chunk, "application/x-ndjson"))
-            for chunk in _chunks(tasks)
+            int(self._post(f"seed?project_id={project_id}", chunk, "application/x-ndjson")) for chunk in _chunks(tasks)
         )
 
     def set_state(self, project_id: int, task_ids: Iterable[str], state: str) -> None:

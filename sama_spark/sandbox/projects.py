@@ -129,9 +129,7 @@ class Project:
     def reject(self, task: Task, reasons: list[str]) -> None:
         allowed = ("delivered", "completed", "approved") if self.switches.reject_early else ("delivered",)
         if task.state not in allowed:
-            raise bad_request(
-                f"task {task.id} is {task.state}; only {', '.join(allowed)} tasks can be rejected"
-            )
+            raise bad_request(f"task {task.id} is {task.state}; only {', '.join(allowed)} tasks can be rejected")
         task.reasons = reasons
         self.withdraw([task], "rejected")
 

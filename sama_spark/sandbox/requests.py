@@ -72,9 +72,7 @@ def whole(request: Request, name: str, allowed: range) -> int | None:
         return None
     digits = value.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 18 and int(value) in allowed):
-        raise bad_request(
-            f"{name} is not a whole number from {allowed.start} to {allowed.stop - 1}: {value[:40]!r}"
-        )
+        raise bad_request(f"{name} is not a whole number from {allowed.start} to {allowed.stop - 1}: {value[:40]!r}")
     return int(value)
 
 

@@ -112,9 +112,7 @@ def value(output: Output) -> Schema:
         case "video":
             return _array(_group(_moving_shape(output, NUMBER), frame_count={"type": "integer"}))
         case "3d":
-            return _array(
-                _group(_moving_shape(output, NUMBER, spatial=True), frame_count={"type": "integer"})
-            )
+            return _array(_group(_moving_shape(output, NUMBER, spatial=True), frame_count={"type": "integer"}))
 
 
 def _layers(name: str, schema: Schema) -> Schema:

@@ -44,9 +44,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         reason = (
-            "is taken by another program"
-            if error.errno == errno.EADDRINUSE
-            else f"cannot be used: {error.strerror}"
+            "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
         )
         raise PortTakenError(
             f"Port {port} on {host} {reason}. Choose another one, or 0 for any that is free."
@@ -55,9 +53,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(
-    listener: socket.socket, api_key: str, ready: Callable[[str], None], *, with_parent: bool = False
-) -> None:
+def serve(listener: socket.socket, api_key: str, ready: Callable[[str], None], *, with_parent: bool = False) -> None:
     """Serves until SIGINT, SIGTERM or (`with_parent`) the end of stdin. `ready` gets the base URL."""
     host, port = listener.getsockname()[:2]
     origin = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104

@@ -76,6 +76,4 @@ def check_points(type_: str, count: int) -> None:
         raise ValueError(f"unknown shape type {type_!r}; known: {', '.join(POINTS)}")
     least, most = POINTS[type_]
     if count < least or (most is not None and count > most):
-        raise ValueError(
-            f"a {type_} has {least if most == least else f'at least {least}'} points, not {count}"
-        )
+        raise ValueError(f"a {type_} has {least if most == least else f'at least {least}'} points, not {count}")

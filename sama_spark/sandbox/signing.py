@@ -46,9 +46,7 @@ class Signer:
         """`page` with each asset URL of this sandbox in it signed anew."""
         if self._asset_prefix not in page:
             return page
-        return self._asset.sub(
-            lambda match: self.url("GET", ASSETS + match.group(1).decode(), life).encode(), page
-        )
+        return self._asset.sub(lambda match: self.url("GET", ASSETS + match.group(1).decode(), life).encode(), page)
 
     def _signature(self, method: str, path: str, until: int) -> str:
         return hmac.new(self._secret, f"{method}\n{path}\n{until}".encode(), sha256).hexdigest()

@@ -18,9 +18,7 @@ EMPTY = b"{}"
 
 def join_object(members: Mapping[str, Text]) -> bytes:
     """A JSON object from members whose values are JSON text already."""
-    return (
-        b"{" + b",".join([b"%b:%b" % (dumps(name), bytes(value)) for name, value in members.items()]) + b"}"
-    )
+    return b"{" + b",".join([b"%b:%b" % (dumps(name), bytes(value)) for name, value in members.items()]) + b"}"
 
 
 class Task:

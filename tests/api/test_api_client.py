@@ -67,9 +67,7 @@ def test_wire_of_creation_is_that_of_the_old_sdk(server: ScriptedServer, client:
     server.on("PUT", "/store/file-1", Answer(200, b""))
     server.on("POST", "projects/42/batches/7/continue.json", Answer(202, {"batch_id": 7}))
     records = [{"url": "u", "output_box": {"shapes": [1.5]}}, {"url": "ü"}]
-    assert (
-        client.create_task_batch(proj_id="42", task_data_records=records, batch_priority=-5)["batch_id"] == 7
-    )
+    assert client.create_task_batch(proj_id="42", task_data_records=records, batch_priority=-5)["batch_id"] == 7
     opened, put, continued = server.calls
     assert opened.json == {"notification_email": None, "tasks_file_name": "python_sdk"}
     assert put.json == [{"data": record, "priority": -5, "submit": False} for record in records]
@@ -201,9 +199,7 @@ def test_pages_hold_each_tasks_own_text_to_the_byte(server: ScriptedServer, clie
     one = b'{ "id" : "a",\n "n": 1.10, "big": 123456789012345678901234567890, "t": "\\u00e9\xc3\xa9" }'
     page = Answer(200, gzip.compress(b'{"tasks": [ ' + one + b" ] }"), {"Content-Encoding": "gzip"})
     empty = Answer(200, {"tasks": []})
-    server.on(
-        "GET", "projects/42/tasks/delivered.json", lambda got: page if got.query["page"] == "1" else empty
-    )
+    server.on("GET", "projects/42/tasks/delivered.json", lambda got: page if got.query["page"] == "1" else empty)
     ((text,),) = list(client.delivered_pages("42"))
     assert bytes(text.text) == one
 
@@ -221,8 +217,7 @@ def test_status_is_paced_across_clients_of_one_key(
     server.on("GET", "projects/42/tasks.json", Answer(200, {"tasks": []}))
     clients = [make_client(), make_client()]
     threads = [
-        threading.Thread(target=lambda client=client: list(client.get_multi_task_status("42")))
-        for client in clients
+        threading.Thread(target=lambda client=client: list(client.get_multi_task_status("42"))) for client in clients
     ]
     for thread in threads:
         thread.start()
@@ -252,9 +247,7 @@ def test_changes_without_a_documented_reply_accept_an_empty_one(
     assert caught.value.maybe_done
 
 
-def test_calls_that_act_are_repeated_after_429(
-    server: ScriptedServer, client: ApiClient, clock: FakeClock
-) -> None:
+def test_calls_that_act_are_repeated_after_429(server: ScriptedServer, client: ApiClient, clock: FakeClock) -> None:
     server.on("PUT", "projects/42/tasks/1/reject.json", Answer(429, {}, {"Retry-After": "3"}), Answer(200))
     client.reject_task("42", "1", ["r"])
     assert clock.sleeps == [3.0]
@@ -271,9 +264,7 @@ EXPERIMENTAL: dict[str, Callable[[ApiClient], Any]] = {
     "PUT projects/42/tasks/1.json": lambda c: c.update_task_priority("42", "1", -9),
 }
 SENT: dict[str, object] = {
-    "POST projects/42/tasks.json": {
-        "task": {"data": {"url": "u"}, "priority": 2, "reserve_for": 9, "submit": False}
-    },
+    "POST projects/42/tasks.json": {"task": {"data": {"url": "u"}, "priority": 2, "reserve_for": 9, "submit": False}},
     "PUT projects/42/tasks/1/acknowledge.json": None,
     "PUT projects/42/tasks/1/submit.json": {"answers": {"color": "red"}, "duration": 4},
     "PUT projects/42/tasks/1.json": {"priority": -9},
@@ -433,9 +424,7 @@ def test_wait_ends_when_the_time_is_up_and_when_the_job_fails(
     assert (caught.value.state, caught.value.created_count) == ("failed", 2)
 
 
-def test_a_failure_that_is_no_refusal_cancels_the_batch_too(
-    server: ScriptedServer, client: ApiClient
-) -> None:
+def test_a_failure_that_is_no_refusal_cancels_the_batch_too(server: ScriptedServer, client: ApiClient) -> None:
     server.on("POST", BATCHES, Answer(201, {"batch_id": "7", "tasks_put_url": server.upload_url}))
     server.on("PUT", "/store/file-1", Answer(413))
     server.on("POST", "projects/42/batches/7/cancel.json", Answer(500))

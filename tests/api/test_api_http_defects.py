@@ -48,9 +48,7 @@ def test_connection_refused_is_retried(clock: FakeClock) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    client = ApiClient(
-        KEY, base_url=f"http://127.0.0.1:{port}/v2", clock=clock, rng=fixed_random(), deadline=60
-    )
+    client = ApiClient(KEY, base_url=f"http://127.0.0.1:{port}/v2", clock=clock, rng=fixed_random(), deadline=60)
     with pytest.raises(api.ConnectionFailed) as caught:
         client.get_project_information("42")
     assert len(clock.sleeps) > 3
@@ -58,9 +56,7 @@ def test_connection_refused_is_retried(clock: FakeClock) -> None:
     assert caught.value.retryable
 
 
-def test_connection_dropped_by_peer_is_retried(
-    server: ScriptedServer, client: ApiClient, clock: FakeClock
-) -> None:
+def test_connection_dropped_by_peer_is_retried(server: ScriptedServer, client: ApiClient, clock: FakeClock) -> None:
     server.on("GET", INFO, Answer(fault="drop"), Answer(fault="drop"), OK)
     assert client.get_project_information("42") == {"id": 42}
     assert len(server.calls) == 3
@@ -106,9 +102,7 @@ def test_429_with_retry_after_seconds_is_honoured(
     assert clock.sleeps == [7.0]
 
 
-def test_429_with_retry_after_date_is_honoured(
-    server: ScriptedServer, client: ApiClient, clock: FakeClock
-) -> None:
+def test_429_with_retry_after_date_is_honoured(server: ScriptedServer, client: ApiClient, clock: FakeClock) -> None:
     server.on("GET", INFO, Answer(429, {}, {"Retry-After": formatdate(clock.now + 9, usegmt=True)}), OK)
     client.get_project_information("42")
     assert clock.sleeps == [9.0]
@@ -117,9 +111,7 @@ def test_429_with_retry_after_date_is_honoured(
 def test_429_whose_retry_after_passes_the_deadline_ends_at_once(
     server: ScriptedServer, client: ApiClient, clock: FakeClock
 ) -> None:
-    server.on(
-        "GET", INFO, Answer(429, {"errors": [{"type": 429, "message": "slow"}]}, {"Retry-After": "9000"})
-    )
+    server.on("GET", INFO, Answer(429, {"errors": [{"type": 429, "message": "slow"}]}, {"Retry-After": "9000"}))
     with pytest.raises(api.RateLimitedError, match="slow") as caught:
         client.get_project_information("42")
     assert clock.sleeps == []
@@ -148,9 +140,7 @@ def test_500_is_retried_where_safe(server: ScriptedServer, client: ApiClient, st
 
 def test_500_from_the_store_is_retried(server: ScriptedServer, client: ApiClient) -> None:
     server.on("POST", BATCHES, open_ok(server))
-    server.on(
-        "PUT", "/store/file-1", Answer(500, b"<Error>oops</Error>"), Answer(fault="drop"), Answer(200, b"")
-    )
+    server.on("PUT", "/store/file-1", Answer(500, b"<Error>oops</Error>"), Answer(fault="drop"), Answer(200, b""))
     assert batches.upload(client, "42", b"[1]") == 7
     assert [got.body for got in server.calls[1:]] == [b"[1]"] * 3
 
@@ -199,9 +189,7 @@ def test_continue_answered_502_asks_the_job_status_first(
     assert server.calls[-1].query["page_size"] == "0"
 
 
-def test_continue_answered_502_is_repeated_while_the_batch_waits(
-    server: ScriptedServer, client: ApiClient
-) -> None:
+def test_continue_answered_502_is_repeated_while_the_batch_waits(server: ScriptedServer, client: ApiClient) -> None:
     server.on("POST", CONTINUE, Answer(502), Answer(202, {"batch_id": 7}))
     server.on("GET", JOB, Answer(200, {"batch_id": 7, "state": "waiting"}))
     assert batches.start(client, "42", 7) == {"batch_id": 7}
@@ -246,9 +234,7 @@ def test_continue_without_any_answer_is_watched_and_never_repeated(
     assert sum(clock.sleeps) > 30
 
 
-def test_continue_refused_with_400_while_waiting_shows_the_refusal(
-    server: ScriptedServer, client: ApiClient
-) -> None:
+def test_continue_refused_with_400_while_waiting_shows_the_refusal(server: ScriptedServer, client: ApiClient) -> None:
     server.on("POST", CONTINUE, Answer(400, {"errors": [{"type": 400, "message": "no file"}]}))
     server.on("GET", JOB, Answer(200, {"state": "waiting"}))
     with pytest.raises(api.BadRequestError, match="no file"):
@@ -280,9 +266,7 @@ def test_presigned_put_403_for_ever_is_a_typed_error_and_leaves_no_batch_open(
     assert server.count("POST", BATCHES) == server.count("POST", CANCEL) == 3
 
 
-@pytest.mark.parametrize(
-    "reply", [{"batch_id": 7}, {"batch_id": 7, "tasks_put_url": None}, {"tasks_put_url": "x"}, []]
-)
+@pytest.mark.parametrize("reply", [{"batch_id": 7}, {"batch_id": 7, "tasks_put_url": None}, {"tasks_put_url": "x"}, []])
 def test_answer_without_tasks_put_url_is_a_typed_error(
     server: ScriptedServer, client: ApiClient, reply: object
 ) -> None:
@@ -312,12 +296,8 @@ def test_page_2_that_is_html_or_broken_is_retried_then_an_error(
     assert list(client.get_delivered_tasks("42")) == rows
 
 
-@pytest.mark.parametrize(
-    "page", [{}, {"tasks": None}, {"tasks": {}}, {"tasks": [1]}, {"tasks": [{}]}, [], None]
-)
-def test_wrong_shaped_page_is_an_error_and_no_end(
-    server: ScriptedServer, client: ApiClient, page: object
-) -> None:
+@pytest.mark.parametrize("page", [{}, {"tasks": None}, {"tasks": {}}, {"tasks": [1]}, {"tasks": [{}]}, [], None])
+def test_wrong_shaped_page_is_an_error_and_no_end(server: ScriptedServer, client: ApiClient, page: object) -> None:
     server.on("GET", DELIVERED, Answer(200, page))
     server.on("GET", STATUS, Answer(200, page))
     server.on("GET", JOB, Answer(200, page))
@@ -330,9 +310,7 @@ def test_wrong_shaped_page_is_an_error_and_no_end(
 
 
 @pytest.mark.parametrize("cap", [1, 7, 500])
-def test_server_that_caps_the_page_size_gives_all(
-    server: ScriptedServer, client: ApiClient, cap: int
-) -> None:
+def test_server_that_caps_the_page_size_gives_all(server: ScriptedServer, client: ApiClient, cap: int) -> None:
     rows = [task(number, stamp(number // 3)) for number in range(40 if cap < 500 else 1500)]
     server.on("GET", DELIVERED, pages_of(rows, cap))
     server.on("GET", STATUS, pages_of(rows, min(cap, 100)))
@@ -355,9 +333,7 @@ def test_list_that_shifts_while_paging_loses_nothing(server: ScriptedServer, cli
     assert sorted(row["id"] for row in got) == [row["id"] for row in expected]
 
 
-def test_since_last_call_yields_each_page_before_the_next_call(
-    server: ScriptedServer, client: ApiClient
-) -> None:
+def test_since_last_call_yields_each_page_before_the_next_call(server: ScriptedServer, client: ApiClient) -> None:
     """A consumer that crashes after 10 rows has caused one call, so one page at most is in its hands."""
     server.on("POST", DELIVERED, Answer(200, {"tasks": [task(n, stamp(n)) for n in range(1000)]}))
     pages = client.since_last_call_pages("42")
@@ -400,9 +376,7 @@ def test_since_last_call_sends_no_page_and_reads_until_an_empty_answer(
     }
 
 
-def test_batch_job_status_gives_state_count_messages_and_tasks(
-    server: ScriptedServer, client: ApiClient
-) -> None:
+def test_batch_job_status_gives_state_count_messages_and_tasks(server: ScriptedServer, client: ApiClient) -> None:
     items = [
         {"id": "a", "state": "created"},
         {

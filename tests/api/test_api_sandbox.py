@@ -97,13 +97,10 @@ def test_any_fault_in_free_calls_passes(
 def test_every_delivery_comes_once_however_the_list_is_ordered(
     sandbox: Sandbox, project: int, client: ApiClient, ordering: str, from_inclusive: bool, one_time: bool
 ) -> None:
-    sandbox.switch(
-        ordering=ordering, from_inclusive=from_inclusive, delivered_page_max=40, status_page_max=30
-    )
+    sandbox.switch(ordering=ordering, from_inclusive=from_inclusive, delivered_page_max=40, status_page_max=30)
     moment = "2024-05-06T07:08:09.123Z"
     rows = [
-        {"id": f"{number:024x}", "data": {"url": str(number)}}
-        | ({"delivered_at": moment} if one_time else {})
+        {"id": f"{number:024x}", "data": {"url": str(number)}} | ({"delivered_at": moment} if one_time else {})
         for number in range(170)
     ]
     sandbox.deliver(project, rows)

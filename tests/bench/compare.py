@@ -73,7 +73,9 @@ def image_answer(boxes: int, seed: int) -> str:
 def rows_out(spark: SparkSession, rows: int, folder: Path) -> DataFrame:
     """A Parquet table, so that neither side computes its input while it is timed."""
     n = F.col("id").cast("string")
-    pick = F.element_at(F.array(*(F.lit(image_answer(BOXES_OUT, seed)) for seed in range(50))), (F.col("id") % 50 + 1).cast("int"))
+    pick = F.element_at(
+        F.array(*(F.lit(image_answer(BOXES_OUT, seed)) for seed in range(50))), (F.col("id") % 50 + 1).cast("int")
+    )
     target = str(folder / f"rows-{rows}")
     spark.range(rows, numPartitions=8).select(
         F.concat(F.lit("https://assets.invalid/drive/"), n, F.lit(".jpg")).alias("url"),
@@ -145,76 +147,76 @@ def reference_client(sandbox: Sandbox) -> Any:
     return Redirected(sandbox.api_key)
 
 
-def bench_out(spark: SparkSession, sandbox: Sandbox, folder: Path, rows: int, repeat: int) -> list[Figure]:
-    client = Client(sandbox.api_key, base_url=sandbox.base_url)
-    df, twice = rows_out(spark, rows, folder), rows_out(spark, 2 * rows, folder)
-    warm = df.limit(2_000)
+class Bench:
+    """One server and one session for both sides. Ours comes first: the reference leaves its memory behind."""
 
-    def ours(source: DataFrame, *, staged: bool) -> None:
-        project = sandbox.create_project(inputs=PROJECT, outputs={"objects": "image"})
-        result = client.create_task_batch_from_table(source, str(project), staging=str(folder) if staged else None)
-        assert result.staged == staged and result.tasks == source.count(), result  # noqa: S101
-        sandbox.reset()
-
-    def streamed(source: DataFrame) -> None:
+    def __init__(self, spark: SparkSession, sandbox: Sandbox, folder: Path, repeat: int) -> None:
+        self.spark, self.sandbox, self.folder, self.repeat = spark, sandbox, str(folder), repeat
+        self.ours = Client(sandbox.api_key, base_url=sandbox.base_url)
+        self.streaming = Client(sandbox.api_key, base_url=sandbox.base_url)
         # A session without a shared folder, as the probe finds it.
-        client._staging._found.setdefault(spark, {})[None] = None
-        ours(source, staged=False)
+        self.streaming._staging._found.setdefault(spark, {})[None] = None
 
-    def theirs() -> None:
-        project = sandbox.create_project(inputs=PROJECT, outputs={"objects": "image"})
-        assert reference_client(sandbox).create_task_batch_from_table(df, str(project))["batch_id"]  # noqa: S101
-        sandbox.reset()
+    def out(self, df: DataFrame, twice: DataFrame, rows: int) -> list[Figure]:
+        for client in (self.ours, self.streaming):
+            self._create(client, df.limit(20_000))
+        return [
+            timed("out, staged", rows, self.repeat, lambda: self._create(self.ours, df)),
+            timed("out, streamed", rows, self.repeat, lambda: self._create(self.streaming, df)),
+            timed("out, staged, twice the rows", 2 * rows, 1, lambda: self._create(self.ours, twice)),
+            timed("out, streamed, twice the rows", 2 * rows, 1, lambda: self._create(self.streaming, twice)),
+            timed("out, JVM alone (to_json)", rows, self.repeat, lambda: consume(encode(df, Contract(), {}).rows)),
+        ]
 
-    ours(warm, staged=True)
-    streamed(warm)
-    ours(df, staged=True)
-    figures = [
-        timed("out, staged", rows, repeat, lambda: ours(df, staged=True)),
-        timed("out, streamed", rows, repeat, lambda: streamed(df)),
-        timed("out, staged, twice the rows", 2 * rows, 1, lambda: ours(twice, staged=True)),
-        timed("out, streamed, twice the rows", 2 * rows, 1, lambda: streamed(twice)),
-        timed("out, JVM alone (to_json)", rows, repeat, lambda: consume(encode(df, Contract(), {}).rows)),
-        timed("out, sama 0.5.12", rows, 1, theirs),
-    ]
-    return figures
+    def back(self, project: str, twice: str, tasks: int) -> list[Figure]:
+        self._read(project)
+        typed = self.streaming.get_delivered_tasks_to_table(self.spark, project, staging=self.folder)
+        return [
+            timed("back", tasks, self.repeat, lambda: self._read(project)),
+            timed("back, twice the tasks", 2 * tasks, 1, lambda: self._read(twice)),
+            timed("back, JVM alone (from_json)", tasks, self.repeat, lambda: consume(typed)),
+        ]
 
+    def reference_out(self, df: DataFrame, rows: int) -> Figure:
+        sama = reference_client(self.sandbox)
+        project = self._project()
+        return timed("out, sama 0.5.12", rows, 1, lambda: sama.create_task_batch_from_table(df, project))
 
-def bench_back(
-    spark: SparkSession, sandbox: Sandbox, folder: Path, tasks: int, repeat: int, reference: bool
-) -> list[Figure]:
-    client = Client(sandbox.api_key, base_url=sandbox.base_url)
-    outputs = {"objects": {"type": "image", "tags": {"kind": "text", "color": "text"}}, "weather": "text"}
-    project, twice = (str(sandbox.create_project(inputs=PROJECT, outputs=outputs)) for _ in range(2))
-    sandbox.deliver(int(project), deliveries(tasks))
-    sandbox.deliver(int(twice), deliveries(2 * tasks))
+    def reference_back(self, project: str, tasks: int) -> Figure:
+        sama = reference_client(self.sandbox)
+        action = lambda: consume(sama.get_delivered_tasks_to_table(self.spark, project))  # noqa: E731
+        return timed("back, sama 0.5.12", tasks, 1, action)
 
-    def ours(source: str) -> None:
-        consume(client.get_delivered_tasks_to_table(spark, source, staging=str(folder)))
-        client.close()
+    def delivered(self, tasks: int) -> str:
+        project = self._project({"type": "image", "tags": {"kind": "text", "color": "text"}})
+        self.sandbox.deliver(int(project), deliveries(tasks))
+        return project
 
-    ours(project)
-    staged = Client(sandbox.api_key, base_url=sandbox.base_url)
-    typed = staged.get_delivered_tasks_to_table(spark, project, staging=str(folder))
-    figures = [
-        timed("back", tasks, repeat, lambda: ours(project)),
-        timed("back, twice the tasks", 2 * tasks, 1, lambda: ours(twice)),
-        timed("back, JVM alone (from_json)", tasks, repeat, lambda: consume(typed)),
-    ]
-    if reference:
-        sama = reference_client(sandbox)
-        action = lambda: consume(sama.get_delivered_tasks_to_table(spark, project))  # noqa: E731
-        figures.append(timed("back, sama 0.5.12", tasks, 1, action))
-    return figures
+    def _project(self, image: Any = "image") -> str:
+        return str(self.sandbox.create_project(inputs=PROJECT, outputs={"objects": image, "weather": "text"}))
+
+    def _create(self, client: Client, df: DataFrame) -> None:
+        folder = self.folder if client is self.ours else None
+        result = client.create_task_batch_from_table(df, self._project(), staging=folder)
+        assert result.staged == (client is self.ours), result
+
+    def _read(self, project: str) -> None:
+        consume(self.ours.get_delivered_tasks_to_table(self.spark, project, staging=self.folder))
+        self.ours.close()
 
 
 def run(kind: str, rows: int, tasks: int, repeat: int) -> list[Figure]:
     connect = kind == "connect"
     spark = local_session(connect=connect, settings={"spark.driver.memory": "6g"})
     with Sandbox() as sandbox, tempfile.TemporaryDirectory() as folder:
-        figures = bench_back(spark, sandbox, Path(folder), tasks, repeat, reference=not connect)
+        bench = Bench(spark, sandbox, Path(folder), repeat)
+        df, twice = (rows_out(spark, n, Path(folder)) for n in (rows, 2 * rows))
+        figures = bench.out(df, twice, rows)
         sandbox.reset()
-        return figures + bench_out(spark, sandbox, Path(folder), rows, repeat)
+        project, project_twice = bench.delivered(tasks), bench.delivered(2 * tasks)
+        figures += bench.back(project, project_twice, tasks)
+        figures.append(bench.reference_out(df, rows))
+        return figures if connect else [*figures, bench.reference_back(project, tasks)]
 
 
 def report(kind: str, figures: list[Figure], classic: list[Figure]) -> None:
@@ -247,9 +249,7 @@ def main() -> None:
     for kind in ("classic", "connect"):
         sizes = ["--rows", str(args.rows), "--tasks", str(args.tasks), "--repeat", str(args.repeat)]
         print(f"{kind} session ...", file=sys.stderr, flush=True)
-        done = subprocess.run(
-            [sys.executable, __file__, "--session", kind, *sizes], check=True, stdout=subprocess.PIPE
-        )
+        done = subprocess.run([sys.executable, __file__, "--session", kind, *sizes], check=True, stdout=subprocess.PIPE)
         results[kind] = [Figure(**f) for f in json.loads(done.stdout.splitlines()[-1])]
         report(kind, results[kind], results["classic"])
 

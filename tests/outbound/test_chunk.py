@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sama_spark.errors import StagingError
-from sama_spark.outbound.chunk import HEADER_END, PIECE_END, PieceCutter, PieceHeader, digest
+from sama_spark.outbound.chunk import HEADER_END, PIECE_END, PieceCutter, PieceHeader
 from sama_spark.outbound.pieces import StagedPiece, StreamedPiece, chunk_body, pack
 from sama_spark.outbound.pieces import _listed as listed
 
@@ -93,7 +94,21 @@ def test_auto_mode_never_refuses_a_text(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['{"a":}', "[1,]", '{"a":1} x', "[NaN]", "{'a': 1}", '["\\ud800"]', "[01]", "", "bare", '["\t"]', "1", "null", '"s"'],
+    [
+        '{"a":}',
+        "[1,]",
+        '{"a":1} x',
+        "[NaN]",
+        "{'a': 1}",
+        '["\\ud800"]',
+        "[01]",
+        "",
+        "bare",
+        '["\t"]',
+        "1",
+        "null",
+        '"s"',
+    ],
 )
 def test_a_text_that_is_no_structure_rejects_its_row_alone(text: str) -> None:
     cutter = PieceCutter(HEAD, (("output_o", "json"),))
@@ -117,7 +132,7 @@ def test_the_stage_gives_back_what_was_written(
         written += tasks
         lines = []
         for task in tasks:
-            header = msgspec.json.encode(PieceHeader(tasks=1, bytes=len(task), digest=digest(task)))
+            header = msgspec.json.encode(PieceHeader(tasks=1, bytes=len(task), checksum=crc32(task)))
             lines.append(header + HEADER_END + task + PIECE_END.encode())
         file = folder / f"part-{i}"
         file.write_bytes(b"".join(lines))
@@ -127,7 +142,7 @@ def test_the_stage_gives_back_what_was_written(
 
 def test_a_damaged_stage_is_an_error(tmp_path: Path) -> None:
     body = b'{"data":{}}'
-    header = msgspec.json.encode(PieceHeader(tasks=1, bytes=len(body), digest=digest(body)))
+    header = msgspec.json.encode(PieceHeader(tasks=1, bytes=len(body), checksum=crc32(body)))
     file = tmp_path / "part-0"
     file.write_bytes(header + HEADER_END + body + PIECE_END.encode() + b"left over")
     with pytest.raises(StagingError, match="does not end"):

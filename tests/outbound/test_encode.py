@@ -140,9 +140,7 @@ INVALID = [
 
 
 @pytest.mark.parametrize(("sql", "rule", "reason"), INVALID, ids=[f"{r[0]}-{r[1].kind}" for r in INVALID])
-def test_invalid_row_names_column_reason_and_row(
-    spark: SparkSession, sql: str, rule: Rule, reason: str
-) -> None:
+def test_invalid_row_names_column_reason_and_row(spark: SparkSession, sql: str, rule: Rule, reason: str) -> None:
     df = spark.sql(f"SELECT 'a.jpg' AS url, {sql} AS v")
     contract = Contract() if rule == Rule() else known(url=STRING, v=rule)
     texts, invalid = tasks_of(df, contract)
@@ -172,7 +170,7 @@ def test_names_with_dots_backticks_and_other_cases(spark: SparkSession) -> None:
     ("text", "how", "expected"),
     [
         ('{"a": [1.10, 1e400]}', "json", '{"a": [1.10, 1e400]}'),
-        ('\n[\n 1\n]\n', "json", "\n[\n 1\n]\n"),
+        ("\n[\n 1\n]\n", "json", "\n[\n 1\n]\n"),
         ("1", "text", '"1"'),
         ('{"a": 1}', "text", r'"{\"a\": 1}"'),
         ("1", None, '"1"'),

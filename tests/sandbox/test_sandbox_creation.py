@@ -20,9 +20,7 @@ def states(http: Http, batch_id: int) -> list[str]:
 
 
 def test_an_uploaded_file_becomes_tasks_with_their_data_to_the_byte(http: Http) -> None:
-    text = (
-        b'[ {"data": {"url": "a\\u00e9", "count": 7,  "output_note": "1"}, "priority": -5, "submit": false} ]'
-    )
+    text = b'[ {"data": {"url": "a\\u00e9", "count": 7,  "output_note": "1"}, "priority": -5, "submit": false} ]'
     opened = http.post("/batches.json", {"notification_email": None, "tasks_file_name": "t"})
     assert opened.status == 201
     assert status(http, opened.body["batch_id"])["state"] == "waiting"
@@ -88,9 +86,7 @@ def test_an_unknown_output_is_a_400_of_its_item(http: Http) -> None:
     assert item["errors"] == [{"type": 400, "message": "Invalid seeded output name(s): x, y"}]
 
 
-@pytest.mark.parametrize(
-    "item", [5, {"data": {"url": "u"}, "priority": 2**31}, {"data": {"url": "u"}, "colour": 1}]
-)
+@pytest.mark.parametrize("item", [5, {"data": {"url": "u"}, "priority": 2**31}, {"data": {"url": "u"}, "colour": 1}])
 def test_an_item_that_is_no_task_fails(http: Http, item: Any) -> None:
     assert states(http, http.upload([item])) == ["failed"]
 

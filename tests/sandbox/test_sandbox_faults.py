@@ -60,9 +60,7 @@ def test_wrong_places_answer_with_errors_bodies(http: Http, method: str, path: s
 def test_formats(http: Http) -> None:
     url = f"{http.sandbox.base_url}/projects/{http.project}.json?access_key={http.sandbox.api_key}"
     assert http.pool.request("GET", url, headers={"Accept": "text/csv"}).status == 406
-    assert (
-        http.pool.request("GET", url, headers={"Accept": "text/html, application/json;q=0.9"}).status == 200
-    )
+    assert http.pool.request("GET", url, headers={"Accept": "text/html, application/json;q=0.9"}).status == 200
     url = url.replace(".json", "/batches.json")
     assert http.pool.request("POST", url, body=b"{}", headers={"Content-Type": "text/plain"}).status == 415
 
@@ -188,9 +186,7 @@ def test_faults_by_method_and_path_last_until_healed(http: Http) -> None:
     assert http.get("/schemas/deliver_task.json").status == 200
 
 
-@pytest.mark.parametrize(
-    "fault", [{"call": "opne"}, {"kind": "odd", "call": "open"}, {}, {"call": "open", "tmies": 2}]
-)
+@pytest.mark.parametrize("fault", [{"call": "opne"}, {"kind": "odd", "call": "open"}, {}, {"call": "open", "tmies": 2}])
 def test_a_fault_that_could_never_happen_is_refused(sandbox: Sandbox, fault: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
         sandbox.fail(**fault)
@@ -249,9 +245,7 @@ def test_a_port_that_is_taken_is_said_clearly() -> None:
         with pytest.raises(SandboxError, match=f"Port {port} on 127.0.0.1 is taken"):
             Sandbox(port=port).start()
         code = f"import sys; from sama_spark.sandbox import run; sys.exit(run({port}))"
-        done = subprocess.run(
-            [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=30
-        )
+        done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     assert f"Port {port} on 127.0.0.1 is taken" in done.stderr
     assert "Traceback" not in done.stderr

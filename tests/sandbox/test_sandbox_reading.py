@@ -102,9 +102,7 @@ def test_delivered_filters(http: Http) -> None:
 @pytest.mark.parametrize("rule", ["clamp", "refuse"])
 def test_pages_above_the_maximum(http: Http, rule: str) -> None:
     http.sandbox.deliver(http.project, [record(n, "2024-01-01") for n in range(5)])
-    http.sandbox.switch(
-        http.project, oversize_page=rule, delivered_page_max=2, status_page_max=2, batch_page_max=2
-    )
+    http.sandbox.switch(http.project, oversize_page=rule, delivered_page_max=2, status_page_max=2, batch_page_max=2)
     replies = [
         http.get("/tasks/delivered.json", page_size=3),
         http.get("/tasks.json", page_size=3),
@@ -217,9 +215,7 @@ def test_shapes_of_a_status(http: Http) -> None:
     assert (task["state"], task["delivered_at"], task["client_batch_id"]) == ("new", None, "b")
     assert task["data"] == {"url": "u0", "client_batch_id": "b"}
     assert (task["priority"], "answers" in task, "_extras" in task) == (0, False, False)
-    as_delivery = http.get(f"/tasks/{task_id}.json", same_as_delivery="true", page=1, page_size=1000).body[
-        "task"
-    ]
+    as_delivery = http.get(f"/tasks/{task_id}.json", same_as_delivery="true", page=1, page_size=1000).body["task"]
     assert ("priority" in as_delivery, as_delivery["_extras"]) == (False, {})
     http.sandbox.annotate(http.project)
     assert "answers" in http.get("/tasks.json").body["tasks"][0]
@@ -277,9 +273,7 @@ def test_submit(http: Http) -> None:
     (task_id,) = http.create()
     assert http.put(f"/tasks/{task_id}/submit.json", {"answers": {"colour": "red"}}).status == 400
     assert http.put(f"/tasks/{task_id}/submit.json", {"answers": {"note": 5}}).status == 400
-    reply = http.put(
-        f"/tasks/{task_id}/submit.json", {"answers": {"note": "ok"}, "ordinal": 1, "duration": 3}
-    )
+    reply = http.put(f"/tasks/{task_id}/submit.json", {"answers": {"note": "ok"}, "ordinal": 1, "duration": 3})
     assert reply.body["task"]["answers"] == {"note": "ok"}
     assert reply.body["task"]["state"] == "completed"
 
@@ -308,9 +302,7 @@ def test_priorities_and_deletion_are_all_or_nothing(http: Http) -> None:
 
 def test_project_reads(http: Http) -> None:
     info = http.get(".json").body
-    assert {"name", "state", "type", "asset_country_code", "project_group", "description", "client"} <= set(
-        info
-    )
+    assert {"name", "state", "type", "asset_country_code", "project_group", "description", "client"} <= set(info)
     assert info["id"] == http.project
     http.create(3)
     http.sandbox.annotate(http.project, 1 / 3)
@@ -353,8 +345,6 @@ def test_image_metadata_by_switch(http: Http) -> None:
 def test_large_pages_come_whole_over_one_connection(http: Http) -> None:
     text = json.dumps({"answers": {"note": "x" * 3000}})
     assert http.sandbox.deliver(http.project, [text] * 5000) == 5000
-    sizes = [
-        len(task_ids(http.get("/tasks/delivered.json", page=page, page_size=1000))) for page in range(1, 7)
-    ]
+    sizes = [len(task_ids(http.get("/tasks/delivered.json", page=page, page_size=1000))) for page in range(1, 7)]
     assert sizes == [1000] * 5 + [0]
     assert len({entry["connection"] for entry in http.sandbox.requests("delivered")}) == 1
