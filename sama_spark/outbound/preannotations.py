@@ -92,7 +92,7 @@ def points_to_output(
 ) -> Column:
     """Points of an image output; `points`: array of `[x, y]`. See `boxes_to_output`."""
     return _vector(
-        "point", points, lambda p: F.array(p), lambda p: _has_numbers(p, 2), "two numbers", label, tags, label_tag
+        "point", points, F.array, lambda p: _has_numbers(p, 2), "two numbers", label, tags, label_tag
     )
 
 

@@ -275,15 +275,15 @@ def test_a_folder_that_is_not_shared(
     assert sandbox.calls() == {}
 
 
+@pytest.mark.parametrize("name", ["plain", "with space", "é"])
 def test_a_call_may_name_its_own_folder(
-    streaming_client: Client, project: int, spark: SparkSession, tmp_path: Path
+    streaming_client: Client, project: int, spark: SparkSession, tmp_path: Path, name: str
 ) -> None:
-    table = streaming_client.get_delivered_tasks_to_table(spark, str(project), staging=str(tmp_path))
-    assert len(runs(tmp_path)) == 1
-    assert table.count() == TASKS
-    table = streaming_client.get_delivered_tasks_to_table(spark, str(project), staging=f"file:{tmp_path}/é%20x")
-    assert len(runs(tmp_path / "é x")) == 1
-    assert table.count() == TASKS
+    folder = tmp_path / name
+    for named in (str(folder), folder.as_uri()):
+        table = streaming_client.get_delivered_tasks_to_table(spark, str(project), staging=named)
+        assert table.count() == TASKS
+    assert len(runs(folder)) == 2
 
 
 def test_what_lies_in_the_stage_is_private_and_goes_with_close(
