@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
@@ -31,6 +32,7 @@ log = logging.getLogger("sama_spark")
 
 STAGING_TTL = timedelta(days=7)
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+_tried: WeakKeyDictionary[SparkSession, dict[Path, str | None]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Stage:
 
 
 class Staging:
-    """The stages of one client: found once per session and folder, remembered for `close()`."""
+    """The stages of one client, and what it left in them."""
 
     def __init__(self, ttl: timedelta = STAGING_TTL) -> None:
         self._ttl = ttl
@@ -86,7 +88,7 @@ class Staging:
         if folder not in found:
             base = _temporary_folder() if folder is None else _local_path(folder)
             stage = Stage(base / "sama-spark", self._ttl)
-            problem = _not_shared(spark, stage)
+            problem = _problem_of(spark, stage)
             if problem and folder is not None:
                 raise StagingError(
                     f"staging folder {folder!r} is not shared by driver and workers: {problem}",
@@ -95,6 +97,8 @@ class Staging:
                 )
             if problem:
                 log.debug("no shared folder, text streams through the driver: %s", problem)
+            else:
+                stage.sweep()
             found[folder] = None if problem else stage
         return found[folder]
 
@@ -110,8 +114,11 @@ class Staging:
 
 
 def spark_uri(path: Path) -> str:
-    """`path` as Spark has to be told it: bare local paths mean another place on a Databricks cluster."""
-    return str(path) if path.parts[:2] == ("/", "Volumes") else path.absolute().as_uri()
+    """`path` as Spark has to be told it: bare local paths mean another place on a Databricks cluster.
+
+    Nothing is percent-encoded: Spark takes paths as they are written.
+    """
+    return str(path) if path.parts[:2] == ("/", "Volumes") else f"file:{path.absolute()}"
 
 
 def driver_path(uri: str) -> Path:
@@ -129,6 +136,7 @@ def _local_path(folder: str) -> Path:
     )
 
 
+@cache
 def _temporary_folder() -> Path:
     try:
         user = getpass.getuser()
@@ -139,6 +147,14 @@ def _temporary_folder() -> Path:
     return base
 
 
+def _problem_of(spark: SparkSession, stage: Stage) -> str | None:
+    # Tried once in a process: a client is made in many a notebook cell, and the trial costs two Spark jobs.
+    tried = _tried.setdefault(spark, {})
+    if stage.path not in tried or not stage.path.is_dir():
+        tried[stage.path] = _not_shared(spark, stage)
+    return tried[stage.path]
+
+
 def _not_shared(spark: SparkSession, stage: Stage) -> str | None:
     """Why driver and workers do not share the folder, or None."""
     from pyspark.sql import functions as F
@@ -146,7 +162,6 @@ def _not_shared(spark: SparkSession, stage: Stage) -> str | None:
     token = uuid.uuid4().hex
     try:
         stage.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        stage.sweep()
         with stage.run("probe") as folder:
             (folder / "from-driver").write_text(token)
             seen = spark.read.text(spark_uri(folder / "from-driver")).first()

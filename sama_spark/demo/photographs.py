@@ -8,27 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
-from skimage import color, data, feature, filters, measure, morphology, segmentation
+from skimage import color, data, feature, filters, measure, morphology, segmentation, util
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Pixels = NDArray[np.uint8]
-    Mask = NDArray[np.bool_]
+    Pixels = NDArray[Any]
 
 Box = tuple[int, int, int, int]
-LABELS = ("coin", "face", "galaxy", "nucleus", "word")
+LABELS = ("coin", "face", "galaxy", "word")
 
 
 @dataclass(frozen=True)
 class Found:
-    """An object: its label, its box (left, top, right, bottom in pixels) and its contrast.
+    """An object in a tile: its label, its box (left, top, right, bottom in pixels) and its contrast.
 
     `contrast`: how far its mean grey level is from that of its surroundings, from 0 to 1.
     """
@@ -40,10 +39,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangular piece of a photograph, which becomes one task, with what was found in it.
-
-    `x`, `y`: its left and top in the photograph, in pixels.
-    """
+    """A piece of a photograph, which becomes one task; `x` and `y` are its left and top in the photograph."""
 
     photo: str
     x: int
@@ -61,8 +57,85 @@ class Tile:
         return stream.getvalue()
 
 
-def coins(photo: Pixels) -> Iterator[Box]:
-    """Greek coins: bright against a background that gets darker downwards, so it is levelled before Otsu."""
-    background = filters.gaussian(photo, 50, preserve_range=True)
-    level = filters.gaussian(photo - background, 1.5, preserve_range=True)
-    yield from _boxes(ndimage.binary_fill_holes(level > filters.threshold_otsu(level)), least=700, opening=6)
+def coins(photo: Pixels) -> list[Box]:
+    """Coins between what is surely dark ground and surely bright metal, told apart where the edges are."""
+    seeds = np.zeros(photo.shape, int)
+    seeds[photo < 30] = 1
+    seeds[photo > 150] = 2
+    metal = ndimage.binary_fill_holes(segmentation.watershed(filters.sobel(photo), seeds) == 2)
+    return _boxes(measure.label(ndimage.binary_opening(metal, morphology.disk(3))), least_area=300)
+
+
+def faces(photo: Pixels) -> list[Box]:
+    """Faces seen from the front, by the cascade of local binary patterns that scikit-image brings along."""
+    cascade = feature.Cascade(data.lbp_frontal_face_cascade_filename())
+    hits = cascade.detect_multi_scale(photo, scale_factor=1.2, step_ratio=1, min_size=(60, 60), max_size=(200, 200))
+    return [(hit["c"], hit["r"], hit["c"] + hit["width"], hit["r"] + hit["height"]) for hit in hits]
+
+
+def galaxies(photo: Pixels) -> list[Box]:
+    """Lights against a black sky, one for each peak of brightness."""
+    grey = color.rgb2gray(photo)
+    smooth = filters.gaussian(grey, 2)
+    lit = filters.gaussian(grey, 1) > 0.22
+    peaks = feature.peak_local_max(smooth, min_distance=4, labels=measure.label(lit), exclude_border=False)
+    seeds = np.zeros(grey.shape, int)
+    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    return _boxes(segmentation.watershed(-smooth, seeds, mask=lit), least_area=40)
+
+
+def words(photo: Pixels) -> list[Box]:
+    """Ink that is darker than the paper around it; letters that nearly touch make a word."""
+    ink = photo < filters.threshold_sauvola(photo, window_size=25, k=0.15)
+    joined = ndimage.binary_dilation(ink, np.ones((3, 5)))
+    return [box for box in _boxes(measure.label(joined) * ink, least_area=20) if box[3] - box[1] >= 6]
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """Where a photograph comes from, how many columns and rows of tiles it is cut into, and what is looked for."""
+
+    name: str
+    load: Callable[[], Pixels]
+    grid: tuple[int, int]
+    label: str
+    detect: Callable[[Pixels], list[Box]]
+
+
+_PHOTOS = (
+    _Photo("coins", data.coins, (1, 1), "coin", coins),
+    _Photo("astronaut", data.astronaut, (1, 1), "face", faces),
+    _Photo("page", data.page, (1, 1), "word", words),
+    _Photo("deep field", data.hubble_deep_field, (8, 8), "galaxy", galaxies),
+)
+TILES = sum(photo.grid[0] * photo.grid[1] for photo in _PHOTOS)
+
+
+def tiles() -> Iterator[Tile]:
+    """All tiles of all photographs, each with what a detector finds in it: `TILES` of them."""
+    for photo in _PHOTOS:
+        pixels = photo.load()
+        for (top, bottom), (left, right) in product(_cuts(pixels.shape[0], photo.grid[1]), _cuts(pixels.shape[1], photo.grid[0])):
+            piece = pixels[top:bottom, left:right]
+            found = (Found(photo.label, box, _contrast(piece, box)) for box in photo.detect(piece))
+            yield Tile(photo.name, left, top, piece, tuple(found))
+
+
+def _cuts(length: int, parts: int) -> list[tuple[int, int]]:
+    return list(pairwise(length * i // parts for i in range(parts + 1)))
+
+
+def _boxes(regions: Pixels, least_area: int) -> list[Box]:
+    found = [region for region in measure.regionprops(regions) if region.area >= least_area]
+    return [(left, top, right, bottom) for top, left, bottom, right in (region.bbox for region in found)]
+
+
+def _contrast(pixels: Pixels, box: Box) -> float:
+    grey = util.img_as_float(pixels if pixels.ndim == 2 else color.rgb2gray(pixels))
+    left, top, right, bottom = box
+    across, down = (right - left) // 2 + 1, (bottom - top) // 2 + 1
+    inside = np.zeros(grey.shape, bool)
+    inside[top:bottom, left:right] = True
+    around = np.zeros(grey.shape, bool)
+    around[max(top - down, 0) : bottom + down, max(left - across, 0) : right + across] = True
+    return round(abs(float(grey[inside].mean() - grey[around & ~inside].mean())), 2)

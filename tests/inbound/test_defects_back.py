@@ -250,7 +250,7 @@ def test_answers_are_typed_with_their_text_beside(
     [row] = rows_of(df)
     assert (row.answers.notes, row.answers.weather.rain, row.answers.weather.sun) == ("seen", "1", "0")
     shapes = df.selectExpr("inline(flatten(answers.objects.layers.vector_tagging.shapes))")
-    assert [(s.type, s.index, s.points) for s in shapes.collect()] == [("rectangle", 1, SHAPE["points"])]
+    assert [(s.type, s["index"], s.points) for s in shapes.collect()] == [("rectangle", 1, SHAPE["points"])]
     assert json.loads(row.answers_raw) == answers
 
 
@@ -263,6 +263,7 @@ def test_names_with_spaces(client: Client, spark: SparkSession, sandbox: Sandbox
     [row] = rows_of(df)
     assert json.loads(row.data_raw) == data
     assert row.data["image Original url"] == data["image Original url"]
+    assert row.answers["car; or (bus)"] == "bus"
     df.write.parquet(str(tmp_path / "parquet"))
     df.write.format("delta").save(str(tmp_path / "delta"))
     [saved] = rows_of(spark.read.format("delta").load(str(tmp_path / "delta")))
@@ -290,7 +291,6 @@ def test_inputs_that_sama_adds_itself(client: Client, spark: SparkSession, sandb
         ("20240301T10:15", "2024-03-01 10:15:00"),
         ("2024-03-01T10:15:30", "2024-03-01 10:15:30"),
         ("2024-03-10T02:30:00", "2024-03-10 02:30:00"),  # New York's clocks leap over it
-        ("2024-03-01", "2024-03-01 00:00:00"),
         ("soon", None),
         ("", None),
     ],
@@ -337,7 +337,9 @@ def test_date_type_and_to_timestamp_are_sent(
         assert wanted.items() <= request["query"].items()
 
 
-def test_session_that_was_passed_in_is_used(client: Client, spark: SparkSession, sandbox: Sandbox, project: int) -> None:
+def test_session_that_was_passed_in_is_used(
+    client: Client, spark: SparkSession, sandbox: Sandbox, project: int
+) -> None:
     sandbox.deliver(project, [delivery()])
     other = spark.newSession()
     assert read(client, other, project).sparkSession is other
@@ -389,7 +391,12 @@ def test_all_five_methods_give_the_same_columns(
         assert types["created_at"] == types["delivered_at"] == T.TimestampType()
         assert types["project_id"] == types["batch_id"] == T.LongType()
         [row] = rows_of(df)
-        assert (row.id, row.project_id, row.batch_id, row.state) == (task["id"], project, reply["batch_id"], "delivered")
+        assert (row.id, row.project_id, row.batch_id, row.state) == (
+            task["id"],
+            project,
+            reply["batch_id"],
+            "delivered",
+        )
         assert (row.data.url, row.data["count"], row.data.day) == ("u", 7, datetime.date(2024, 2, 29))
         assert row.answers.notes == "n"
         assert json.loads(row.data_raw) == {"url": "u", "count": 7, "day": "2024-02-29"}
@@ -539,7 +546,7 @@ def test_answers_schema_that_means_nothing(
 ) -> None:
     """It is refused before the feed is read: since-last-call would never serve these tasks again."""
     sandbox.deliver(project, [delivery()])
-    with pytest.raises(Exception):  # noqa: B017, PT011
+    with pytest.raises(Exception):  # noqa: B017
         client.get_delivered_tasks_since_last_call_to_table(spark, str(project), answers_schema=asked)
     assert "since_last_call" not in sandbox.calls()
 
