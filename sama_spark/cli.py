@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from importlib.metadata import version
@@ -29,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _demo(chosen.out)
     except ModuleNotFoundError as missing:
         return _fail(f"{missing.name} is not installed: pip install 'sama-spark[{chosen.command}]'")
+    except KeyboardInterrupt:
+        return 130
 
 
 def _sandbox(port: int, host: str) -> int:
@@ -40,17 +43,21 @@ def _sandbox(port: int, host: str) -> int:
 def _demo(out: Path) -> int:
     from sama_spark.api.errors import SamaError
 
-    if shutil.which("java") is None:
-        return _fail("the demo needs Java 17 or newer: no `java` is on the path")
-    if out.exists() and any(out.iterdir()) and not (out / "spark.log").exists():
+    if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
+        return _fail("the demo needs Java 17: there is no `java` on the path and no JAVA_HOME")
+    if out.exists() and not _is_empty_or_demo(out):
         return _fail(f"{out} holds something else than an earlier demo: name another folder with --out")
-    from sama_spark.demo.run import run_demo
+    from sama_spark.demo.run import DemoError, run_demo
     from sama_spark.sandbox import SandboxError
 
     try:
         return run_demo(out)
-    except (SamaError, SandboxError) as error:
+    except (DemoError, SamaError, SandboxError) as error:
         return _fail(str(error))
+
+
+def _is_empty_or_demo(out: Path) -> bool:
+    return out.is_dir() and ((out / "spark.log").is_file() or not any(out.iterdir()))
 
 
 def _fail(message: str) -> int:

@@ -59,6 +59,7 @@ AWKWARD: list[tuple[Any, ...]] = [
     ("\x00\x1e\x1f\u2028\u00a0", -1, datetime.date(1, 1, 1), '{"a": 1}', None, {"": "1", "a.b": "0"}, "[]"),
     (None, None, None, None, None, None, None),
     ("", 0, datetime.date(9999, 12, 31), "", datetime.date(1582, 10, 10), {}, '{"n": 1.10, "e": 1e400, "z": -0.0}'),
+    (" a\n", 7, datetime.date(1900, 1, 1), " ", datetime.date(1, 1, 1), {" ": "1"}, None),
     ("null", 1, None, "null", None, None, '[123456789012345678901234567890, "\\ud83d\\ude97", "\\u0000"]'),
 ]
 

@@ -21,35 +21,35 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[Any]
 
-Box = tuple[int, int, int, int]
-LABELS = ("coin", "face", "galaxy", "word")
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Found:
-    """An object in a tile: its label, its box (left, top, right, bottom in pixels) and its contrast.
+class Detection:
+    """An object: its box (left, top, right, bottom in pixels), its label and its contrast.
 
-    `contrast`: how far its mean grey level is from that of its surroundings, from 0 to 1.
+    `contrast`: how far its mean grey level is from that of its surroundings, from 0 to 1; these detectors have no
+    other score.
     """
 
-    label: str
     box: Box
-    contrast: float
+    label: str
+    contrast: float = 0.0
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        left, top, right, bottom = self.box
+        return (left + right) / 2, (top + bottom) / 2
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A piece of a photograph, which becomes one task; `x` and `y` are its left and top in the photograph."""
+    """A piece of a photograph, which becomes one task, with what was found in it."""
 
-    photo: str
-    x: int
-    y: int
+    photograph: str
+    name: str
     pixels: Pixels
-    found: tuple[Found, ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.photo}-{self.x}-{self.y}.png"
+    detections: tuple[Detection, ...]
 
     def png(self) -> bytes:
         stream = BytesIO()
@@ -74,7 +74,7 @@ def faces(photo: Pixels) -> list[Box]:
 
 
 def galaxies(photo: Pixels) -> list[Box]:
-    """Lights against a black sky, one for each peak of brightness."""
+    """Lights on a black sky, one for each peak of brightness. The few stars among them are left to the annotators."""
     grey = color.rgb2gray(photo)
     smooth = filters.gaussian(grey, 2)
     lit = filters.gaussian(grey, 1) > 0.22
@@ -85,40 +85,42 @@ def galaxies(photo: Pixels) -> list[Box]:
 
 
 def words(photo: Pixels) -> list[Box]:
-    """Ink that is darker than the paper around it; letters that nearly touch make a word."""
-    ink = photo < filters.threshold_sauvola(photo, window_size=25, k=0.15)
-    joined = ndimage.binary_dilation(ink, np.ones((3, 5)))
-    return [box for box in _boxes(measure.label(joined) * ink, least_area=20) if box[3] - box[1] >= 6]
+    """Ink darker than the paper around it; letters that nearly touch make a word. Words cut off are left out."""
+    ink = photo < filters.threshold_sauvola(photo, window_size=25, k=0.3)
+    joined = segmentation.clear_border(ndimage.binary_dilation(ink, np.ones((3, 5))))
+    boxes = _boxes(measure.label(joined) * ink, least_area=20)
+    return [box for box in boxes if box[3] - box[1] >= 6]  # a ruled line is flatter
 
 
 @dataclass(frozen=True)
-class _Photo:
-    """Where a photograph comes from, how many columns and rows of tiles it is cut into, and what is looked for."""
+class _Photograph:
+    """Its pixels, into how many columns and rows of tiles it is cut, and what is looked for in them."""
 
-    name: str
     load: Callable[[], Pixels]
-    grid: tuple[int, int]
+    columns: int
+    rows: int
     label: str
     detect: Callable[[Pixels], list[Box]]
 
 
-_PHOTOS = (
-    _Photo("coins", data.coins, (1, 1), "coin", coins),
-    _Photo("astronaut", data.astronaut, (1, 1), "face", faces),
-    _Photo("page", data.page, (1, 1), "word", words),
-    _Photo("deep field", data.hubble_deep_field, (8, 8), "galaxy", galaxies),
-)
-TILES = sum(photo.grid[0] * photo.grid[1] for photo in _PHOTOS)
+PHOTOGRAPHS = {
+    "coins": _Photograph(data.coins, 1, 1, "coin", coins),
+    "astronaut": _Photograph(data.astronaut, 1, 1, "face", faces),
+    "page": _Photograph(data.page, 1, 1, "word", words),
+    "deep field": _Photograph(data.hubble_deep_field, 8, 8, "galaxy", galaxies),
+}
+LABELS = [photo.label for photo in PHOTOGRAPHS.values()]
 
 
-def tiles() -> Iterator[Tile]:
-    """All tiles of all photographs, each with what a detector finds in it: `TILES` of them."""
-    for photo in _PHOTOS:
-        pixels = photo.load()
-        for (top, bottom), (left, right) in product(_cuts(pixels.shape[0], photo.grid[1]), _cuts(pixels.shape[1], photo.grid[0])):
-            piece = pixels[top:bottom, left:right]
-            found = (Found(photo.label, box, _contrast(piece, box)) for box in photo.detect(piece))
-            yield Tile(photo.name, left, top, piece, tuple(found))
+def tiles(name: str) -> Iterator[Tile]:
+    """The tiles of one photograph, row by row, each with what its detector finds."""
+    photo = PHOTOGRAPHS[name]
+    pixels = photo.load()
+    height, width = pixels.shape[:2]
+    for (top, bottom), (left, right) in product(_cuts(height, photo.rows), _cuts(width, photo.columns)):
+        piece = pixels[top:bottom, left:right]
+        found = (Detection(box, photo.label, _contrast(piece, box)) for box in photo.detect(piece))
+        yield Tile(name, f"{name.replace(' ', '-')}-{left}-{top}", piece, tuple(found))
 
 
 def _cuts(length: int, parts: int) -> list[tuple[int, int]]:
@@ -126,16 +128,15 @@ def _cuts(length: int, parts: int) -> list[tuple[int, int]]:
 
 
 def _boxes(regions: Pixels, least_area: int) -> list[Box]:
-    found = [region for region in measure.regionprops(regions) if region.area >= least_area]
-    return [(left, top, right, bottom) for top, left, bottom, right in (region.bbox for region in found)]
+    corners = [region.bbox for region in measure.regionprops(regions) if region.area >= least_area]
+    return [(left, top, right, bottom) for top, left, bottom, right in corners]
 
 
 def _contrast(pixels: Pixels, box: Box) -> float:
-    grey = util.img_as_float(pixels if pixels.ndim == 2 else color.rgb2gray(pixels))
-    left, top, right, bottom = box
+    grey = util.img_as_float(pixels) if pixels.ndim == 2 else color.rgb2gray(pixels)
+    left, top, right, bottom = map(int, box)
     across, down = (right - left) // 2 + 1, (bottom - top) // 2 + 1
-    inside = np.zeros(grey.shape, bool)
+    inside, around = np.zeros(grey.shape, bool), np.zeros(grey.shape, bool)
     inside[top:bottom, left:right] = True
-    around = np.zeros(grey.shape, bool)
     around[max(top - down, 0) : bottom + down, max(left - across, 0) : right + across] = True
     return round(abs(float(grey[inside].mean() - grey[around & ~inside].mean())), 2)

@@ -17,31 +17,41 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sama_spark.client import Client
-from sama_spark.demo.photographs import PHOTOGRAPHS, Detection, Tile, tiles
+from sama_spark.demo.photographs import LABELS, PHOTOGRAPHS, Detection, Tile, tiles
 from sama_spark.demo.picture import draw
 from sama_spark.local import local_session
 from sama_spark.outbound.preannotations import boxes_to_output
 from sama_spark.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 INPUTS = {"url": {"type": "string", "required": True}, "tile": "string", "photograph": "string"}
-OUTPUTS = {"objects": "image", "density": {"type": "dropdown", "options": ["sparse", "crowded"]}}
+OUTPUTS = {
+    "objects": {"type": "image", "tags": {"label": {"type": "dropdown", "options": LABELS}, "contrast": "text"}},
+    "density": {"type": "dropdown", "options": ["sparse", "crowded"]},
+}
 CHUNK_ROWS = 20
+CROWDED_FROM = 5  # objects
 
 BY_LABEL = """
-SELECT p.photograph, p.label, count(*) AS objects, round(avg(o.x_max - o.x_min), 1) AS mean_width,
-       round(avg(sqrt(pow(o.x_min - p.x_min, 2) + pow(o.y_min - p.y_min, 2))), 2) AS mean_correction
-FROM delta.`{objects}` o JOIN delta.`{predictions}` p USING (tile, index)
-GROUP BY ALL ORDER BY photograph, objects DESC
+SELECT photograph, o.label, count(*) AS objects, count_if(o.x_min <> p.x_min OR o.y_min <> p.y_min) AS moved,
+       round(avg(hypot(o.x_min - p.x_min, o.y_min - p.y_min)), 2) AS mean_shift
+FROM objects o JOIN predictions p USING (photograph, tile, index)
+GROUP BY photograph, o.label ORDER BY objects DESC
 """
-CROWDED = """
-SELECT data.tile, answers.density, size(answers.objects.layers.vector_tagging) AS objects, delivered_at
-FROM delta.`{tasks}` ORDER BY objects DESC LIMIT 5
+MOST_CHANGED = """
+SELECT tile, t.answers.density, count(*) AS objects,
+       count_if(o.x_min <> p.x_min OR o.y_min <> p.y_min) AS moved
+FROM tasks t JOIN objects o USING (id) JOIN predictions p USING (tile, index)
+GROUP BY tile, t.answers.density ORDER BY moved DESC, tile LIMIT 5
 """
 
 console = Console(highlight=False)
+
+
+class DemoError(Exception):
+    """The demo cannot run here; the text says why."""
 
 
 def run_demo(out: Path) -> int:
@@ -53,25 +63,26 @@ def run_demo(out: Path) -> int:
     tables = {name: str(out / name) for name in ("predictions", "tasks", "objects")}
     console.print("[bold]sama-spark demo[/]: photographs -> tasks -> corrected labels -> Delta tables\n")
 
-    with (
-        _step("Spark session with Delta, whose jars are fetched the first time"),
-        _noise_into(out / "spark.log"),
-    ):
-        spark = local_session()
+    with _step("Spark session with Delta, whose jars are fetched the first time") as say:
+        spark = _session(out / "spark.log")
+        say(f"Spark {spark.version}")
     with Sandbox() as sandbox:
         console.print(f"[cyan]Sandbox, a local Sama[/], at {sandbox.base_url}")
         project = str(sandbox.create_project(inputs=INPUTS, outputs=OUTPUTS, name="demo"))
         client = Client(sandbox.api_key, base_url=sandbox.base_url)
         found = _detect()
         df = _with_predictions(spark, sandbox, found, tables["predictions"])
-        _create(client, project, df)
-        with _step("Annotators correct and deliver") as say:
+        _create(client, project, df, len(found))
+        with _step("Simulated annotators move some boxes and deliver") as say:
             say(f"{sandbox.annotate(int(project))} tasks delivered")
         _deliveries_into_delta(spark, client, project, tables)
         client.close()
 
-    _print_query(spark, "How far annotators moved the boxes, in pixels", BY_LABEL.format(**tables))
-    _print_query(spark, "The most crowded tiles", CROWDED.format(**tables))
+    for name, path in tables.items():
+        spark.read.format("delta").load(path).createOrReplaceTempView(name)
+    _print_query(spark, "How far annotators moved what the detectors found, in pixels", BY_LABEL)
+    _print_query(spark, "The tiles that they changed most", MOST_CHANGED)
+    console.print()
     with _step("Labels on a photograph") as say:
         picture = out / "labels.png"
         _draw_coins(spark, found, tables["objects"], picture)
@@ -81,10 +92,20 @@ def run_demo(out: Path) -> int:
     return 0
 
 
+def _session(log: Path) -> SparkSession:
+    with _noise_into(log):
+        try:
+            return local_session(settings={"spark.sql.warehouse.dir": str(log.with_name("warehouse"))})
+        except Exception as error:  # Java too old, no network for the jars: only the log knows
+            raise DemoError(
+                f"Spark did not start; it needs Java 17 and, the first time, Maven Central: see {log}"
+            ) from error
+
+
 def _detect() -> list[Tile]:
     found: list[Tile] = []
     with _progress() as progress:
-        task = progress.add_task("Detectors look for coins, faces and galaxies", total=len(PHOTOGRAPHS))
+        task = progress.add_task("Detectors look for coins, faces, words and galaxies", total=len(PHOTOGRAPHS))
         for name in PHOTOGRAPHS:
             found += tiles(name)
             progress.advance(task)
@@ -97,45 +118,50 @@ def _with_predictions(spark: SparkSession, sandbox: Sandbox, found: list[Tile], 
     with _step("Findings become pre-annotations in a DataFrame") as say:
         rows = [
             (
-                sandbox.add_asset(tile.png(), f"{tile.name.replace(' ', '-')}.png", "image/png"),
+                sandbox.add_asset(tile.png(), f"{tile.name}.png", "image/png"),
                 tile.name,
                 tile.photograph,
-                [list(d.box) for d in tile.detections],
+                [list(map(int, d.box)) for d in tile.detections],
                 [d.label for d in tile.detections],
+                [d.contrast for d in tile.detections],
             )
             for tile in found
         ]
-        schema = "url string, tile string, photograph string, boxes array<array<double>>, labels array<string>"
+        schema = """url string, tile string, photograph string,
+                    boxes array<array<int>>, labels array<string>, contrasts array<double>"""
         detections = spark.createDataFrame(rows, schema)
-        detections.selectExpr(
-            "tile", "photograph", "posexplode(arrays_zip(boxes, labels)) AS (position, found)"
-        ).selectExpr(
-            "tile",
-            "photograph",
-            "CAST(position + 1 AS BIGINT) AS index",
-            "found.labels AS label",
-            "found.boxes[0] AS x_min",
-            "found.boxes[1] AS y_min",
-            "found.boxes[2] AS x_max",
-            "found.boxes[3] AS y_max",
-        ).write.format("delta").mode("overwrite").save(table)
+        _predictions(detections).write.format("delta").mode("overwrite").save(table)
         say("columns url, tile, photograph, output_objects, output_density")
         return detections.select(
             "url",
             "tile",
             "photograph",
-            boxes_to_output("boxes", label="labels").alias("output_objects"),
-            _density(detections).alias("output_density"),
+            boxes_to_output("boxes", label="labels", tags={"contrast": "contrasts"}).alias("output_objects"),
+            F.when(F.size("boxes") >= CROWDED_FROM, "crowded").otherwise("sparse").alias("output_density"),
         )
 
 
-def _density(detections: DataFrame) -> Column:
-    return F.when(F.size(detections["boxes"]) > 12, "crowded").otherwise("sparse")
+def _predictions(detections: DataFrame) -> DataFrame:
+    """A row for each object that was found, to compare the delivered ones with."""
+    found = detections.selectExpr(
+        "tile", "photograph", "posexplode(arrays_zip(boxes, labels, contrasts)) AS (position, found)"
+    )
+    return found.selectExpr(
+        "tile",
+        "photograph",
+        "CAST(position + 1 AS BIGINT) AS index",
+        "found.labels AS label",
+        "found.contrasts AS contrast",
+        "found.boxes[0] AS x_min",
+        "found.boxes[1] AS y_min",
+        "found.boxes[2] AS x_max",
+        "found.boxes[3] AS y_max",
+    )
 
 
-def _create(client: Client, project: str, df: DataFrame) -> None:
+def _create(client: Client, project: str, df: DataFrame, tasks: int) -> None:
     with _progress() as progress:
-        task = progress.add_task("Tasks go out in chunks, through signed URLs", total=df.count())
+        task = progress.add_task("Tasks go out in chunks, through signed URLs", total=tasks)
         result = client.create_task_batch_from_table(
             df, project, chunk_rows=CHUNK_ROWS, on_progress=lambda done: progress.update(task, completed=done)
         )
@@ -157,7 +183,8 @@ def _deliveries_into_delta(spark: SparkSession, client: Client, project: str, ta
 def _objects(spark: SparkSession, tasks: str) -> DataFrame:
     return spark.sql(
         f"""
-        SELECT id, data.tile, data.photograph, shape.index, shape.tags['label'] AS label,
+        SELECT id, data.tile, data.photograph, shape.index, shape.tags.label,
+               CAST(shape.tags.contrast AS DOUBLE) AS contrast,
                shape.points[0][0] AS x_min, shape.points[0][1] AS y_min, -- corners: top-left, top-right,
                shape.points[3][0] AS x_max, shape.points[3][1] AS y_max  -- bottom-left, bottom-right
         FROM delta.`{tasks}`
@@ -177,12 +204,12 @@ def _draw_coins(spark: SparkSession, found: list[Tile], objects: str, picture: P
 
 def _print_query(spark: SparkSession, title: str, sql: str) -> None:
     df = spark.sql(sql)
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for column in df.columns:
-        table.add_column(column)
+    table = Table()
+    for name, kind in df.dtypes:
+        table.add_column(name, justify="left" if kind == "string" else "right")
     for row in df.collect():
         table.add_row(*(str(value) for value in row))
-    console.print()
+    console.print(f"\n[bold]{title}[/]")
     console.print(sql.strip(), style="dim", markup=False, highlight=False, soft_wrap=True)
     console.print(table)
 
@@ -201,9 +228,7 @@ from sama_spark.local import local_session
 spark = local_session()
 spark.read.format("delta").load("{out}/objects").show()'"""
     console.print(snippet, soft_wrap=True, markup=False)
-    console.print(
-        "\n  sama-spark sandbox --port 8080    a local Sama for your own code; see README.md", highlight=False
-    )
+    console.print("\n  sama-spark sandbox --port 8080    a local Sama for your own code; see README.md", soft_wrap=True)
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from sama_spark.errors import FeedInterrupted
 from sama_spark.inbound.feeds import ahead, line_tables, stage_lines
 from sama_spark.inbound.table import (
     TABLE_BYTES,
-    answers_type,
+    asked_type,
     contract_types,
+    inferred_type,
     staged_lines,
     streamed_lines,
     task_table,
@@ -86,16 +87,18 @@ class FeedReader:
             )
         return table
 
-    def _types(self) -> tuple[DataType, DataType]:
+    def _types(self) -> tuple[DataType, DataType | None]:
+        """The types of `data` and `answers`, known before a task is fetched; None is to be inferred."""
         try:
-            return contract_types(self._api.get_delivery_task_schema(self._project_id))
+            types = contract_types(self._api.get_delivery_task_schema(self._project_id))
         except NotFoundError:
-            return contract_types(None)
+            types = contract_types(None)
+        if self._answers_schema is None:
+            return types
+        return types[0], None if self._answers_schema == "infer" else asked_type(self._spark, self._answers_schema)
 
-    def _table(self, lines: DataFrame, types: tuple[DataType, DataType]) -> DataFrame:
-        data_type, by_contract = types
-        asked = self._answers_schema
-        return task_table(lines, data_type, by_contract if asked is None else answers_type(lines, asked))
+    def _table(self, lines: DataFrame, types: tuple[DataType, DataType | None]) -> DataFrame:
+        return task_table(lines, types[0], types[1] or inferred_type(lines))
 
     def _say_until_when(self, tasks: int) -> None:
         if self._stage is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import StagingError
 from sama_spark.inbound.contract import delivery_types, observed_type
 from sama_spark.inbound.feeds import LINE_END, SPANS
@@ -87,17 +89,34 @@ def task_table(lines: DataFrame, data_type: T.DataType, answers_type: T.DataType
     )
 
 
-def answers_type(lines: DataFrame, asked: str | T.DataType) -> T.DataType:
-    """The type that the caller asks for: a type, DDL, a table whose `answers` it is, or "infer" from `lines`."""
+def asked_type(spark: SparkSession, asked: str | T.DataType) -> T.DataType:
+    """The type of `answers` that the caller asks for: a Spark type, DDL, or a table whose `answers` has it.
+
+    Raises:
+        InvalidInput: it is none of these.
+    """
     if isinstance(asked, T.DataType):
         return asked
-    if asked == "infer":
-        return _inferred(lines)
-    spark = lines.sparkSession
-    if any(c in asked for c in " <:"):
-        fields = spark.createDataFrame([], asked).schema
-        return fields[0].dataType if len(fields) == 1 and asked.lstrip().lower().startswith("struct<") else fields
-    return spark.table(asked).schema["answers"].dataType
+    try:
+        if re.fullmatch(r"[\w.`-]+", asked) and asked.lower() not in ("string", "variant"):
+            return spark.table(asked).schema["answers"].dataType
+        if re.match(r"\s*(struct\s*<|map\s*<|array\s*<|string$|variant$)", asked, re.IGNORECASE):
+            return spark.createDataFrame([], f"answers {asked}").schema[0].dataType
+        return spark.createDataFrame([], asked).schema
+    except Exception as error:  # Spark has several, which differ between classic and Connect
+        problem = str(error).splitlines()[0][:300]
+    raise InvalidInput(
+        f"answers_schema={asked!r} gives no type: {problem}",
+        remedy='give DDL such as "objects STRING, notes STRING", the name of a table with a column `answers`, '
+        'a Spark type, or "infer"',
+    )
+
+
+def inferred_type(lines: DataFrame) -> T.DataType:
+    """The type of `answers` as these tasks have it."""
+    answers = _cut(F.col("value").cast("binary"), 1 + SPANS // 2).alias("answers")
+    found = lines.select(answers).select(F.expr("schema_of_variant_agg(try_parse_json(answers))")).first()
+    return observed_type(lines.sparkSession, found[0] if found and found[0] else "VOID")
 
 
 def contract_types(schema: Mapping[str, Any] | None) -> tuple[T.DataType, T.DataType]:
@@ -112,11 +131,6 @@ def _cut(line: Column, position: int) -> Column:
 
 def _timestamp(text: Column) -> Column:
     # Old samples write 20240301T10:15:30, and no zone means UTC, not the session's.
-    iso = F.regexp_replace(text, r"^(\d{4})(\d{2})(\d{2})T", "$1-$2-$3T")
+    dashed = F.regexp_replace(text, r"^(\d{4})(\d{2})(\d{2})T", "$1-$2-$3T")
+    iso = F.regexp_replace(dashed, r"T(\d{2}:\d{2})(?!:)", "T$1:00")
     return F.try_to_timestamp(F.when(iso.rlike(r"(Z|[+-]\d{2}:?\d{2})$"), iso).otherwise(F.concat(iso, F.lit("Z"))))
-
-
-def _inferred(lines: DataFrame) -> T.DataType:
-    answers = _cut(F.col("value").cast("binary"), 1 + SPANS // 2).alias("answers")
-    found = lines.select(answers).select(F.expr("schema_of_variant_agg(try_parse_json(answers))")).first()
-    return observed_type(lines.sparkSession, found[0] if found and found[0] else "VOID")

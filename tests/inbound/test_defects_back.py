@@ -338,11 +338,13 @@ def test_date_type_and_to_timestamp_are_sent(
 
 
 def test_session_that_was_passed_in_is_used(
-    client: Client, spark: SparkSession, sandbox: Sandbox, project: int
+    client: Client, spark: SparkSession, session_kind: str, sandbox: Sandbox, project: int
 ) -> None:
     sandbox.deliver(project, [delivery()])
-    other = spark.newSession()
-    assert read(client, other, project).sparkSession is other
+    other = spark.newSession() if session_kind == "classic" else spark.cloneSession()  # type: ignore[attr-defined]
+    from_other = read(client, other, project)
+    assert from_other.sparkSession is other
+    assert from_other.count() == 1
     df = read(client, spark, project)
     assert df.sparkSession is spark
     assert df.count() == 1
@@ -564,6 +566,17 @@ def test_without_schema_endpoints_data_and_answers_are_json_text(
     typed = read(client, spark, project, answers_schema="notes array<string>").first()
     assert typed is not None
     assert typed.answers.notes == ["x"]
+
+
+def test_json_text_columns_bend_no_number(client: Client, spark: SparkSession, sandbox: Sandbox, project: int) -> None:
+    """Where `data` and `answers` are JSON text, they are the text that came."""
+    text = '{"n":1.10,"e":1e400,"i":123456789012345678901234567890}'
+    sandbox.deliver(project, [f'{{"id": "{1:024x}", "data": {text}, "answers": {text}}}'])
+    [row] = rows_of(read(client, spark, project, answers_schema=T.StringType()))
+    assert row.answers == row.answers_raw == text
+    sandbox.switch(project, schemas=False)
+    [row] = rows_of(read(client, spark, project))
+    assert (row.data, row.answers) == (text, text)
 
 
 def test_a_schema_endpoint_that_fails_is_an_error_and_nothing_is_read(

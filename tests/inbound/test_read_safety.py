@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sama_spark import Client
+from sama_spark import staging as staging_module
 from sama_spark.api.errors import SamaError
 from sama_spark.errors import FeedInterrupted, StagingError
 
@@ -69,8 +70,10 @@ def streaming_client(
     client = Client(running_sandbox.api_key, base_url=running_sandbox.base_url, **options)
     with pytest.MonkeyPatch.context() as patch, client:
         patch.setattr(tempfile, "tempdir", str(no_folder))
+        staging_module._temporary_folder.cache_clear()
         assert not client.create_task_batch_from_table(spark.range(0), "1")["staged"]
         patch.undo()
+        staging_module._temporary_folder.cache_clear()
         yield client
 
 
@@ -236,7 +239,7 @@ def test_a_feed_that_breaks_off_is_an_error_and_no_short_table(
     client: Client, sandbox: Sandbox, project: int, spark: SparkSession
 ) -> None:
     sandbox.fail("delivered", kind="html", skip=2, times=None)
-    with pytest.raises(SamaError, match="HTML|JSON|sign in"):
+    with pytest.raises(SamaError, match=r"HTML|JSON|sign in"):
         client.get_delivered_tasks_to_table(spark, str(project))
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sama_spark import Client
+from sama_spark import staging as staging_module
 from sama_spark.api.errors import (
     BatchUnsure,
     ContractError,
@@ -79,8 +80,10 @@ def streaming_client(
     client = Client(sandbox.api_key, base_url=sandbox.base_url, clock=FakeClock(), read_timeout=20)
     with pytest.MonkeyPatch.context() as patch, client:
         patch.setattr(tempfile, "tempdir", str(no_folder))
+        staging_module._temporary_folder.cache_clear()
         assert not client.create_task_batch_from_table(spark.range(0), "1")["staged"]
         patch.undo()
+        staging_module._temporary_folder.cache_clear()
         yield client
 
 

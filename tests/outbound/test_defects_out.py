@@ -63,7 +63,7 @@ def send(sandbox: Sandbox, client: Client, project: int) -> Send:
 
 
 def file_of(*data: str) -> str:
-    return "[" + ",".join('{"priority":0,"submit":false,"data":%s}' % text for text in data) + "]"
+    return "[" + ",".join('{"priority":0,"submit":false,"data":' + text + "}" for text in data) + "]"
 
 
 @pytest.mark.parametrize("type_name", ["int", "bigint"])
