@@ -8,6 +8,7 @@ They depend on the project alone, never on the tasks of the day:
 | integer; within 32 bits; number; boolean | BIGINT; INT; DOUBLE; BOOLEAN |
 | object with properties | STRUCT |
 | object of any keys, of hundreds, or of keys that differ only in case | MAP<STRING, STRING>, nested values as JSON |
+| object with a name that Delta refuses (space, `,;{}()=`) | that MAP where all values are scalar, else STRUCT with `_` |
 | array with items | ARRAY |
 | only `examples` | the same of the merged examples, numbers as DOUBLE |
 | several types, or nothing | STRING, JSON text of what is not text |
@@ -107,9 +108,31 @@ def _resolve(node: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
+def saveable(found: T.DataType) -> T.DataType:
+    """The same type with field names that a Delta table takes: `Original url` is `Original_url`."""
+    if isinstance(found, T.ArrayType):
+        return T.ArrayType(saveable(found.elementType))
+    if isinstance(found, T.MapType):
+        return T.MapType(found.keyType, saveable(found.valueType))
+    if isinstance(found, T.StructType):
+        return T.StructType([T.StructField(_saveable_name(f.name), saveable(f.dataType)) for f in found.fields])
+    return found
+
+
+def _saveable_name(name: str) -> str:
+    return re.sub(r"[ ,;{}()\n\t=]", "_", name)
+
+
+def _is_nested(found: T.DataType) -> bool:
+    return isinstance(found, (T.StructType, T.ArrayType, T.MapType))
+
+
 def _struct(fields: Mapping[str, T.DataType]) -> T.DataType:
     # Spark compares names without case by default, and hundreds of fields make every plan slow.
-    if len(fields) > _MOST_FIELDS or len({name.lower() for name in fields}) < len(fields):
+    if len(fields) > _MOST_FIELDS or len({_saveable_name(name).lower() for name in fields}) < len(fields):
+        return _TEXT_MAP
+    # A map keeps the names as they are; only where that would cost the types of nested values are they changed.
+    if any(_saveable_name(name) != name for name in fields) and not any(map(_is_nested, fields.values())):
         return _TEXT_MAP
     return T.StructType([T.StructField(name, kind) for name, kind in fields.items()])
 

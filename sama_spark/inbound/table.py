@@ -11,7 +11,7 @@ from pyspark.sql import types as T
 
 from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import StagingError
-from sama_spark.inbound.contract import delivery_types, observed_type
+from sama_spark.inbound.contract import delivery_types, observed_type, saveable
 from sama_spark.inbound.feeds import LINE_END, SPANS
 from sama_spark.staging import spark_uri
 
@@ -79,8 +79,8 @@ def task_table(lines: DataFrame, data_type: T.DataType, answers_type: T.DataType
         "t.state",
         F.expr("try_cast(t.priority AS INT)").alias("priority"),
         *(_timestamp(F.col(f"t.{name}")).alias(name) for name in _TIMESTAMPS),
-        "t.data",
-        "t.answers",
+        _typed("data", data_type),
+        _typed("answers", answers_type),
         "t.submitter_ids_by_step",
         "t._extras",
         "data_raw",
@@ -122,6 +122,12 @@ def inferred_type(lines: DataFrame) -> T.DataType:
 def contract_types(schema: Mapping[str, Any] | None) -> tuple[T.DataType, T.DataType]:
     """The types by the delivery schema; JSON text for both where there is none."""
     return delivery_types(schema) if schema is not None else (T.StringType(), T.StringType())
+
+
+def _typed(name: str, data_type: T.DataType) -> Column:
+    if isinstance(data_type, T.StringType):
+        return F.col(f"{name}_raw").alias(name)  # from_json would write numbers anew: 1.10 as 1.1
+    return F.col(f"t.{name}").cast(saveable(data_type)).alias(name)
 
 
 def _cut(line: Column, position: int) -> Column:

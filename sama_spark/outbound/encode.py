@@ -95,7 +95,7 @@ def _output_rule(rule: Rule, data_type: T.DataType, chosen: OutputFormat | None)
         kind: Literal["json", "string"] = "json" if chosen == "json" else "string"
         return Rule(kind=kind, required=rule.required), f"{chosen}, as asked"
     if _is_native_json(data_type) and rule.kind in ("json", "any"):
-        return rule, f"JSON, from {data_type.simpleString()[:40]}"
+        return rule, f"JSON, from a column of type {data_type.typeName()}"
     if rule.kind == "json":
         return rule, f"JSON text, because {rule.because}"
     if rule.kind == "any":
@@ -199,7 +199,7 @@ def _as_date(column: Column, data_type: T.DataType, path: str) -> _Value:
         is_date = column.rlike("^[0-9]{4}-[0-9]{2}-[0-9]{2}$") & (
             F.try_to_timestamp(column, F.lit("yyyy-MM-dd")).isNotNull()
         )
-        return _Value(column, ((~is_date, "is not a date of the form YYYY-MM-DD"),))
+        return _Value(column, ((column.isNotNull() & ~is_date, "is not a date of the form YYYY-MM-DD"),))
     raise _refusal(path, data_type, "a date", "a date column (to_date()) or YYYY-MM-DD text")
 
 

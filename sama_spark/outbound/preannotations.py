@@ -1,7 +1,7 @@
 """What models give becomes the value of an `output_<name>` column, in the JVM.
 
 A column that is given as text is a column's name, as everywhere in Spark; `F.lit("car")` is a constant. Labels and
-tags are either one value for all shapes of the row, or an array with one value for each. Text, date, dropdown and
+tags are text: either one for all shapes of the row, or an array with one for each. Text, date, dropdown and
 radio outputs need no help: their value is plain text.
 
 A row that cannot be a pre-annotation ends the job with an error that shows it. A null in place of the shapes gives a
@@ -45,16 +45,26 @@ def boxes_to_output(
 
     Raises:
         ValueError: `box_format` is none of the three.
+
+    A box whose right is left of its left, or bottom above its top, is an error: its format is another.
     """
     if box_format not in _CORNERS:
         raise ValueError(f"box_format {box_format!r} is none of {', '.join(_CORNERS)}")
 
+    def corners(box: Column) -> tuple[Column, Column, Column, Column]:
+        return _CORNERS[box_format](*(F.get(box, F.lit(i)) for i in range(4)))
+
+    def fits(box: Column) -> Column:
+        left, top, right, bottom = corners(box)
+        return _has_numbers(box, 4) & (left <= right) & (top <= bottom)
+
     def points(box: Column) -> Column:
-        x1, y1, x2, y2 = _CORNERS[box_format](*(F.get(box, F.lit(i)) for i in range(4)))
-        left, right, top, bottom = F.least(x1, x2), F.greatest(x1, x2), F.least(y1, y2), F.greatest(y1, y2)
+        left, top, right, bottom = corners(box)
         return F.array(F.array(left, top), F.array(right, top), F.array(left, bottom), F.array(right, bottom))
 
-    return _vector("rectangle", boxes, points, lambda box: _has_numbers(box, 4), "four numbers", label, tags, label_tag)
+    return _vector(
+        "rectangle", boxes, points, fits, f"four numbers as {box_format}, top-left first", label, tags, label_tag
+    )
 
 
 def polygons_to_output(
@@ -91,13 +101,17 @@ def points_to_output(
     label_tag: str = "label",
 ) -> Column:
     """Points of an image output; `points`: array of `[x, y]`. See `boxes_to_output`."""
-    return _vector(
-        "point", points, F.array, lambda p: _has_numbers(p, 2), "two numbers", label, tags, label_tag
-    )
+    return _vector("point", points, F.array, lambda p: _has_numbers(p, 2), "two numbers", label, tags, label_tag)
 
 
 def checkbox_to_output(chosen: str | Column, options: Sequence[str]) -> Column:
-    """A checkbox output from the array of the chosen options: every option of `options` with "1" or "0"."""
+    """A checkbox output from the array of the chosen options: every option of `options` with "1" or "0".
+
+    Raises:
+        ValueError: an option stands twice.
+    """
+    if len(set(options)) < len(options):
+        raise ValueError(f"an option stands twice in {list(options)}")
     column, all_options = _column(chosen), F.array(*map(F.lit, options))
     unknown = F.array_except(column, all_options)
     answer = F.map_from_arrays(
@@ -110,8 +124,8 @@ def checkbox_to_output(chosen: str | Column, options: Sequence[str]) -> Column:
 def menu_to_output(levels: str | Column) -> Column:
     """A multi-level menu output from the array of its levels, outermost first: `a|b`."""
     column = _column(levels)
-    message = F.concat(F.lit("menu_to_output: a level holds the separator |: "), F.to_json(column))
-    broken = F.exists(column, lambda level: level.contains("|"))
+    message = F.concat(F.lit("menu_to_output: no levels, a null, or the separator | in one: "), F.to_json(column))
+    broken = (F.size(column) == 0) | F.exists(column, lambda level: level.isNull() | level.contains("|"))
     return F.when(broken, _error(message, "string")).otherwise(F.array_join(column, "|"))
 
 
@@ -150,6 +164,9 @@ def _vector(
         F.exists(column, lambda shape: shape.isNull() | ~fits(shape)),
         _fails(f"{kind}: each needs {wanted}, this row has ", column),
     )
+    for name, value in named.items():
+        problem = f"{kind}: tag {name!r} takes text, not objects or arrays, this row has "
+        checked = checked.when(_is_nested(_column(value)), _fails(problem, F.struct(_column(value).alias(name))))
     for name, values in by_shape.items():
         other_length = F.size(values) != F.size(column)
         problem = f"{kind}: tag {name!r} needs one value for all shapes or one for each, this row has "
@@ -165,6 +182,11 @@ def _one_for_each(values: Column, shapes: Column) -> Column:
     one = F.from_json(text, "v string").getField("v")
     missing = F.array_repeat(F.lit(None).cast("string"), F.size(shapes))
     return F.coalesce(several, F.transform(missing, lambda _: one))
+
+
+def _is_nested(values: Column) -> Column:
+    objects = F.from_json(F.to_json(F.struct(values.alias("v"))), "v array<map<string,string>>").getField("v")
+    return F.exists(objects, lambda element: element.isNotNull())
 
 
 def _tags(values: Mapping[str, Column]) -> Column:

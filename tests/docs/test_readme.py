@@ -23,7 +23,10 @@ BLOCKS = [
     for token in MarkdownIt().parse(README.read_text())
     if token.type == "fence" and token.info.strip() == "python"
 ]
-BOX = '{"layers": {"vector_tagging": [{"shapes": [{"type": "rectangle", "index": 1, "points": [[1,2],[5,2],[1,9],[5,9]], "tags": {"kind": "car"}}]}]}}'
+BOX = (
+    '{"layers": {"vector_tagging": [{"shapes": [{"type": "rectangle", "index": 1, '
+    '"points": [[1, 2], [5, 2], [1, 9], [5, 9]], "tags": {"kind": "car"}}]}]}}'
+)
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def databricks(spark: SparkSession, sandbox: Sandbox, monkeypatch: pytest.Monkey
     monkeypatch.setitem(Client.__init__.__kwdefaults__, "base_url", sandbox.base_url)
     rows = [(f"https://assets.invalid/{i}.jpg", f"image {i}", BOX) for i in range(20)]
     spark.createDataFrame(rows, "url string, name string, output_objects string").createOrReplaceTempView("images")
-    secrets = SimpleNamespace(get=lambda scope, key: sandbox.api_key)
+    secrets = SimpleNamespace(get=lambda *_: sandbox.api_key)
     yield {
         "spark": spark,
         "dbutils": SimpleNamespace(secrets=secrets),

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("pyspark")
 
-from sama_spark.inbound.contract import delivery_types
+from sama_spark.inbound.contract import delivery_types, saveable
 
 
 def types_of(data: dict[str, Any], answers: dict[str, Any]) -> tuple[str, str]:
@@ -36,6 +36,8 @@ NODES: list[tuple[dict[str, Any], str]] = [
     ({"type": "object", "additionalProperties": {"type": "string"}, "examples": [{"a": "1"}]}, "map<string,string>"),
     ({"type": "object", "properties": {"A": {}, "a": {}}}, "map<string,string>"),
     ({"type": "object", "properties": {f"k{i}": {} for i in range(500)}}, "map<string,string>"),
+    ({"type": "object", "properties": {"a b": {"type": "integer"}, "c": {}}}, "map<string,string>"),
+    ({"type": "object", "properties": {"a b": {"type": "array", "items": {}}}}, "struct<a b:array<string>>"),
     ({"type": ["object", "string"]}, "string"),
     ({"anyOf": [{"type": "string"}, {"type": "object"}]}, "string"),
     ({}, "string"),
@@ -50,6 +52,11 @@ NODES: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("node", "expected"), NODES)
 def test_type(node: dict[str, Any], expected: str) -> None:
     assert types_of({"i": node}, {"o": node}) == (f"struct<i:{expected}>", f"struct<o:{expected}>")
+
+
+def test_field_names_that_delta_takes() -> None:
+    schema = {"properties": {"answers": {"properties": {"my (boxes)": {"type": "array", "items": {}}}}}}
+    assert saveable(delivery_types(schema)[1]).simpleString() == "struct<my__boxes_:array<string>>"
 
 
 def test_depth_is_bounded() -> None:

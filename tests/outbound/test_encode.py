@@ -159,6 +159,15 @@ def test_a_null_leaves_its_key_out(spark: SparkSession) -> None:
     assert (texts, invalid) == (["{}", '{"n":1,"s":"x","l":[1.5],"output_o":{"a": null}}'], [])
 
 
+@pytest.mark.parametrize("kind", ["string", "integer", "date"])
+@pytest.mark.parametrize("spark_type", ["string", "int", "double", "decimal(9,2)", "date"])
+def test_a_null_is_valid_in_any_optional_input(spark: SparkSession, spark_type: str, kind: Any) -> None:
+    if (kind == "date" and spark_type not in ("string", "date")) or (kind, spark_type) == ("integer", "date"):
+        return  # refused, see above
+    texts, invalid = tasks_of(spark.sql(f"SELECT cast(null AS {spark_type}) AS v"), known(v=Rule(kind)))
+    assert (texts, invalid) == (["{}"], [])
+
+
 def test_names_with_dots_backticks_and_other_cases(spark: SparkSession) -> None:
     df = spark.createDataFrame([("1", "2", "3", '"4"')], ["a.b", "`t`", "Url", "output_My Out.put"])
     df = df.toDF("a.b", "`t`", "Url", "output_My Out.put").select("*")

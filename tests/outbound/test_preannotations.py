@@ -84,7 +84,6 @@ def test_boxes(detections: DataFrame) -> None:
     ("box_format", "box"),
     [
         ("xyxy", [10, 20, 110, 80]),
-        ("xyxy", [110, 80, 10, 20]),
         ("xywh", [10, 20, 100, 60]),
         ("cxcywh", [60, 50, 100, 60]),
     ],
@@ -126,6 +125,8 @@ def test_kin(spark: SparkSession, value: Any, function: Any, kind: str, points: 
     ("boxes", "classes", "said"),
     [
         ([[1.0, 2.0, 3.0]], ["a"], "four numbers"),
+        ([[110.0, 80.0, 10.0, 90.0]], ["a"], "top-left first"),
+        ([[10.0, 80.0, 110.0, 20.0]], ["a"], "top-left first"),
         ([[1.0, 2.0, 3.0, None]], ["a"], "four numbers"),
         ([None], ["a"], "four numbers"),
         ([[1.0, 2.0, 3.0, 4.0]], ["a", "b"], "one for each"),
@@ -151,8 +152,17 @@ def test_checkbox_and_menu(spark: SparkSession) -> None:
     assert json_of(df, menu_to_output("m")) == ["a|b", "c", None]
     with pytest.raises(Exception, match="snow"):
         json_of(df.select(F.array(F.lit("snow")).alias("w")), checkbox_to_output("w", options))
-    with pytest.raises(Exception, match="separator"):
-        json_of(df.select(F.array(F.lit("a|b")).alias("m")), menu_to_output("m"))
+    for levels in (F.array(F.lit("a|b")), F.array(F.lit("a"), F.lit(None)), F.array().cast("array<string>")):
+        with pytest.raises(Exception, match="separator"):
+            json_of(df.select(levels.alias("m")), menu_to_output("m"))
+    with pytest.raises(ValueError, match="twice"):
+        checkbox_to_output("w", ["rain", "rain"])
+
+
+def test_a_tag_that_is_no_text_is_refused(spark: SparkSession) -> None:
+    df = spark.sql("SELECT array(array(1, 2, 3, 4)) AS boxes, array(map('left', '1')) AS side")
+    with pytest.raises(Exception, match="'side' takes text"):
+        json_of(df, boxes_to_output("boxes", tags={"side": "side"}))
 
 
 number = st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6)
@@ -167,7 +177,11 @@ rows = st.lists(
 @given(given_rows=rows)
 def test_every_box_keeps_its_corners_and_label(spark: SparkSession, given_rows: Any) -> None:
     data = [
-        (i, [[float(n) for n in box] for box, _ in boxes], [label for _, label in boxes])
+        (
+            i,
+            [[float(n) for n in (*map(min, box[:2], box[2:]), *map(max, box[:2], box[2:]))] for box, _ in boxes],
+            [label for _, label in boxes],
+        )
         for i, boxes in enumerate(given_rows)
     ]
     df = spark.createDataFrame(data, "i int, boxes array<array<double>>, classes array<string>").orderBy("i")
