@@ -8,7 +8,7 @@ They depend on the project alone, never on the tasks of the day:
 | integer; within 32 bits; number; boolean | BIGINT; INT; DOUBLE; BOOLEAN |
 | object with properties | STRUCT |
 | object of any keys, of hundreds, or of keys that differ only in case | MAP<STRING, STRING>, nested values as JSON |
-| object with a name that Delta refuses (space, `,;{}()=`) | that MAP where all values are scalar, else STRUCT with `_` |
+| object with a name that Delta refuses (space, `,;{}()=`) | that MAP if all values are scalar, else STRUCT with `_` |
 | array with items | ARRAY |
 | only `examples` | the same of the merged examples, numbers as DOUBLE |
 | several types, or nothing | STRING, JSON text of what is not text |

@@ -6,7 +6,7 @@ all partitions into chunks, so that many small partitions do not become many sma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -22,6 +22,10 @@ HEADER_END = b"\x1f"  # JSON text cannot hold it, nor the separator of pieces in
 PIECE_END = "\x1e"
 _SHOWN_BYTES = 200
 _REPORTED_PER_PARTITION = 5
+_BRACE = ord("{")
+
+Texts = list[bytes | None]
+"""A column of JSON texts."""
 
 
 class InvalidRow(msgspec.Struct, frozen=True):
@@ -64,31 +68,17 @@ class PieceCutter:
         """Encoded rows in, a column of pieces out."""
         import pyarrow as pa
 
-        for piece in self.pieces(row for batch in batches for row in _rows(batch)):
+        for piece in self.pieces([column.to_pylist() for column in batch.columns] for batch in batches):
             yield pa.RecordBatch.from_arrays([pa.array([piece], pa.binary())], [PIECE])
 
-    def pieces(self, rows: Iterator[tuple[bytes | None, ...]]) -> Iterator[bytes]:
-        """Header and body of each piece. A row: `data` without the texts, its problem or None, the texts."""
-        splices = [(b',"' + _escaped(name) + b'":', name, mode) for name, mode in self.spliced]
+    def pieces(self, batches: Iterable[Sequence[Texts]]) -> Iterator[bytes]:
+        """Header and body of each piece. A batch has columns: `data` without the texts, problems, the texts."""
+        rejected = _Rejected()
         tasks: list[bytes] = []
         size = 0
-        rejected = _Rejected()
-        for flat, problem, *texts in rows:
-            assert flat is not None  # noqa: S101
-            if problem is not None:
-                rejected.add(flat, **_decode_problem(problem))
-                continue
-            task = self.head + flat[:-1]
-            for (key, name, mode), text in zip(splices, texts, strict=True):
-                if text is None:
-                    continue
-                value, reason = _spliced(text, mode)
-                if reason:
-                    rejected.add(flat, name, reason, text[:_SHOWN_BYTES].decode(errors="replace"))
-                    break
-                task += (key if task[-1:] != b"{" else key[1:]) + value
-            else:
-                task += b"}}"
+        for flat, problems, *texts in batches:
+            plain = not any(problems) and all(map(_all_json, texts))
+            for task in self._tasks(flat, texts) if plain else self._valid_tasks(flat, problems, texts, rejected):
                 if tasks and (len(tasks) == self.max_tasks or size + len(task) > self.max_bytes):
                     yield _piece(tasks)
                     tasks, size = [], 0
@@ -100,21 +90,60 @@ class PieceCutter:
             header = PieceHeader(invalid_rows=rejected.count, invalid=rejected.shown)
             yield _encode_header(header) + HEADER_END
 
+    def _tasks(self, flat: Texts, texts: Sequence[Texts]) -> list[bytes]:
+        # Whole columns at a time: half the cost of going row by row.
+        tasks = [self.head + data[:-1] for data in flat if data]
+        for (name, _), column in zip(self.spliced, texts, strict=True):
+            first = b'"' + _escaped(name) + b'":'
+            key = b"," + first
+            tasks = [
+                task if text is None else task + (first if task[-1] == _BRACE else key) + text
+                for task, text in zip(tasks, column, strict=True)
+            ]
+        return [task + b"}}" for task in tasks]
+
+    def _valid_tasks(
+        self, flat: Texts, problems: Texts, texts: Sequence[Texts], rejected: _Rejected
+    ) -> Iterator[bytes]:
+        """Row by row, for a batch in which something is no JSON or not valid."""
+        for data, problem, *row in zip(flat, problems, *texts, strict=True):
+            if problem is not None:
+                rejected.add(data, **_decode_problem(problem))
+                continue
+            values: list[bytes | None] = []
+            for (name, mode), text in zip(self.spliced, row, strict=True):
+                value, reason = (None, "") if text is None else _spliced(text, mode)
+                if reason:
+                    rejected.add(data, name, reason, (text or b"")[:_SHOWN_BYTES].decode(errors="replace"))
+                    break
+                values.append(value)
+            else:
+                yield from self._tasks([data], [[value] for value in values])
+
 
 @dataclass
 class _Rejected:
     count: int = 0
     shown: list[InvalidRow] = field(default_factory=list)
 
-    def add(self, flat: bytes, column: str, reason: str, value: str = "null") -> None:
+    def add(self, flat: bytes | None, column: str, reason: str, value: str = "null") -> None:
         self.count += 1
         if len(self.shown) < _REPORTED_PER_PARTITION:
-            row = flat[:_SHOWN_BYTES].decode(errors="replace")
+            row = (flat or b"")[:_SHOWN_BYTES].decode(errors="replace")
             self.shown.append(InvalidRow(column=column, reason=reason, value=value, row=row))
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[tuple[bytes | None, ...]]:
-    return zip(*(column.to_pylist() for column in batch.columns), strict=True)
+def _all_json(texts: Texts) -> bool:
+    """Whether each is null or an object or array, right from its first byte."""
+    try:
+        for text in texts:
+            if text is not None:
+                if text[:1] not in (b"{", b"["):
+                    return False
+                _is_json(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _spliced(text: bytes, mode: str) -> tuple[bytes, str]:
@@ -143,4 +172,4 @@ def _escaped(name: str) -> bytes:
 def _piece(tasks: list[bytes]) -> bytes:
     body = b",".join(tasks)
     header = PieceHeader(tasks=len(tasks), bytes=len(body), checksum=crc32(body))
-    return _encode_header(header) + HEADER_END + body
+    return b"".join((_encode_header(header), HEADER_END, body))

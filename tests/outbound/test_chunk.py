@@ -36,7 +36,9 @@ rows = st.lists(
 
 def pieces_of(cutter: PieceCutter, encoded: list[tuple[bytes | None, ...]]) -> list[StreamedPiece]:
     found = []
-    for piece in cutter.pieces(iter(encoded)):
+    # Two batches, so that a bad row is seen beside good ones and without them.
+    batches = [[list(column) for column in zip(*part, strict=True)] for part in (encoded[:2], encoded[2:]) if part]
+    for piece in cutter.pieces(batches):
         header, _, body = piece.partition(HEADER_END)
         found.append(StreamedPiece(msgspec.json.decode(header, type=PieceHeader), body))
     return found
