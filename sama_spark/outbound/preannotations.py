@@ -44,7 +44,7 @@ def boxes_to_output(
         top-left, top-right, bottom-left, bottom-right, `index` from 1.
 
     Raises:
-        ValueError: `box_format` is none of the three.
+        ValueError: `box_format` is none of the three, or `tags` has `label_tag` too.
 
     A box whose right is left of its left, or bottom above its top, is an error: its format is another.
     """
@@ -147,6 +147,8 @@ def _vector(
     label_tag: str,
 ) -> Column:
     column = _column(shapes)
+    if label is not None and label_tag in (tags or {}):
+        raise ValueError(f"tag {label_tag!r} is given by label and by tags: name another label_tag")
     named = {**({} if label is None else {label_tag: label}), **(tags or {})}
     by_shape = {name: _one_for_each(_column(value), column) for name, value in named.items()}
 
@@ -163,6 +165,9 @@ def _vector(
     checked = F.when(
         F.exists(column, lambda shape: shape.isNull() | ~fits(shape)),
         _fails(f"{kind}: each needs {wanted}, this row has ", column),
+    )
+    checked = checked.when(
+        F.typeof(column).contains("string"), _fails(f"{kind}: coordinates are numbers, not text, this row has ", column)
     )
     for name, value in named.items():
         problem = f"{kind}: tag {name!r} takes text, not objects or arrays, this row has "
@@ -185,8 +190,7 @@ def _one_for_each(values: Column, shapes: Column) -> Column:
 
 
 def _is_nested(values: Column) -> Column:
-    objects = F.from_json(F.to_json(F.struct(values.alias("v"))), "v array<map<string,string>>").getField("v")
-    return F.exists(objects, lambda element: element.isNotNull())
+    return F.typeof(values).rlike("^array<array<|struct<|map<|variant|binary")
 
 
 def _tags(values: Mapping[str, Column]) -> Column:

@@ -159,10 +159,24 @@ def test_checkbox_and_menu(spark: SparkSession) -> None:
         checkbox_to_output("w", ["rain", "rain"])
 
 
-def test_a_tag_that_is_no_text_is_refused(spark: SparkSession) -> None:
-    df = spark.sql("SELECT array(array(1, 2, 3, 4)) AS boxes, array(map('left', '1')) AS side")
+@pytest.mark.parametrize(
+    "side", ["array(map('left', '1'))", "map('left', '1')", "named_struct('left', 1)", "array(array('left'))"]
+)
+def test_a_tag_that_is_no_text_is_refused(spark: SparkSession, side: str) -> None:
+    df = spark.sql(f"SELECT array(array(1, 2, 3, 4)) AS boxes, {side} AS side")
     with pytest.raises(Exception, match="'side' takes text"):
         json_of(df, boxes_to_output("boxes", tags={"side": "side"}))
+
+
+def test_coordinates_that_are_text_are_refused(spark: SparkSession) -> None:
+    df = spark.sql("SELECT array(array('1', '2', '3', '9')) AS boxes")
+    with pytest.raises(Exception, match="numbers, not text"):
+        json_of(df, boxes_to_output("boxes"))
+
+
+def test_a_tag_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="name another label_tag"):
+        boxes_to_output("boxes", label="classes", tags={"label": "other"})
 
 
 number = st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6)
