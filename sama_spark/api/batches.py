@@ -23,6 +23,7 @@ from .errors import (
     WaitTimedOut,
 )
 from .replies import decode_object
+from .wire import Body
 
 if TYPE_CHECKING:
     from .creation import Creation
@@ -140,7 +141,7 @@ def item_from(task: Mapping[str, Any]) -> BatchItem:
 def upload(
     api: Creation,
     project_id: str | int,
-    body: bytes,
+    body: Body,
     *,
     notification_email: str | None = None,
     tasks_file_name: str | None = "python_sdk",

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from .errors import InvalidInput
 from .retry import Safety
+from .wire import Body
 
 
 def path_of(*parts: str | int) -> str:
@@ -36,7 +37,7 @@ class Call:
     path: str
     safety: Safety
     query: Mapping[str, Any] = field(default_factory=dict)
-    body: bytes | None = field(default=None, repr=False)
+    body: Body | None = field(default=None, repr=False)
     project_id: str | int | None = None
     batch_id: str | int | None = None
     paced: bool = False

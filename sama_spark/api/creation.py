@@ -19,6 +19,7 @@ from .records import checked_records, tasks_body
 from .replies import decode_object_or_nothing, decode_page
 from .retry import Safety
 from .secrets import Secret
+from .wire import Body
 
 _log = logging.getLogger("sama_spark")
 
@@ -129,7 +130,7 @@ class Creation(Endpoints):
             decode=batches.decode_waiting_batch,
         )
 
-    def upload_tasks(self, batch: WaitingBatch, body: bytes) -> None:
+    def upload_tasks(self, batch: WaitingBatch, body: Body) -> None:
         """PUT a tasks file, an array of {"data", "priority", "submit"}, to its signed URL, without the key.
 
         Raises:

@@ -22,6 +22,8 @@ from urllib3 import exceptions as broken
 
 from .secrets import Redactor, Secret, hidden_from_logs, redact_urllib3_logs
 
+Body = bytes | memoryview
+
 _READ_SIZE = 1 << 18
 _SEND_SIZE = 1 << 16
 
@@ -125,7 +127,7 @@ class Wire:
         self._lock = threading.Lock()
 
     def exchange(
-        self, method: str, url: Secret, body: bytes | None, redact: Redactor, deadline: float
+        self, method: str, url: Secret, body: Body | None, redact: Redactor, deadline: float
     ) -> Reply | Failure:
         """Send one request and read the whole reply. Redirects are not followed, nothing is retried."""
         with hidden_from_logs(redact):
@@ -136,7 +138,7 @@ class Wire:
             except (broken.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
                 return Failure(_trouble(error), redact(f"{type(error).__name__}: {error}"))
 
-    def _send(self, method: str, url: str, body: bytes | None, deadline: float) -> Reply:
+    def _send(self, method: str, url: str, body: Body | None, deadline: float) -> Reply:
         headers = dict(self._headers)
         if method != "GET":
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(body or b""))}
@@ -172,7 +174,7 @@ class Wire:
             body=bytes(text),
         )
 
-    def _pieces(self, body: bytes, deadline: float) -> Iterator[memoryview]:
+    def _pieces(self, body: Body, deadline: float) -> Iterator[memoryview]:
         # urllib3 gives a body sent in one go no more than the connect time-out; pieces get it each.
         view = memoryview(body)
         for start in range(0, len(view), _SEND_SIZE):

@@ -22,19 +22,20 @@ _decode_header = msgspec.json.Decoder(PieceHeader).decode
 
 @dataclass(frozen=True)
 class StagedPiece:
-    """A piece that waits in a file; `read` takes it from there, as often as it must be sent."""
+    """A piece that waits in a file."""
 
     header: PieceHeader
     file: Path
     offset: int
 
-    def read(self) -> bytes:
-        with self.file.open("rb") as stream:
+    def read_into(self, target: memoryview) -> None:
+        with self.file.open("rb", buffering=0) as stream:
             stream.seek(self.offset)
-            body = stream.read(self.header.bytes)
-        if crc32(body) != self.header.checksum:
+            read = 0
+            while count := stream.readinto(target[read:]):
+                read += count
+        if crc32(target) != self.header.checksum:
             raise StagingError(f"{self.file} changed while it was being read", remedy="run again")
-        return body
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class StreamedPiece:
     header: PieceHeader
     body: bytes
 
-    def read(self) -> bytes:
-        return self.body
+    def read_into(self, target: memoryview) -> None:
+        target[:] = self.body
 
 
 Piece = StagedPiece | StreamedPiece
@@ -83,9 +84,19 @@ def pack(pieces: Iterable[Piece], max_tasks: int, max_bytes: int) -> Iterator[Se
         yield chunk
 
 
-def chunk_body(chunk: Sequence[Piece]) -> bytes:
-    """The JSON array of a chunk's tasks."""
-    return b"[" + b",".join(piece.read() for piece in chunk) + b"]"
+def chunk_body(chunk: Sequence[Piece], buffer: bytearray) -> memoryview:
+    """The JSON array of a chunk's tasks, in `buffer`, which grows as needed and serves one chunk after another."""
+    size = sum(piece.header.bytes + 1 for piece in chunk) + 1
+    if len(buffer) < size:
+        buffer.extend(bytes(size - len(buffer)))
+    body = memoryview(buffer)[:size]
+    end = 1
+    for piece in chunk:
+        start, end = end, end + piece.header.bytes + 1
+        piece.read_into(body[start : end - 1])
+        body[end - 1] = ord(",")
+    body[0], body[-1] = ord("["), ord("]")
+    return body
 
 
 def _listed(file: Path) -> Iterator[StagedPiece]:

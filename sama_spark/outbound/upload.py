@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sama_spark.api import batches
@@ -37,6 +38,7 @@ class Uploader:
     tasks_file_name: str | None
     in_flight: int
     on_progress: Callable[[int], None] | None
+    _local: threading.local = field(default_factory=threading.local, repr=False)
 
     def upload(self, chunks: Iterable[Sequence[Piece]]) -> list[Batch]:
         """One waiting batch per chunk, its upload standing. If any fails, all of them are cancelled."""
@@ -74,7 +76,9 @@ class Uploader:
             raise BatchesNotStarted.of(self.project_id, started, failed)
 
     def _upload(self, chunk: Sequence[Piece]) -> Batch:
-        body = chunk_body(chunk)
+        # One buffer for each thread: memory that comes and goes with every chunk costs more than the copying.
+        self._local.buffer = buffer = getattr(self._local, "buffer", None) or bytearray()
+        body = chunk_body(chunk, buffer)
         batch_id = batches.upload(
             self.api,
             self.project_id,

@@ -28,7 +28,7 @@ def tasks_of(
         if piece.header.invalid_rows:
             invalid += piece.header.invalid
         else:
-            body = chunk_body([piece]).decode()
+            body = bytes(chunk_body([piece], bytearray())).decode()
             assert isinstance(json.loads(body), list)
             texts += [t.split('"data":', 1)[1][:-1] for t in _split(body)]
     return texts, invalid
