@@ -25,7 +25,7 @@ from .secrets import Redactor, Secret, hidden_from_logs, redact_urllib3_logs
 Body = bytes | memoryview
 
 _READ_SIZE = 1 << 18
-_SEND_SIZE = 1 << 16
+_SEND_SIZE = 1 << 18
 
 redact_urllib3_logs()
 

@@ -159,7 +159,7 @@ class Bench:
 
     def out(self, df: DataFrame, twice: DataFrame, rows: int) -> list[Figure]:
         for client in (self.ours, self.streaming):
-            self._create(client, df.limit(20_000))
+            self._create(client, df)  # the JVM compiles what is hot
         return [
             timed("out, staged", rows, self.repeat, lambda: self._create(self.ours, df)),
             timed("out, streamed", rows, self.repeat, lambda: self._create(self.streaming, df)),
