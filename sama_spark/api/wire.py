@@ -157,9 +157,9 @@ class Wire:
         )
         whole = False
         try:
-            text = bytearray()
+            pieces = []
             while piece := response.read1(_READ_SIZE, decode_content=True):
-                text += piece
+                pieces.append(piece)
                 if self._monotonic() > deadline:
                     raise _DeadlinePassed
             whole = True
@@ -171,7 +171,7 @@ class Wire:
             status=response.status,
             request_id=response.headers.get("x-request-id") or response.headers.get("x-amz-request-id"),
             retry_after=response.headers.get("retry-after"),
-            body=bytes(text),
+            body=b"".join(pieces),
         )
 
     def _pieces(self, body: Body, deadline: float) -> Iterator[memoryview]:
