@@ -8,9 +8,10 @@ counted from the line's first byte) and length in bytes of the task's `data` and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from queue import Queue
+from queue import Empty, Queue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -88,6 +89,8 @@ def ahead(pages: Iterator[P]) -> Iterator[P]:
             raise received[1]
     finally:
         stopped = True
+        with suppress(Empty):  # else the thread waits for ever to hand on a page that nobody wants
+            fetched.get_nowait()
 
 
 def _span(part: msgspec.Raw, start: int, arrow: Any) -> bytes:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from scripted_server import KEY, FakeClock, ScriptedServer, fixed_random
+from fake_clock import FakeClock
+from scripted_server import KEY, ScriptedServer, fixed_random
 
 from sama_spark.api import ApiClient
 

@@ -142,25 +142,6 @@ class ScriptedServer:
             time.sleep(0.05)
 
 
-class FakeClock:
-    """Time that passes only by sleeping."""
-
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
-        self.now = now
-        self.sleeps: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds >= 0
-        self.sleeps.append(seconds)
-        self.now += seconds
-
-
 def task(number: int, delivered_at: str | None = None, **more: Any) -> dict[str, Any]:
     return {"id": f"{number:024x}", "project_id": 42, "delivered_at": delivered_at, **more}
 

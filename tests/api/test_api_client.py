@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from fake_clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_server import KEY, Answer, FakeClock, Got, ScriptedServer, task
+from scripted_server import KEY, Answer, Got, ScriptedServer, task
 
 from sama_spark import api
 from sama_spark.api import ApiClient

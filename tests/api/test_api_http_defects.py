@@ -13,7 +13,8 @@ from collections.abc import Callable
 from email.utils import formatdate
 
 import pytest
-from scripted_server import KEY, Answer, FakeClock, Got, ScriptedServer, fixed_random, stamp, task
+from fake_clock import FakeClock
+from scripted_server import KEY, Answer, Got, ScriptedServer, fixed_random, stamp, task
 
 from sama_spark import api
 from sama_spark.api import ApiClient, batches

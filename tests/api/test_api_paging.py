@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_server import FakeClock
 
 from sama_spark.api.errors import InvalidResponse
 from sama_spark.api.paging import cursor_pages, number_pages, scan_delivered, scan_status, sort_key

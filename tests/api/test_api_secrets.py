@@ -11,9 +11,10 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 
 import pytest
+from fake_clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_server import KEY, Answer, FakeClock, Got, ScriptedServer, fixed_random, stamp, task
+from scripted_server import KEY, Answer, Got, ScriptedServer, fixed_random, stamp, task
 
 from sama_spark import api
 from sama_spark.api import ApiClient, batches

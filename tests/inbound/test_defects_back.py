@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fake_clock import FakeClock
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -30,25 +31,9 @@ SHAPE = {"type": "rectangle", "index": 1, "points": [[1, 2], [9, 2], [1.5, 8], [
 OBJECTS = {"layers": {"vector_tagging": [{"shapes": [SHAPE], "group_type": None}]}}
 
 
-class FakeClock:
-    """Time that passes only by sleeping: the status list's pace of a call a second takes none."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture(scope="module")
 def client(running_sandbox: Sandbox) -> Iterator[Client]:
-    with Client(running_sandbox.api_key, base_url=running_sandbox.base_url, clock=FakeClock()) as client:
+    with Client(running_sandbox.api_key, base_url=running_sandbox.base_url, clock=FakeClock(time.time())) as client:
         yield client
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import msgspec
@@ -52,3 +53,12 @@ def test_reading_ahead_keeps_order_and_hands_errors_on() -> None:
     assert [next(reading) for _ in range(3)] == [["a"], ["b"], ["c"]]
     with pytest.raises(ValueError, match="page 4"):
         next(reading)
+
+
+def test_reading_ahead_ends_its_thread_when_the_reader_stops() -> None:
+    reading = ahead(iter([[number] for number in range(100)]))
+    assert next(reading) == [0]
+    [thread] = [t for t in threading.enumerate() if t.name == "sama-pages"]
+    reading.close()
+    thread.join(timeout=5)
+    assert not thread.is_alive()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fake_clock import FakeClock
 
 from sama_spark import Client
 from sama_spark import staging as staging_module
@@ -31,22 +32,6 @@ if TYPE_CHECKING:
 PAGE, TASKS = 2, 5
 
 
-class FakeClock:
-    """Time that passes only by sleeping."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture(scope="module")
 def staging(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("volume")
@@ -54,7 +39,7 @@ def staging(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def staged_client(running_sandbox: Sandbox, staging: Path) -> Iterator[Client]:
-    options: dict[str, Any] = {"clock": FakeClock(), "delivered_page_size": PAGE, "staging": str(staging)}
+    options: dict[str, Any] = {"clock": FakeClock(time.time()), "delivered_page_size": PAGE, "staging": str(staging)}
     with Client(running_sandbox.api_key, base_url=running_sandbox.base_url, **options) as client:
         yield client
 
@@ -66,7 +51,7 @@ def streaming_client(
     """A client on a machine whose temporary folder Spark and the driver cannot share, as on a cluster."""
     no_folder = tmp_path_factory.mktemp("cluster") / "file"
     no_folder.touch()
-    options: dict[str, Any] = {"clock": FakeClock(), "delivered_page_size": PAGE}
+    options: dict[str, Any] = {"clock": FakeClock(time.time()), "delivered_page_size": PAGE}
     client = Client(running_sandbox.api_key, base_url=running_sandbox.base_url, **options)
     with pytest.MonkeyPatch.context() as patch, client:
         patch.setattr(tempfile, "tempdir", str(no_folder))
