@@ -9,7 +9,7 @@ import msgspec
 _NOTHING = msgspec.Raw(b"null")
 
 
-class TaskText(msgspec.Struct):
+class TaskText(msgspec.Struct, gc=False):
     """One task's JSON text, and views of what is needed of it.
 
     Attributes:

@@ -9,60 +9,58 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+import pyarrow as pa
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sama_spark.api.task_text import Page
+    from sama_spark.api.task_text import Page, TaskText
 
 P = TypeVar("P")
 
 LINE_END = "\x1e"  # JSON text cannot hold it, while pages may be pretty-printed
 SPANS = 40
-_FILE_BYTES = 16 << 20
-_NULL, _ABSENT = msgspec.Raw(b"null"), b"0" * 20
+_NULL = msgspec.Raw(b"null")
 
 
-def to_lines(page: Page) -> list[bytes]:
-    """The lines of a page's tasks, without their ends."""
-    import pyarrow as pa
-
-    lines = []
-    for task in page:
-        start = pa.py_buffer(task.text).address - SPANS - 1
-        lines.append(b"%b%b%b" % (_span(task.data, start, pa), _span(task.answers, start, pa), task.text))
-    return lines
+def spans(task: TaskText) -> bytes:
+    """The numbers that stand before a task's text in its line."""
+    line = pa.py_buffer(task.text).address - SPANS - 1
+    return b"%010d%010d%010d%010d" % (*_span(task.data, line), *_span(task.answers, line))
 
 
-def stage_lines(pages: Iterable[Page], folder: Path, *, file_per_page: bool) -> int:
-    """Write all pages as lines into files in `folder`; returns the number of tasks.
+def stage_lines(pages: Iterable[Page], folder: Path) -> int:
+    """Write each page as a file of lines into `folder`, closed before the next page is asked for.
 
-    `file_per_page`: each page is closed on disk before the next is asked for.
+    Returns the number of tasks.
     """
     tasks = 0
-    for number, batch in zip(count(), _grouped(pages, 0 if file_per_page else _FILE_BYTES), strict=False):
-        end = LINE_END.encode()
-        with (folder / f"tasks-{number:05}.txt").open("xb") as file:
-            for page_lines in batch:
-                file.write(end.join(page_lines) + end)
-                tasks += len(page_lines)
+    end = LINE_END.encode()
+    for number, page in enumerate(pages):
+        # Joined once, so that the texts are copied once.
+        lines = b"".join([part for task in page for part in (spans(task), task.text, end)])
+        with (folder / f"page-{number:06}.txt").open("xb") as file:
+            file.write(lines)
+        tasks += len(page)
     return tasks
 
 
 def line_tables(pages: Iterable[Page], table_bytes: int) -> Iterator[pa.Table]:
     """The lines as Arrow tables of one column `value`, of about `table_bytes` each."""
-    import pyarrow as pa
-
-    for batch in _grouped(pages, table_bytes):
-        lines = [line for page_lines in batch for line in page_lines]
-        yield pa.table({"value": pa.array(lines, pa.binary()).cast(pa.string())})
+    lines: list[bytes] = []
+    size = 0
+    for page in pages:
+        lines += [spans(task) + task.text for task in page]
+        size += sum(len(task.text) for task in page)
+        if size >= table_bytes:
+            yield _line_table(lines)
+            lines, size = [], 0
+    if lines:
+        yield _line_table(lines)
 
 
 def ahead(pages: Iterator[P]) -> Iterator[P]:
@@ -93,22 +91,12 @@ def ahead(pages: Iterator[P]) -> Iterator[P]:
             fetched.get_nowait()
 
 
-def _span(part: msgspec.Raw, start: int, arrow: Any) -> bytes:
+def _span(part: msgspec.Raw, line: int) -> tuple[int, int]:
     if part == _NULL:
-        return _ABSENT
-    buffer = arrow.py_buffer(part)
-    return b"%010d%010d" % (buffer.address - start, buffer.size)
+        return 0, 0
+    buffer = pa.py_buffer(part)
+    return buffer.address - line, buffer.size
 
 
-def _grouped(pages: Iterable[Page], group_bytes: int) -> Iterator[Iterable[list[bytes]]]:
-    group: list[list[bytes]] = []
-    size = 0
-    for page in pages:
-        lines = to_lines(page)
-        group.append(lines)
-        size += sum(map(len, lines))
-        if size >= group_bytes:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+def _line_table(lines: list[bytes]) -> pa.Table:
+    return pa.table({"value": pa.array(lines, pa.binary()).cast(pa.string())})

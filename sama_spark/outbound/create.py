@@ -11,7 +11,7 @@ import msgspec
 
 from sama_spark.api.errors import InvalidInput, InvalidRowsError, NotFoundError
 from sama_spark.errors import TooManyTasks
-from sama_spark.outbound.chunk import PIECE, PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
+from sama_spark.outbound.chunk import PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
 from sama_spark.outbound.contract import INT32, Contract, OutputFormat
 from sama_spark.outbound.encode import EncodedRows, encode
 from sama_spark.outbound.pieces import Piece, pack, stage_pieces, stream_pieces
@@ -67,7 +67,7 @@ def create_tasks(
     if options.max_tasks is not None and stage is None:
         _refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
     encoded = encode(df, read_contract(api, project_id), options.outputs)
-    pieces = _cut(encoded, options)
+    cutter = _cutter(encoded, options)
     uploader = Uploader(
         api,
         project_id,
@@ -76,7 +76,10 @@ def create_tasks(
         options.in_flight,
         options.on_progress,
     )
-    batches = _send_staged(pieces, stage, uploader, options) if stage else _send_streamed(pieces, uploader, options)
+    if stage:
+        batches = _send_staged(encoded.rows, cutter, stage, uploader, options)
+    else:
+        batches = _send(_checked(stream_pieces(encoded.rows, cutter)), uploader, options)
     return CreationResult(
         str(project_id), tuple(batches), encoded.output_rules, time.monotonic() - begun, stage is not None
     )
@@ -97,30 +100,29 @@ def read_contract(api: ApiClient, project_id: str | int) -> Contract:
         return contract
 
 
-def _cut(encoded: EncodedRows, options: CreationOptions) -> DataFrame:
+def _cutter(encoded: EncodedRows, options: CreationOptions) -> PieceCutter:
     head = msgspec.json.encode({"priority": options.batch_priority, "submit": options.submit})
-    cutter = PieceCutter(
+    return PieceCutter(
         head=head[:-1] + b',"data":',
         spliced=encoded.spliced,
         max_tasks=min(PIECE_TASKS, options.chunk_rows),
         max_bytes=min(PIECE_BYTES, options.chunk_bytes),
     )
-    return encoded.rows.mapInArrow(cutter.cut, f"{PIECE} binary")
 
 
-def _send_staged(pieces: DataFrame, stage: Stage, uploader: Uploader, options: CreationOptions) -> list[Batch]:
+def _send_staged(
+    rows: DataFrame, cutter: PieceCutter, stage: Stage, uploader: Uploader, options: CreationOptions
+) -> list[Batch]:
     with stage.run("out") as folder:
-        staged = stage_pieces(pieces, folder)
+        staged = stage_pieces(rows, cutter, folder)
         _refuse_invalid(staged)
         if options.max_tasks is not None:
             _refuse_too_many(sum(piece.header.tasks for piece in staged), options.max_tasks)
-        batches = uploader.upload(pack(staged, options.chunk_rows, options.chunk_bytes))
-        uploader.start(batches)
-        return batches
+        return _send(staged, uploader, options)
 
 
-def _send_streamed(pieces: DataFrame, uploader: Uploader, options: CreationOptions) -> list[Batch]:
-    batches = uploader.upload(pack(_checked(stream_pieces(pieces)), options.chunk_rows, options.chunk_bytes))
+def _send(pieces: Iterable[Piece], uploader: Uploader, options: CreationOptions) -> list[Batch]:
+    batches = uploader.upload(pack(pieces, options.chunk_rows, options.chunk_bytes))
     uploader.start(batches)
     return batches
 

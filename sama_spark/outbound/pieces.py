@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from zlib import crc32
@@ -11,11 +12,15 @@ from zlib import crc32
 import msgspec
 
 from sama_spark.errors import StagingError
-from sama_spark.outbound.chunk import HEADER_END, PIECE, PIECE_END, PieceHeader
+from sama_spark.outbound.chunk import BODY, HEADER, PieceCutter, PieceHeader
 from sama_spark.staging import driver_path, spark_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+HEADER_END, PIECE_END = "\x1f", "\x1e"  # JSON text cannot hold them
+_PIECE_COLUMNS = f"{HEADER} string, {BODY} binary"
+_ROWS_AT_A_TIME = 500
 
 _decode_header = msgspec.json.Decoder(PieceHeader).decode
 
@@ -52,20 +57,33 @@ class StreamedPiece:
 Piece = StagedPiece | StreamedPiece
 
 
-def stage_pieces(pieces: DataFrame, folder: Path) -> list[StagedPiece]:
-    """Write the column of pieces with Spark's own writer, then list what it committed. Reads no body."""
+def stage_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[StagedPiece]:
+    """Cut on the workers, write with Spark's own writer, then list what it committed. Reads no body."""
+    from pyspark.sql import functions as F
+
     target = spark_uri(folder / "pieces")
-    pieces.select(pieces[PIECE].cast("string")).write.text(target, lineSep=PIECE_END)
+    pieces = rows.mapInArrow(cutter.cut, _PIECE_COLUMNS)
+    pieces.select(F.concat(HEADER, F.lit(HEADER_END), F.col(BODY).cast("string"))).write.text(target, lineSep=PIECE_END)
     # Spark's own listing: a folder also shows what failed attempts left behind.
-    files = pieces.sparkSession.read.text(target).inputFiles()
+    files = rows.sparkSession.read.text(target).inputFiles()
     return [piece for file in sorted(map(driver_path, files)) for piece in _listed(file)]
 
 
-def stream_pieces(pieces: DataFrame) -> Iterator[StreamedPiece]:
+def stream_pieces(rows: DataFrame, cutter: PieceCutter) -> Iterator[StreamedPiece]:
     """The pieces through the driver, a few at a time."""
-    for row in pieces.toLocalIterator(prefetchPartitions=True):
-        header, _, body = bytes(row[0]).partition(HEADER_END)
-        yield StreamedPiece(_decode_header(header), body)
+    if type(rows).__module__.startswith("pyspark.sql.connect"):
+        # Connect sends up to 10,000 rows at once, whatever their size: of pieces that would be gigabytes.
+        for header, body in cutter.pieces(_column_batches(rows)):
+            yield StreamedPiece(header, body)
+    else:
+        for text, body in rows.mapInArrow(cutter.cut, _PIECE_COLUMNS).toLocalIterator(prefetchPartitions=True):
+            yield StreamedPiece(_decode_header(text), bytes(body))
+
+
+def _column_batches(rows: DataFrame) -> Iterator[list[tuple[bytes | None, ...]]]:
+    encoded = rows.toLocalIterator(prefetchPartitions=True)
+    while batch := list(islice(encoded, _ROWS_AT_A_TIME)):
+        yield list(zip(*batch, strict=True))
 
 
 def pack(pieces: Iterable[Piece], max_tasks: int, max_bytes: int) -> Iterator[Sequence[Piece]]:
@@ -112,11 +130,11 @@ def _listed(file: Path) -> Iterator[StagedPiece]:
 def _header_at(stream: BinaryIO, offset: int) -> bytes:
     stream.seek(offset)
     header = b""
-    while HEADER_END not in header:
+    while HEADER_END.encode() not in header:
         block = stream.read(1 << 16 if header else 256)
         if not block and not header:
             return b""
         if not block or len(header) > 1 << 22:
             raise StagingError(f"{stream.name} does not end where its last piece ends", remedy="run again")
         header += block
-    return header.partition(HEADER_END)[0]
+    return header.partition(HEADER_END.encode())[0]

@@ -5,6 +5,7 @@ A command is a struct that Sandbox fills in and the server runs.
 
 from __future__ import annotations
 
+import gc
 import re
 from typing import Any, Literal
 
@@ -183,6 +184,7 @@ class Reset(Command, tag="reset"):
     def run(self, hub: Hub) -> None:
         hub.clear()
         hub.clock.shift_ns = 0
+        gc.collect()  # projects and batches know each other, and the collector comes by rarely
 
 
 _COMMANDS = msgspec.json.Decoder(

@@ -1,13 +1,14 @@
 """`make bench`: Sama's own connector and this one, in one process, against one server, on the same rows.
 
-For each kind of session, a process of its own: 200,000 rows out (about 850 bytes, one `output_` column of JSON
-text) and 100,000 delivered tasks back (about 3 KB), each fully consumed, and the JVM alone as the limit.
+200,000 rows out (about 850 bytes, one `output_` column of JSON text) and 100,000 delivered tasks back (about
+3 KB), each fully consumed, and the JVM alone as the limit; each way and kind of session in a process of its own.
 `sama` 0.5.12 cannot read on Connect: its figure there is the classic one.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -35,6 +36,9 @@ from sama_spark.sandbox import Sandbox
 
 PROJECT = {"url": "string", "name": "string", "camera": "string", "route": "string", "frame": "integer"}
 BOXES_OUT, BOXES_BACK = 5, 15
+# The heap is there from the start: where memory is dear to get, a heap that grows is what would be measured.
+SETTINGS = {"spark.driver.memory": "6g", "spark.driver.extraJavaOptions": "-Xms6g -XX:+AlwaysPreTouch"}
+WARM_UP = 3  # runs until the JVM has compiled what is hot
 GOALS = {"staged": 18.0, "streamed": 11.0, "back": 10.0}
 
 
@@ -106,6 +110,8 @@ def deliveries(tasks: int) -> Iterator[bytes]:
 def peak_python_memory() -> Iterator[list[float]]:
     """Megabytes of this process, sampled; the JVM is another process and does not count."""
     process, peak, done = psutil.Process(), [0.0], threading.Event()
+    with suppress(OSError, AttributeError):  # what an earlier part has freed is not this one's
+        ctypes.CDLL(None).malloc_trim(0)
 
     def sample() -> None:
         while not done.wait(0.02):
@@ -120,10 +126,13 @@ def peak_python_memory() -> Iterator[list[float]]:
         thread.join()
 
 
-def timed(name: str, rows: int, repeat: int, action: Callable[[], object]) -> Figure:
+def timed(
+    name: str, rows: int, repeat: int, action: Callable[[], object], before: Callable[[], object] = lambda: None
+) -> Figure:
     seconds: list[float] = []
     with peak_python_memory() as peak:
         for _ in range(repeat):
+            before()
             begun = time.perf_counter()
             action()
             seconds.append(time.perf_counter() - begun)
@@ -158,18 +167,21 @@ class Bench:
         self.streaming._staging._found.setdefault(spark, {})[None] = None
 
     def out(self, df: DataFrame, twice: DataFrame, rows: int) -> list[Figure]:
-        for client in (self.ours, self.streaming):
-            self._create(client, df)  # the JVM compiles what is hot
+        fresh = self.sandbox.reset  # the server forgets what it was sent, untimed
+        for client in (self.ours, self.streaming) * WARM_UP:
+            fresh()
+            self._create(client, df)
         return [
-            timed("out, staged", rows, self.repeat, lambda: self._create(self.ours, df)),
-            timed("out, streamed", rows, self.repeat, lambda: self._create(self.streaming, df)),
-            timed("out, staged, twice the rows", 2 * rows, 1, lambda: self._create(self.ours, twice)),
-            timed("out, streamed, twice the rows", 2 * rows, 1, lambda: self._create(self.streaming, twice)),
+            timed("out, staged", rows, self.repeat, lambda: self._create(self.ours, df), fresh),
+            timed("out, streamed", rows, self.repeat, lambda: self._create(self.streaming, df), fresh),
+            timed("out, staged, twice the rows", 2 * rows, 1, lambda: self._create(self.ours, twice), fresh),
+            timed("out, streamed, twice the rows", 2 * rows, 1, lambda: self._create(self.streaming, twice), fresh),
             timed("out, JVM alone (to_json)", rows, self.repeat, lambda: consume(encode(df, Contract(), {}).rows)),
         ]
 
     def back(self, project: str, twice: str, tasks: int) -> list[Figure]:
-        self._read(project)
+        for _ in range(WARM_UP):
+            self._read(project)
         typed = self.streaming.get_delivered_tasks_to_table(self.spark, project, staging=self.folder)
         return [
             timed("back", tasks, self.repeat, lambda: self._read(project)),
@@ -179,6 +191,7 @@ class Bench:
 
     def reference_out(self, df: DataFrame, rows: int) -> Figure:
         sama = reference_client(self.sandbox)
+        self.sandbox.reset()
         project = self._project()
         return timed("out, sama 0.5.12", rows, 1, lambda: sama.create_task_batch_from_table(df, project))
 
@@ -205,18 +218,17 @@ class Bench:
         self.ours.close()
 
 
-def run(kind: str, rows: int, tasks: int, repeat: int) -> list[Figure]:
-    connect = kind == "connect"
-    spark = local_session(connect=connect, settings={"spark.driver.memory": "6g"})
+def run(kind: str, way: str, rows: int, tasks: int, repeat: int) -> list[Figure]:
+    """One way on one kind of session; `sama` 0.5.12 cannot read on Connect."""
+    spark = local_session(connect=kind == "connect", settings=SETTINGS)
     with Sandbox() as sandbox, tempfile.TemporaryDirectory() as folder:
         bench = Bench(spark, sandbox, Path(folder), repeat)
-        df, twice = (rows_out(spark, n, Path(folder)) for n in (rows, 2 * rows))
-        figures = bench.out(df, twice, rows)
-        sandbox.reset()
+        if way == "out":
+            df, twice = (rows_out(spark, n, Path(folder)) for n in (rows, 2 * rows))
+            return [*bench.out(df, twice, rows), bench.reference_out(df, rows)]
         project, project_twice = bench.delivered(tasks), bench.delivered(2 * tasks)
-        figures += bench.back(project, project_twice, tasks)
-        figures.append(bench.reference_out(df, rows))
-        return figures if connect else [*figures, bench.reference_back(project, tasks)]
+        figures = bench.back(project, project_twice, tasks)
+        return figures if kind == "connect" else [*figures, bench.reference_back(project, tasks)]
 
 
 def report(kind: str, figures: list[Figure], classic: list[Figure]) -> None:
@@ -237,20 +249,23 @@ def report(kind: str, figures: list[Figure], classic: list[Figure]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--session", choices=("classic", "connect"), help="only this one, as JSON (used by itself)")
+    parser.add_argument("--only", nargs=2, metavar=("SESSION", "WAY"), help="one part, as JSON (used by itself)")
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--repeat", type=int, default=5)
     args = parser.parse_args()
-    if args.session:
-        print(json.dumps([vars(f) for f in run(args.session, args.rows, args.tasks, args.repeat)]))
+    if args.only:
+        print(json.dumps([vars(f) for f in run(*args.only, args.rows, args.tasks, args.repeat)]))
         return
     results: dict[str, list[Figure]] = {}
+    sizes = ["--rows", str(args.rows), "--tasks", str(args.tasks), "--repeat", str(args.repeat)]
     for kind in ("classic", "connect"):
-        sizes = ["--rows", str(args.rows), "--tasks", str(args.tasks), "--repeat", str(args.repeat)]
-        print(f"{kind} session ...", file=sys.stderr, flush=True)
-        done = subprocess.run([sys.executable, __file__, "--session", kind, *sizes], check=True, stdout=subprocess.PIPE)
-        results[kind] = [Figure(**f) for f in json.loads(done.stdout.splitlines()[-1])]
+        results[kind] = []
+        for way in ("out", "back"):
+            print(f"{way} on a {kind} session ...", file=sys.stderr, flush=True)
+            part = [sys.executable, __file__, "--only", kind, way, *sizes]
+            done = subprocess.run(part, check=True, stdout=subprocess.PIPE)
+            results[kind] += [Figure(**f) for f in json.loads(done.stdout.splitlines()[-1])]
         report(kind, results[kind], results["classic"])
 
 

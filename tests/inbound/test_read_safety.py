@@ -303,7 +303,7 @@ def test_old_runs_are_swept_and_young_ones_kept(
     def left_by_a_dead_process(kind: str, age: timedelta) -> Path:
         folder = stage / f"{kind}-{datetime.now(timezone.utc) - age:%Y%m%dT%H%M%SZ}-0123abcd"
         folder.mkdir(parents=True)
-        (folder / "tasks-00000.txt").write_text("customer data")
+        (folder / "page-000000.txt").write_text("customer data")
         return folder
 
     old = [left_by_a_dead_process(kind, timedelta(hours=3)) for kind in ("back", "out", "probe")]

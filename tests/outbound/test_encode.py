@@ -10,7 +10,7 @@ import pytest
 from sama_spark.api.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow
 from sama_spark.outbound.contract import Contract, Rule
-from sama_spark.outbound.create import CreationOptions, _cut
+from sama_spark.outbound.create import CreationOptions, _cutter
 from sama_spark.outbound.encode import encode
 from sama_spark.outbound.pieces import chunk_body, stream_pieces
 
@@ -24,7 +24,7 @@ def tasks_of(
     """The `data` texts of the tasks, and the rows that cannot become one."""
     encoded = encode(df, contract or Contract(), outputs or {})
     texts, invalid = [], []
-    for piece in stream_pieces(_cut(encoded, CreationOptions(chunk_rows=2))):
+    for piece in stream_pieces(encoded.rows, _cutter(encoded, CreationOptions(chunk_rows=2))):
         if piece.header.invalid_rows:
             invalid += piece.header.invalid
         else:
