@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from zlib import crc32
@@ -16,10 +18,11 @@ from sama_spark.outbound.chunk import BODY, HEADER, PieceCutter, PieceHeader
 from sama_spark.staging import driver_path, spark_uri
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 HEADER_END, PIECE_END = "\x1f", "\x1e"  # JSON text cannot hold them
 _PIECE_COLUMNS = f"{HEADER} string, {BODY} binary"
+_ARROW_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _ROWS_AT_A_TIME = 500
 
 _decode_header = msgspec.json.Decoder(PieceHeader).decode
@@ -72,7 +75,7 @@ def stage_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[Sta
 def stream_pieces(rows: DataFrame, cutter: PieceCutter) -> Iterator[StreamedPiece]:
     """The pieces through the driver, a few at a time."""
     if type(rows).__module__.startswith("pyspark.sql.connect"):
-        # Connect sends up to 10,000 rows at once, whatever their size: of pieces that would be gigabytes.
+        # Connect sends pieces of a whole partition at once, rows by the batch.
         for header, body in cutter.pieces(_column_batches(rows)):
             yield StreamedPiece(header, body)
     else:
@@ -82,8 +85,26 @@ def stream_pieces(rows: DataFrame, cutter: PieceCutter) -> Iterator[StreamedPiec
 
 def _column_batches(rows: DataFrame) -> Iterator[list[tuple[bytes | None, ...]]]:
     encoded = rows.toLocalIterator(prefetchPartitions=True)
-    while batch := list(islice(encoded, _ROWS_AT_A_TIME)):
+    with _small_batches(rows.sparkSession):
+        batch = list(islice(encoded, _ROWS_AT_A_TIME))
+    while batch:
         yield list(zip(*batch, strict=True))
+        batch = list(islice(encoded, _ROWS_AT_A_TIME))
+
+
+@contextmanager
+def _small_batches(spark: SparkSession) -> Iterator[None]:
+    """While a query starts: Connect's client holds several copies of a batch, which has 10,000 rows by default."""
+    try:
+        usual = str(spark.conf.get(_ARROW_ROWS))
+        spark.conf.set(_ARROW_ROWS, str(_ROWS_AT_A_TIME))
+    except Exception:  # serverless compute does not let everything be set, and says so in several ways
+        yield
+        return
+    try:
+        yield
+    finally:
+        spark.conf.set(_ARROW_ROWS, usual)
 
 
 def pack(pieces: Iterable[Piece], max_tasks: int, max_bytes: int) -> Iterator[Sequence[Piece]]:
@@ -102,19 +123,25 @@ def pack(pieces: Iterable[Piece], max_tasks: int, max_bytes: int) -> Iterator[Se
         yield chunk
 
 
-def chunk_body(chunk: Sequence[Piece], buffer: bytearray) -> memoryview:
-    """The JSON array of a chunk's tasks, in `buffer`, which grows as needed and serves one chunk after another."""
-    size = sum(piece.header.bytes + 1 for piece in chunk) + 1
-    if len(buffer) < size:
-        buffer.extend(bytes(size - len(buffer)))
-    body = memoryview(buffer)[:size]
-    end = 1
-    for piece in chunk:
-        start, end = end, end + piece.header.bytes + 1
-        piece.read_into(body[start : end - 1])
-        body[end - 1] = ord(",")
-    body[0], body[-1] = ord("["), ord("]")
-    return body
+class ChunkBuffer:
+    """Memory for one chunk after another. Not of the heap, which keeps a share for every thread that used it."""
+
+    def __init__(self) -> None:
+        self._memory = mmap(-1, 1)
+
+    def body(self, chunk: Sequence[Piece]) -> memoryview:
+        """The JSON array of a chunk's tasks, good until the next call."""
+        size = sum(piece.header.bytes + 1 for piece in chunk) + 1
+        if len(self._memory) < size:
+            self._memory = mmap(-1, size + size // 4)
+        body = memoryview(self._memory)[:size]
+        end = 1
+        for piece in chunk:
+            start, end = end, end + piece.header.bytes + 1
+            piece.read_into(body[start : end - 1])
+            body[end - 1] = ord(",")
+        body[0], body[-1] = ord("["), ord("]")
+        return body
 
 
 def _listed(file: Path) -> Iterator[StagedPiece]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sama_spark.api import batches
 from sama_spark.api.errors import SamaError
 from sama_spark.errors import BatchesNotStarted
-from sama_spark.outbound.pieces import Piece, chunk_body
+from sama_spark.outbound.pieces import ChunkBuffer, Piece
 
 if TYPE_CHECKING:
     from sama_spark.api.client import ApiClient
@@ -77,8 +77,8 @@ class Uploader:
 
     def _upload(self, chunk: Sequence[Piece]) -> Batch:
         # One buffer for each thread: memory that comes and goes with every chunk costs more than the copying.
-        self._local.buffer = buffer = getattr(self._local, "buffer", None) or bytearray()
-        body = chunk_body(chunk, buffer)
+        self._local.buffer = buffer = getattr(self._local, "buffer", None) or ChunkBuffer()
+        body = buffer.body(chunk)
         batch_id = batches.upload(
             self.api,
             self.project_id,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sama_spark.errors import StagingError
 from sama_spark.outbound.chunk import PieceCutter, PieceHeader
-from sama_spark.outbound.pieces import HEADER_END, PIECE_END, StagedPiece, StreamedPiece, chunk_body, pack
+from sama_spark.outbound.pieces import HEADER_END, PIECE_END, ChunkBuffer, StagedPiece, StreamedPiece, pack
 from sama_spark.outbound.pieces import _listed as listed
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def test_every_task_arrives_once_in_order_and_within_bounds(
     cutter = PieceCutter(HEAD, (("output_shapes", "json"),), piece_tasks, piece_bytes)
     pieces = pieces_of(cutter, encoded_rows(tasks))
     chunks = list(pack(pieces, chunk_tasks, chunk_bytes))
-    sent = [task for chunk in chunks for task in json.loads(bytes(chunk_body(chunk, bytearray())))]
+    sent = [task for chunk in chunks for task in json.loads(bytes(ChunkBuffer().body(chunk)))]
 
     expected = [flat | ({} if text is None else {"output_shapes": json.loads(text)}) for flat, text in tasks]
     assert [task["data"] for task in sent] == expected
@@ -67,7 +67,7 @@ def test_every_task_arrives_once_in_order_and_within_bounds(
     for piece in pieces:
         assert piece.header.tasks == 1 or (piece.header.tasks <= piece_tasks and piece.header.bytes <= piece_bytes)
     for chunk in chunks:
-        assert len(chunk) == 1 or len(bytes(chunk_body(chunk, bytearray()))) <= chunk_bytes
+        assert len(chunk) == 1 or len(bytes(ChunkBuffer().body(chunk))) <= chunk_bytes
         assert len(chunk) == 1 or sum(piece.header.tasks for piece in chunk) <= chunk_tasks
 
 
@@ -133,7 +133,7 @@ def test_the_stage_gives_back_what_was_written(
         file = folder / f"part-{i}"
         file.write_bytes(b"".join(lines))
         files.append(file)
-    found = [bytes(chunk_body([piece], bytearray()))[1:-1] for file in files for piece in listed(file)]
+    found = [bytes(ChunkBuffer().body([piece]))[1:-1] for file in files for piece in listed(file)]
     assert found == written
 
 
@@ -148,4 +148,4 @@ def test_a_damaged_stage_is_an_error(tmp_path: Path) -> None:
     piece = next(iter(listed(file)))
     assert isinstance(piece, StagedPiece)
     with pytest.raises(StagingError, match="changed"):
-        chunk_body([piece], bytearray())
+        ChunkBuffer().body([piece])

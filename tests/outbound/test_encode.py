@@ -6,13 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyspark.sql import functions as F
 
 from sama_spark.api.errors import ContractError
-from sama_spark.outbound.chunk import InvalidRow
+from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract, Rule
 from sama_spark.outbound.create import CreationOptions, _cutter
 from sama_spark.outbound.encode import encode
-from sama_spark.outbound.pieces import chunk_body, stream_pieces
+from sama_spark.outbound.pieces import ChunkBuffer, stream_pieces
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -28,7 +29,7 @@ def tasks_of(
         if piece.header.invalid_rows:
             invalid += piece.header.invalid
         else:
-            body = bytes(chunk_body([piece], bytearray())).decode()
+            body = bytes(ChunkBuffer().body([piece])).decode()
             assert isinstance(json.loads(body), list)
             texts += [t.split('"data":', 1)[1][:-1] for t in _split(body)]
     return texts, invalid
@@ -217,3 +218,17 @@ def test_variant_is_sent_as_json(spark: SparkSession) -> None:
     df = spark.sql("""SELECT parse_json('{"b": 12345678901234567890, "a": [null]}') AS output_o""")
     texts, _ = tasks_of(df, known())
     assert json.loads(texts[0]) == {"output_o": {"b": 12345678901234567890, "a": [None]}}
+
+
+def test_streaming_leaves_the_sessions_settings_as_they_were(spark: SparkSession) -> None:
+    name = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    usual = spark.conf.get(name)
+    rows = spark.range(5)
+    bad = rows.select(F.assert_true(rows.id < 0).cast("string").alias("url"))
+    good = rows.select(rows.id.cast("string").alias("url"))
+    cutter = PieceCutter(b'{"data":', ())
+    assert next(stream_pieces(encode(good, Contract(), {}).rows, cutter)).header.tasks
+    assert spark.conf.get(name) == usual
+    with pytest.raises(Exception, match="is not true"):
+        next(stream_pieces(encode(bad, Contract(), {}).rows, cutter))
+    assert spark.conf.get(name) == usual
