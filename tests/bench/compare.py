@@ -38,7 +38,7 @@ PROJECT = {"url": "string", "name": "string", "camera": "string", "route": "stri
 BOXES_OUT, BOXES_BACK = 5, 15
 # The heap is there from the start: where memory is dear to get, a heap that grows is what would be measured.
 SETTINGS = {"spark.driver.memory": "6g", "spark.driver.extraJavaOptions": "-Xms6g -XX:+AlwaysPreTouch"}
-WARM_UP = 3  # runs until the JVM has compiled what is hot
+WARM_UP = 5  # runs until the JVM has compiled what is hot
 GOALS = {"staged": 18.0, "streamed": 11.0, "back": 10.0}
 
 
@@ -181,11 +181,11 @@ class Bench:
 
     def back(self, project: str, twice: str, tasks: int) -> list[Figure]:
         for _ in range(WARM_UP):
-            self._read(project)
+            self.read(project)
         typed = self.streaming.get_delivered_tasks_to_table(self.spark, project, staging=self.folder)
         return [
-            timed("back", tasks, self.repeat, lambda: self._read(project)),
-            timed("back, twice the tasks", 2 * tasks, 1, lambda: self._read(twice)),
+            timed("back", tasks, self.repeat, lambda: self.read(project)),
+            timed("back, twice the tasks", 2 * tasks, 1, lambda: self.read(twice)),
             timed("back, JVM alone (from_json)", tasks, self.repeat, lambda: consume(typed)),
         ]
 
@@ -213,13 +213,13 @@ class Bench:
         result = client.create_task_batch_from_table(df, self._project(), staging=folder)
         assert result.staged == (client is self.ours), result
 
-    def _read(self, project: str) -> None:
+    def read(self, project: str) -> None:
         consume(self.ours.get_delivered_tasks_to_table(self.spark, project, staging=self.folder))
         self.ours.close()
 
 
 def run(kind: str, way: str, rows: int, tasks: int, repeat: int) -> list[Figure]:
-    """One way on one kind of session; `sama` 0.5.12 cannot read on Connect."""
+    """One way on one kind of session."""
     spark = local_session(connect=kind == "connect", settings=SETTINGS)
     with Sandbox() as sandbox, tempfile.TemporaryDirectory() as folder:
         bench = Bench(spark, sandbox, Path(folder), repeat)
@@ -228,7 +228,13 @@ def run(kind: str, way: str, rows: int, tasks: int, repeat: int) -> list[Figure]
             return [*bench.out(df, twice, rows), bench.reference_out(df, rows)]
         project, project_twice = bench.delivered(tasks), bench.delivered(2 * tasks)
         figures = bench.back(project, project_twice, tasks)
-        return figures if kind == "connect" else [*figures, bench.reference_back(project, tasks)]
+        if kind == "connect":  # which sama 0.5.12 cannot read on
+            return figures
+        reference = bench.reference_back(project, tasks)
+        # Its one run takes a minute, in which a shared machine changes: ours stand before and after it.
+        again = timed("back", tasks, repeat, lambda: bench.read(project))
+        figures[0].seconds += again.seconds
+        return [*figures, reference]
 
 
 def report(kind: str, figures: list[Figure], classic: list[Figure]) -> None:
