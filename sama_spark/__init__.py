@@ -30,7 +30,7 @@ from sama_spark.api.errors import (
     WaitTimedOut,
 )
 from sama_spark.api.states import TaskStates
-from sama_spark.errors import BatchesNotStarted, FeedInterrupted, StagingError, TooManyTasks
+from sama_spark.errors import BatchesNotStarted, FeedInterrupted, StagingError, TasksUnaccounted, TooManyTasks
 
 if TYPE_CHECKING:
     from sama_spark.client import Client
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         polylines_to_output,
     )
     from sama_spark.outbound.result import CreationResult
+    from sama_spark.outbound.wait import Outcome
 
 __all__ = [
     "AuthenticationError",
@@ -62,6 +63,7 @@ __all__ = [
     "InvalidResponse",
     "InvalidRowsError",
     "NotFoundError",
+    "Outcome",
     "RateLimitedError",
     "RedirectRefused",
     "RequestTimedOut",
@@ -71,6 +73,7 @@ __all__ = [
     "ServerError",
     "StagingError",
     "TaskStates",
+    "TasksUnaccounted",
     "TooManyTasks",
     "UploadUrlRefused",
     "WaitTimedOut",
@@ -86,6 +89,7 @@ __all__ = [
 _SPARK_NAMES = {
     "Client": "sama_spark.client",
     "CreationResult": "sama_spark.outbound.result",
+    "Outcome": "sama_spark.outbound.wait",
     "boxes_to_output": "sama_spark.outbound.preannotations",
     "checkbox_to_output": "sama_spark.outbound.preannotations",
     "menu_to_output": "sama_spark.outbound.preannotations",

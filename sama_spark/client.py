@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,8 +12,9 @@ from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
 from sama_spark.api.states import TaskStates
 from sama_spark.inbound.read import FeedReader
-from sama_spark.outbound.contract import OutputFormat
+from sama_spark.outbound.contract import ContractMode, OutputFormat
 from sama_spark.outbound.create import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, CreationOptions, create_tasks
+from sama_spark.outbound.encode import TaskFields
 from sama_spark.outbound.result import CreationResult
 from sama_spark.staging import STAGING_TTL, Staging
 
@@ -83,12 +84,16 @@ class Client(ApiClient):
         in_flight: int = IN_FLIGHT,
         max_tasks: int | None = None,
         outputs: Mapping[str, OutputFormat] | None = None,
+        not_sent: Sequence[str] = (),
+        priority_column: str | None = None,
+        reserve_for_column: str | None = None,
+        contract: ContractMode = "strict",
         on_progress: Callable[[int], None] | None = None,
     ) -> CreationResult:
         """Create a task for each row; each column is an input, `output_<name>` a pre-annotation of output `<name>`.
 
         The project's creation schema is read and every column and row checked against it. Rows are encoded by
-        Spark (`outbound.encode` has the rendering of every type), cut into chunks, and each chunk becomes a
+        Spark (`outbound.render` has the rendering of every type), cut into chunks, and each chunk becomes a
         batch: POST batches.json, PUT to its signed URL, and once all uploads of the run stand, POST
         continue.json for each. The DataFrame is computed once, after a look for a first row; an empty one makes
         no call. The promise "nothing is paid for twice" holds within one run: calling again sends again.
@@ -106,10 +111,17 @@ class Client(ApiClient):
             max_tasks: refuse a DataFrame with more rows before any batch is opened.
             outputs: "json" or "text" by output name, where `output_` columns of text should not follow the
                 project's schema.
+            not_sent: columns that are no inputs: keys, split names, anything of your own.
+            priority_column: integer column with a row's own priority; null means `batch_priority`.
+            reserve_for_column: integer column with the id of the agent a row's task is reserved for, or null.
+            contract: "strict" refuses what does not fit the creation schema, nulls in required inputs, and
+                paths that Sama cannot reach (`/Volumes/`, `dbfs:`, `file:`); "lenient" renders by the schema and
+                leaves these to Sama, with a warning in the log; "off" does not read the schema.
             on_progress: called on the driver with the number of tasks uploaded so far.
 
         Returns:
-            `CreationResult`, also a mapping with `batch_id`, `batch_ids`, `tasks`, `bytes` and more.
+            `CreationResult`, also a mapping with `batch_id`, `batch_ids`, `tasks`, `bytes` and more. Its `wait()`
+            tells when Sama has created the tasks and which failed, its `cancel()` stops that.
 
         Raises:
             ContractError: columns do not fit the project. InvalidRowsError: rows do not. TooManyTasks.
@@ -124,8 +136,14 @@ class Client(ApiClient):
                 remedy="call it as create_task_batch_from_table(df, project_id)",
             )
         options = CreationOptions(
-            batch_priority=batch_priority,
-            submit=submit,
+            fields=TaskFields(
+                priority=batch_priority,
+                submit=submit,
+                priority_column=priority_column,
+                reserve_for_column=reserve_for_column,
+                not_sent=(not_sent,) if isinstance(not_sent, str) else tuple(not_sent),
+            ),
+            contract=contract,
             notification_email=notification_email,
             tasks_file_name=tasks_file_name,
             chunk_rows=chunk_rows,

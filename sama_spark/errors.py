@@ -56,6 +56,48 @@ class BatchesNotStarted(SamaError):
         )
 
 
+class TasksUnaccounted(SamaError):
+    """A batch has ended, but its created, failed and cancelled tasks are not as many as were sent.
+
+    Attributes:
+        tasks: how many were sent.
+        counted: how many Sama says were created, failed or cancelled.
+    """
+
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        project_id: str | int | None = None,
+        batch_id: str | int | None = None,
+        remedy: str | None = None,
+        tasks: int = 0,
+        counted: int = 0,
+    ) -> None:
+        super().__init__(message, project_id=project_id, batch_id=batch_id, remedy=remedy)
+        self.tasks = tasks
+        self.counted = counted
+
+    @classmethod
+    def of(
+        cls, project_id: str | int, batch_id: int, state: str, tasks: int, counts: Mapping[str, int]
+    ) -> TasksUnaccounted:
+        """`counts`: the batch's items by state, of which only those in a final state count."""
+        counted = sum(counts.get(final, 0) for final in ("created", "failed", "canceled", "cancelled"))
+        found = ", ".join(f"{count:,} {item_state}" for item_state, count in counts.items() if count) or "none"
+        return cls(
+            f"{tasks:,} tasks were sent, {counted:,} are accounted for, and the batch is {state}; its items: {found}",
+            project_id=project_id,
+            batch_id=batch_id,
+            remedy="call result.wait() again, in case Sama's counts lag behind; if it stays so, look with "
+            f"get_batch_job({project_id!r}, {batch_id!r}, page_size=1000) and do not send the rows again before",
+            tasks=tasks,
+            counted=counted,
+        )
+
+
 class FeedInterrupted(SamaError):
     """A feed that serves each task once broke off: what had been received is not lost.
 

@@ -166,9 +166,10 @@ def _create(client: Client, project: str, df: DataFrame, tasks: int) -> None:
             df, project, chunk_rows=CHUNK_ROWS, on_progress=lambda done: progress.update(task, completed=done)
         )
     console.print(str(result), style="dim", markup=False)
-    with _step("Sama creates the tasks") as say:
-        jobs = [client.wait_for_batch(project, batch_id, timeout=120) for batch_id in result["batch_ids"]]
-        say(f"{sum(job.created_count or 0 for job in jobs)} tasks in {len(jobs)} batches")
+    with _progress() as progress:
+        task = progress.add_task("Sama creates the tasks", total=result.tasks)
+        outcome = result.wait(timeout=120, on_progress=lambda done, _: progress.update(task, completed=done))
+    console.print(str(outcome), style="dim", markup=False)
 
 
 def _deliveries_into_delta(spark: SparkSession, client: Client, project: str, tables: dict[str, str]) -> None:

@@ -147,7 +147,8 @@ class _Rejected:
     def add(self, flat: bytes | None, column: str, reason: str, value: str = "null") -> None:
         self.count += 1
         if len(self.shown) < _REPORTED_PER_PARTITION:
-            row = (flat or b"")[:_SHOWN_BYTES].decode(errors="replace")
+            data = (flat or b"").partition(b'"data":')[2]
+            row = data[:_SHOWN_BYTES].decode(errors="replace")
             self.shown.append(InvalidRow(column=column, reason=reason, value=value, row=row))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,8 +12,11 @@ from sama_spark.api.errors import ContractError
 OUTPUT_PREFIX = "output_"
 INT32 = (-(2**31), 2**31 - 1)
 
+log = logging.getLogger("sama_spark")
+
 Kind = Literal["string", "integer", "date", "json", "any"]
 OutputFormat = Literal["json", "text"]
+ContractMode = Literal["strict", "lenient", "off"]
 
 # Inputs that Sama itself adds to a task, named after the workspace output (API reference, metadata inputs).
 _PLATFORM_INPUTS = (
@@ -78,8 +82,13 @@ class Contract:
             open_ended=bool(data.get("additionalProperties")),
         )
 
-    def check_columns(self, columns: Sequence[str], chosen_formats: Mapping[str, OutputFormat]) -> None:
-        """Refuse, in one error, every column that cannot be sent and every required one that is missing."""
+    def check_columns(
+        self, columns: Sequence[str], chosen_formats: Mapping[str, OutputFormat], *, lenient: bool = False
+    ) -> None:
+        """Refuse, in one error, every column that cannot be sent and every required one that is missing.
+
+        `lenient`: what only Sama can judge (an unknown column, a missing one) is logged and not refused.
+        """
         problems = _repeated(columns)
         outputs = [c.removeprefix(OUTPUT_PREFIX) for c in columns if c.startswith(OUTPUT_PREFIX)]
         problems += [
@@ -87,24 +96,31 @@ class Contract:
             for name in chosen_formats
             if name not in outputs
         ]
-        if self.known:
-            problems += [
-                (c, f"the project has no {'output' if c.startswith(OUTPUT_PREFIX) else 'input'} of this name")
-                for c in columns
-                if not self._accepts(c)
-            ]
-            problems += [
-                (name, "the project requires this input and the DataFrame has no such column")
-                for name in self._required()
-                if name not in columns
-            ]
+        against_schema = self._differences(columns) if self.known else []
+        if lenient:
+            for name, why in against_schema:
+                log.warning("column %r: %s; sent all the same, as contract='lenient' says", name, why)
+        else:
+            problems += against_schema
         if problems:
             raise ContractError(
                 "these columns cannot become tasks: " + "; ".join(f"{c!r}: {why}" for c, why in problems),
                 column=problems[0][0],
-                remedy="rename, drop or add the columns"
+                remedy="rename, drop or add the columns, or name them in `not_sent`"
                 + (f"; inputs: {sorted(self.inputs)}, outputs: {sorted(self.outputs)}" if self.known else ""),
             )
+
+    def _differences(self, columns: Sequence[str]) -> list[tuple[str, str]]:
+        unknown = [
+            (c, f"the project has no {'output' if c.startswith(OUTPUT_PREFIX) else 'input'} of this name")
+            for c in columns
+            if not self._accepts(c)
+        ]
+        return unknown + [
+            (name, "the project requires this input and the DataFrame has no such column")
+            for name in self._required()
+            if name not in columns
+        ]
 
     def rule(self, column: str) -> Rule:
         if column.startswith(OUTPUT_PREFIX):

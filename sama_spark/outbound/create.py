@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-import msgspec
+from typing import TYPE_CHECKING, get_args
 
 from sama_spark.api.errors import InvalidInput, InvalidRowsError, NotFoundError
 from sama_spark.errors import TooManyTasks
 from sama_spark.outbound.chunk import PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
-from sama_spark.outbound.contract import INT32, Contract, OutputFormat
-from sama_spark.outbound.encode import EncodedRows, encode
+from sama_spark.outbound.contract import Contract, ContractMode, OutputFormat
+from sama_spark.outbound.encode import EncodedRows, TaskFields, encode
 from sama_spark.outbound.pieces import Piece, pack, stage_pieces, stream_pieces
 from sama_spark.outbound.result import CreationResult
 from sama_spark.outbound.upload import Batch, Uploader
@@ -33,8 +31,8 @@ IN_FLIGHT = 4
 class CreationOptions:
     """How one run cuts and sends. `max_tasks` refuses a larger DataFrame before a batch is opened."""
 
-    batch_priority: int = 0
-    submit: bool = False
+    fields: TaskFields = field(default_factory=TaskFields)
+    contract: ContractMode = "strict"
     notification_email: str | None = None
     tasks_file_name: str | None = "databricks_connector"
     chunk_rows: int = CHUNK_ROWS
@@ -45,10 +43,9 @@ class CreationOptions:
     on_progress: Callable[[int], None] | None = None
 
     def __post_init__(self) -> None:
-        if not INT32[0] <= self.batch_priority <= INT32[1]:
+        if self.contract not in get_args(ContractMode):
             raise InvalidInput(
-                f"batch_priority {self.batch_priority} is beyond 32 bits",
-                remedy=f"give a number from {INT32[0]} to {INT32[1]}; lower is served first",
+                f"contract={self.contract!r} is not understood", remedy=f"give one of {get_args(ContractMode)}"
             )
         for name in ("chunk_rows", "chunk_bytes", "in_flight"):
             if getattr(self, name) < 1:
@@ -63,10 +60,11 @@ def create_tasks(
     """Create a task for each row of `df`; the public face is `Client.create_task_batch_from_table`."""
     begun = time.monotonic()
     if df.isEmpty():
-        return CreationResult(str(project_id), (), {}, time.monotonic() - begun, stage is not None)
+        return CreationResult(str(project_id), (), {}, time.monotonic() - begun, stage is not None, api)
     if options.max_tasks is not None and stage is None:
         _refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
-    encoded = encode(df, read_contract(api, project_id), options.outputs)
+    contract = Contract() if options.contract == "off" else read_contract(api, project_id)
+    encoded = encode(df, contract, options.outputs, options.fields, lenient=options.contract != "strict")
     cutter = _cutter(encoded, options)
     uploader = Uploader(
         api,
@@ -81,7 +79,7 @@ def create_tasks(
     else:
         batches = _send(_checked(stream_pieces(encoded.rows, cutter)), uploader, options)
     return CreationResult(
-        str(project_id), tuple(batches), encoded.output_rules, time.monotonic() - begun, stage is not None
+        str(project_id), tuple(batches), encoded.output_rules, time.monotonic() - begun, stage is not None, api
     )
 
 
@@ -101,9 +99,8 @@ def read_contract(api: ApiClient, project_id: str | int) -> Contract:
 
 
 def _cutter(encoded: EncodedRows, options: CreationOptions) -> PieceCutter:
-    head = msgspec.json.encode({"priority": options.batch_priority, "submit": options.submit})
     return PieceCutter(
-        head=head[:-1] + b',"data":',
+        head=encoded.head,
         spliced=encoded.spliced,
         max_tasks=min(PIECE_TASKS, options.chunk_rows),
         max_bytes=min(PIECE_BYTES, options.chunk_bytes),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from sama_spark.api.errors import SamaError
 from sama_spark.outbound.upload import Batch
+from sama_spark.outbound.wait import Outcome, cancel_all, wait_for_all
+
+if TYPE_CHECKING:
+    from sama_spark.api.client import ApiClient
 
 
 @dataclass(frozen=True, repr=False)
@@ -18,7 +23,8 @@ class CreationResult(Mapping[str, Any]):
     how each `output_` value travelled and why. `seconds`: from call to last start. `staged`: whether the tasks
     waited in a shared folder (else they streamed through the driver).
 
-    Sama creates the tasks in the background; `Client.wait_for_batch` tells when and with what outcome.
+    Sama creates the tasks in the background: `wait()` tells what became of them, `cancel()` stops it.
+    The result can be pickled; `api`, the client that made it, stays behind.
     """
 
     project_id: str
@@ -26,6 +32,7 @@ class CreationResult(Mapping[str, Any]):
     output_rules: Mapping[str, str]
     seconds: float
     staged: bool
+    api: ApiClient | None = field(default=None, repr=False, compare=False)
 
     @property
     def batch_ids(self) -> list[int]:
@@ -42,6 +49,61 @@ class CreationResult(Mapping[str, Any]):
     @property
     def bytes(self) -> int:
         return sum(batch.bytes for batch in self.batches)
+
+    def wait(self, timeout: float = 3600.0, *, on_progress: Callable[[int, int], None] | None = None) -> Outcome:
+        """Wait until all batches have ended, and tell what became of every task.
+
+        On the wire: GET batches/{batch_id}.json with page_size=0 for each batch that has not ended, in rounds
+        0.5 s apart at first and 20 s at last. Then, for each batch of which not all tasks were created, one for
+        each 1,000 tasks and one more. An empty result makes no call.
+
+        Args:
+            timeout: seconds for all batches together, an hour by default. Looks at each batch at least once; a
+                call under way is not cut short.
+            on_progress: called after each round with the tasks created so far and all tasks of the run.
+
+        Returns:
+            `Outcome`. A batch that failed or was cancelled does not raise, it is counted there. Failed tasks are
+            kept with their data, in memory.
+
+        Raises:
+            WaitTimedOut: time is up; creation goes on, and `wait()` can be called again.
+            TasksUnaccounted: the counts of a batch do not add up to its tasks.
+            SamaError: a call failed for good, or the result was pickled and has no client.
+        """
+        if not self.batches:
+            return Outcome()
+        return wait_for_all(self._client(), self.project_id, self.batches, timeout, on_progress)
+
+    def cancel(self, timeout: float = 60.0) -> Outcome:
+        """Cancel what Sama has not created yet, wait for that, and tell what became of every task.
+
+        Tasks that exist stay. A batch that has ended is left alone, so a second call is harmless. On the wire:
+        GET batches/{batch_id}.json for each batch, POST cancel.json where it has not ended, then as for `wait`.
+
+        Args:
+            timeout: seconds to wait after the last cancel, 60 by default.
+
+        Raises:
+            WaitTimedOut, TasksUnaccounted: as for `wait`.
+            SamaError: a call failed for good; the first such error, once all batches have been tried.
+        """
+        if not self.batches:
+            return Outcome()
+        return cancel_all(self._client(), self.project_id, self.batches, timeout)
+
+    def _client(self) -> ApiClient:
+        if self.api is None:
+            raise SamaError(
+                "this result was pickled, and the client, which holds the key, was left out",
+                project_id=self.project_id,
+                remedy=f"make a client and call client.wait_for_batch({self.project_id!r}, batch_id) "
+                "for each of result.batch_ids",
+            )
+        return self.api
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "api": None}  # a client refuses to be pickled: it holds the key
 
     _KEYS = ("batch_id", "batch_ids", "batches", "tasks", "bytes", "output_rules", "seconds", "staged", "project_id")
 

@@ -19,7 +19,7 @@ from sama_spark.outbound.pieces import _listed as listed
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAD = b'{"priority":0,"submit":false,"data":'
+HEAD = b'{"priority":0,"submit":false,'
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -43,7 +43,7 @@ def pieces_of(cutter: PieceCutter, encoded: list[tuple[bytes | None, ...]]) -> l
 def encoded_rows(tasks: list[tuple[dict[str, object], str | None]]) -> list[tuple[bytes | None, ...]]:
     # As Spark writes it: no control character stands unescaped.
     return [
-        (json.dumps(flat).encode(), None, None if text is None else text.encode("utf-8", "surrogatepass"))
+        (b'"data":' + json.dumps(flat).encode(), None, None if text is None else text.encode("utf-8", "surrogatepass"))
         for flat, text in tasks
     ]
 
@@ -74,14 +74,14 @@ def test_every_task_arrives_once_in_order_and_within_bounds(
 @given(structured_texts)
 def test_output_text_is_spliced_to_the_byte(text: str) -> None:
     raw = text.encode("utf-8", "surrogatepass")
-    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "json"),)), [(b"{}", None, raw)])
-    assert piece.body == HEAD + b'{"output_o":' + raw + b"}}"
+    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "json"),)), [(b'"data":{}', None, raw)])
+    assert piece.body == HEAD + b'"data":{"output_o":' + raw + b"}}"
 
 
 @given(st.text())
 def test_auto_mode_never_refuses_a_text(text: str) -> None:
     raw = text.encode()
-    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "auto"),)), [(b'{"a":1}', None, raw)])
+    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "auto"),)), [(b'"data":{"a":1}', None, raw)])
     sent = json.loads(piece.body)["data"]["output_o"]
     if sent != text:
         assert isinstance(sent, (dict, list))
@@ -108,8 +108,8 @@ def test_auto_mode_never_refuses_a_text(text: str) -> None:
 )
 def test_a_text_that_is_no_structure_rejects_its_row_alone(text: str) -> None:
     cutter = PieceCutter(HEAD, (("output_o", "json"),))
-    good = (b'{"url":"good.jpg"}', None, b"[1]")
-    pieces = pieces_of(cutter, [good, (b'{"url":"bad.jpg"}', None, text.encode()), good])
+    good = (b'"data":{"url":"good.jpg"}', None, b"[1]")
+    pieces = pieces_of(cutter, [good, (b'"data":{"url":"bad.jpg"}', None, text.encode()), good])
     assert [p.header.tasks for p in pieces] == [2, 0]
     [row] = pieces[1].header.invalid
     assert (row.column, row.value, row.row) == ("output_o", text, '{"url":"bad.jpg"}')

@@ -1,0 +1,197 @@
+"""The batches of one run, watched until all have ended; then what became of every task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sama_spark.api.batches import ENDED_BADLY, BatchItem, BatchJob
+from sama_spark.api.errors import BadRequestError, SamaError, WaitTimedOut
+from sama_spark.errors import TasksUnaccounted
+
+if TYPE_CHECKING:
+    from sama_spark.api.client import ApiClient
+    from sama_spark.outbound.upload import Batch
+
+_ENDED = ENDED_BADLY | {"completed"}
+_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedItem(BatchItem):
+    """A task that Sama could not create: what was sent, and Sama's errors. `batch_id`: its batch."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """What became of one batch.
+
+    Attributes:
+        batch_id: Sama's id.
+        state: "completed", "failed" or "canceled", in Sama's word.
+        created, failed, cancelled: tasks; they add up to the tasks that were sent.
+        messages: the creation job's messages; the reason where a whole batch failed.
+        failed_items: the tasks that failed one by one; empty where the batch failed as a whole.
+    """
+
+    batch_id: int
+    state: str
+    created: int
+    failed: int = 0
+    cancelled: int = 0
+    messages: tuple[str, ...] = ()
+    failed_items: tuple[FailedItem, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, repr=False)
+class Outcome:
+    """What became of a run: `batches`, and the sums `created`, `failed`, `cancelled` and `failed_items` over them."""
+
+    batches: tuple[BatchOutcome, ...] = ()
+
+    @property
+    def created(self) -> int:
+        return sum(batch.created for batch in self.batches)
+
+    @property
+    def failed(self) -> int:
+        return sum(batch.failed for batch in self.batches)
+
+    @property
+    def cancelled(self) -> int:
+        return sum(batch.cancelled for batch in self.batches)
+
+    @property
+    def failed_items(self) -> tuple[FailedItem, ...]:
+        return tuple(item for batch in self.batches for item in batch.failed_items)
+
+    def __repr__(self) -> str:
+        tasks = self.created + self.failed + self.cancelled
+        short = [batch for batch in self.batches if batch.failed or batch.cancelled]
+        lines = [f"\n  {_line(batch)}" for batch in short[:_SHOWN]]
+        if len(short) > _SHOWN:
+            lines.append(f"\n  and {len(short) - _SHOWN} more batches")
+        return (
+            f"<{self.created:,} of {tasks:,} tasks created, {self.failed:,} failed, {self.cancelled:,} cancelled, "
+            f"in {len(self.batches)} batches{''.join(lines)}>"
+        )
+
+
+def wait_for_all(
+    api: ApiClient,
+    project_id: str,
+    batches: Sequence[Batch],
+    timeout: float,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Watch until all batches have ended, then count; see `CreationResult.wait`."""
+    jobs = _watch(api, project_id, batches, timeout, on_progress)
+    return Outcome(tuple(_count(api, project_id, batch, jobs[batch.batch_id]) for batch in batches))
+
+
+def cancel_all(api: ApiClient, project_id: str, batches: Sequence[Batch], timeout: float) -> Outcome:
+    """Cancel what has not ended, then wait; see `CreationResult.cancel`."""
+    # All of them are tried before an error is raised: what is not cancelled is paid for.
+    errors = [error for batch in batches if (error := _cancel(api, project_id, batch))]
+    if errors:
+        raise errors[0]
+    return wait_for_all(api, project_id, batches, timeout)
+
+
+def _cancel(api: ApiClient, project_id: str, batch: Batch) -> SamaError | None:
+    try:
+        if not _has_ended(api.get_batch_job(project_id, batch.batch_id)):
+            api.cancel_batch_creation_job(project_id, batch.batch_id)
+    except BadRequestError:
+        return None  # it has ended in between; if not, the wait tells
+    except SamaError as error:
+        return error
+    return None
+
+
+def _watch(
+    api: ApiClient,
+    project_id: str,
+    batches: Sequence[Batch],
+    timeout: float,
+    on_progress: Callable[[int, int], None] | None,
+) -> Mapping[int, BatchJob]:
+    """The job of each batch, ended. One call for each open batch and round, rounds ever further apart."""
+    deadline = api.clock.monotonic() + timeout
+    pause = 0.5
+    jobs: dict[int, BatchJob] = {}
+    still_open = list(batches)
+    while still_open:
+        for batch in still_open:
+            jobs[batch.batch_id] = api.get_batch_job(project_id, batch.batch_id)
+        still_open = [batch for batch in still_open if not _has_ended(jobs[batch.batch_id])]
+        created, tasks = sum(job.created_count or 0 for job in jobs.values()), sum(batch.tasks for batch in batches)
+        if on_progress:
+            on_progress(created, tasks)
+        left = deadline - api.clock.monotonic()
+        if still_open and left <= 0:
+            raise _timed_out(project_id, [jobs[batch.batch_id] for batch in still_open], timeout, created, tasks)
+        if still_open:
+            api.clock.sleep(min(pause, left))
+            pause = min(pause * 1.5, 20.0)
+    return jobs
+
+
+def _has_ended(job: BatchJob) -> bool:
+    return job.state.lower() in _ENDED
+
+
+def _count(api: ApiClient, project_id: str, batch: Batch, job: BatchJob) -> BatchOutcome:
+    """The batch's tasks by what became of them. Reads its items only where not all of them were created."""
+    batch_id, state = batch.batch_id, job.state.lower()
+    if job.created_count == batch.tasks:
+        return BatchOutcome(batch_id, state, batch.tasks, messages=job.messages)
+    counts: Counter[str] = Counter()
+    failed_items = []
+    for item in api.get_batch_items(project_id, batch_id):
+        counts[item.state.lower()] += 1
+        if item.state.lower() == "failed":
+            failed_items.append(FailedItem(item.id, item.state, item.data, item.errors, batch_id=batch_id))
+    if not counts and not job.created_count and state in ENDED_BADLY:
+        counts[state] = batch.tasks  # over before Sama had read the file: all tasks share the fate of the batch
+    outcome = BatchOutcome(
+        batch_id,
+        state,
+        created=counts["created"],
+        failed=counts["failed"],
+        cancelled=counts["canceled"] + counts["cancelled"],
+        messages=job.messages,
+        failed_items=tuple(failed_items),
+    )
+    if outcome.created + outcome.failed + outcome.cancelled != batch.tasks:
+        raise TasksUnaccounted.of(project_id, batch_id, state, batch.tasks, counts)
+    return outcome
+
+
+def _timed_out(project_id: str, jobs: Sequence[BatchJob], timeout: float, created: int, tasks: int) -> WaitTimedOut:
+    names = ", ".join(f"{job.batch_id} {job.state}" for job in jobs[:_SHOWN])
+    more = f" and {len(jobs) - _SHOWN} more" if len(jobs) > _SHOWN else ""
+    return WaitTimedOut(
+        f"after {timeout:g} s {created:,} of {tasks:,} tasks are created, "
+        f"{len(jobs)} batches have not ended: {names}{more}",
+        call="wait for batches",
+        project_id=project_id,
+        state=jobs[0].state,
+        created_count=created,
+        remedy=f"Creation goes on: call result.wait() again, or look with "
+        f"get_batch_job({project_id!r}, {jobs[0].batch_id!r}).",
+    )
+
+
+def _line(batch: BatchOutcome) -> str:
+    counts = {"failed": batch.failed, "cancelled": batch.cancelled}
+    text = f"batch {batch.batch_id}, {batch.state}: " + ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
+    if batch.failed_items:
+        errors = batch.failed_items[0].errors
+        first = errors[0] if errors else "no error given"
+        return f"{text}; the first: {first.get('message', first) if isinstance(first, dict) else first}"
+    return f"{text}; {'; '.join(batch.messages)}" if batch.messages else text
