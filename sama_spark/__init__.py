@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         polygons_to_output,
         polylines_to_output,
     )
-    from sama_spark.outbound.result import CreationResult
+    from sama_spark.outbound.result import CreationResult, DryRun
     from sama_spark.outbound.wait import Outcome
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "ConnectionFailed",
     "ContractError",
     "CreationResult",
+    "DryRun",
     "ExperimentalCallError",
     "FeedInterrupted",
     "InvalidInput",
@@ -89,6 +90,7 @@ __all__ = [
 _SPARK_NAMES = {
     "Client": "sama_spark.client",
     "CreationResult": "sama_spark.outbound.result",
+    "DryRun": "sama_spark.outbound.result",
     "Outcome": "sama_spark.outbound.wait",
     "boxes_to_output": "sama_spark.outbound.preannotations",
     "checkbox_to_output": "sama_spark.outbound.preannotations",

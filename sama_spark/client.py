@@ -88,6 +88,7 @@ class Client(ApiClient):
         priority_column: str | None = None,
         reserve_for_column: str | None = None,
         contract: ContractMode = "strict",
+        dry_run: bool = False,
         on_progress: Callable[[int], None] | None = None,
     ) -> CreationResult:
         """Create a task for each row; each column is an input, `output_<name>` a pre-annotation of output `<name>`.
@@ -117,6 +118,9 @@ class Client(ApiClient):
             contract: "strict" refuses what does not fit the creation schema, nulls in required inputs, and
                 paths that Sama cannot reach (`/Volumes/`, `dbfs:`, `file:`); "lenient" renders by the schema and
                 leaves these to Sama, with a warning in the log; "off" does not read the schema.
+            dry_run: encode and check everything, read the schema, and send nothing: gives a `DryRun`, which tells
+                what would become of each column, how many tasks, bytes and batches there would be, and which
+                rows cannot become tasks.
             on_progress: called on the driver with the number of tasks uploaded so far.
 
         Returns:
@@ -144,6 +148,7 @@ class Client(ApiClient):
                 not_sent=(not_sent,) if isinstance(not_sent, str) else tuple(not_sent),
             ),
             contract=contract,
+            dry_run=dry_run,
             notification_email=notification_email,
             tasks_file_name=tasks_file_name,
             chunk_rows=chunk_rows,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, get_args
 
 from sama_spark.api.errors import InvalidInput, InvalidRowsError, NotFoundError
 from sama_spark.errors import TooManyTasks
-from sama_spark.outbound.chunk import PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
+from sama_spark.outbound.chunk import PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter, PieceHeader
 from sama_spark.outbound.contract import Contract, ContractMode, OutputFormat
 from sama_spark.outbound.encode import EncodedRows, TaskFields, encode
 from sama_spark.outbound.pieces import Piece, pack, stage_pieces, stream_pieces
-from sama_spark.outbound.result import CreationResult
-from sama_spark.outbound.upload import Batch, Uploader
+from sama_spark.outbound.result import CreationResult, DryRun
+from sama_spark.outbound.upload import Uploader
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -41,6 +42,7 @@ class CreationOptions:
     max_tasks: int | None = None
     outputs: Mapping[str, OutputFormat] = field(default_factory=dict)
     on_progress: Callable[[int], None] | None = None
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         if self.contract not in get_args(ContractMode):
@@ -59,25 +61,26 @@ def create_tasks(
 ) -> CreationResult:
     """Create a task for each row of `df`; the public face is `Client.create_task_batch_from_table`."""
     begun = time.monotonic()
-    if df.isEmpty():
+    if df.isEmpty() and not options.dry_run:
         return CreationResult(str(project_id), (), {}, time.monotonic() - begun, stage is not None, api)
-    if options.max_tasks is not None and stage is None:
-        _refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
     contract = Contract() if options.contract == "off" else read_contract(api, project_id)
     encoded = encode(df, contract, options.outputs, options.fields, lenient=options.contract != "strict")
-    cutter = _cutter(encoded, options)
-    uploader = Uploader(
-        api,
-        project_id,
-        options.notification_email,
-        options.tasks_file_name,
-        options.in_flight,
-        options.on_progress,
-    )
-    if stage:
-        batches = _send_staged(encoded.rows, cutter, stage, uploader, options)
-    else:
-        batches = _send(_checked(stream_pieces(encoded.rows, cutter)), uploader, options)
+    if options.max_tasks is not None and stage is None and not options.dry_run:
+        _refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
+    with _pieces(encoded.rows, _cutter(encoded, options), stage) as pieces:
+        if options.dry_run:
+            return _dry_run(pieces, project_id, encoded, options, begun, staged=stage is not None)
+        uploader = Uploader(
+            api,
+            project_id,
+            options.notification_email,
+            options.tasks_file_name,
+            options.in_flight,
+            options.on_progress,
+        )
+        accepted = _checked(pieces) if stage is None else _checked_before(pieces, options.max_tasks)
+        batches = uploader.upload(pack(accepted, options.chunk_rows, options.chunk_bytes))
+        uploader.start(batches)
     return CreationResult(
         str(project_id), tuple(batches), encoded.output_rules, time.monotonic() - begun, stage is not None, api
     )
@@ -107,35 +110,72 @@ def _cutter(encoded: EncodedRows, options: CreationOptions) -> PieceCutter:
     )
 
 
-def _send_staged(
-    rows: DataFrame, cutter: PieceCutter, stage: Stage, uploader: Uploader, options: CreationOptions
-) -> list[Batch]:
-    with stage.run("out") as folder:
-        staged = stage_pieces(rows, cutter, folder)
-        _refuse_invalid(staged)
-        if options.max_tasks is not None:
-            _refuse_too_many(sum(piece.header.tasks for piece in staged), options.max_tasks)
-        return _send(staged, uploader, options)
+@contextmanager
+def _pieces(rows: DataFrame, cutter: PieceCutter, stage: Stage | None) -> Iterator[Iterable[Piece]]:
+    if stage is None:
+        yield stream_pieces(rows, cutter)
+    else:
+        with stage.run("out") as folder:
+            yield stage_pieces(rows, cutter, folder)
 
 
-def _send(pieces: Iterable[Piece], uploader: Uploader, options: CreationOptions) -> list[Batch]:
-    batches = uploader.upload(pack(pieces, options.chunk_rows, options.chunk_bytes))
-    uploader.start(batches)
-    return batches
+def _dry_run(
+    pieces: Iterable[Piece],
+    project_id: str | int,
+    encoded: EncodedRows,
+    options: CreationOptions,
+    begun: float,
+    *,
+    staged: bool,
+) -> DryRun:
+    invalid: list[PieceHeader] = []
+    chunks = [
+        (sum(piece.header.tasks for piece in chunk), sum(piece.header.bytes + 1 for piece in chunk) + 1)
+        for chunk in pack(_valid(pieces, invalid), options.chunk_rows, options.chunk_bytes)
+    ]
+    return DryRun(
+        str(project_id),
+        (),
+        encoded.output_rules,
+        time.monotonic() - begun,
+        staged,
+        tasks=sum(tasks for tasks, _ in chunks),
+        bytes=sum(size for _, size in chunks),
+        batch_count=len(chunks),
+        columns=encoded.columns,
+        invalid_rows=sum(header.invalid_rows for header in invalid),
+        invalid=tuple(row for header in invalid for row in header.invalid),
+    )
+
+
+def _checked_before(pieces: Iterable[Piece], max_tasks: int | None) -> list[Piece]:
+    """All pieces, once it is clear that none of them will be refused: no batch has to be opened for that."""
+    invalid: list[PieceHeader] = []
+    accepted = list(_valid(pieces, invalid))
+    _refuse_invalid(invalid)
+    if max_tasks is not None:
+        _refuse_too_many(sum(piece.header.tasks for piece in accepted), max_tasks)
+    return accepted
 
 
 def _checked(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    invalid = []
-    for piece in pieces:
-        if piece.header.invalid_rows:
-            invalid.append(piece)
-        elif not invalid:
+    invalid: list[PieceHeader] = []
+    for piece in _valid(pieces, invalid):
+        if not invalid:
             yield piece
     _refuse_invalid(invalid)
 
 
-def _refuse_invalid(pieces: Iterable[Piece]) -> None:
-    headers = [piece.header for piece in pieces if piece.header.invalid_rows]
+def _valid(pieces: Iterable[Piece], invalid: list[PieceHeader]) -> Iterator[Piece]:
+    """The pieces of tasks; the headers of the others go to `invalid`."""
+    for piece in pieces:
+        if piece.header.invalid_rows:
+            invalid.append(piece.header)
+        else:
+            yield piece
+
+
+def _refuse_invalid(headers: Sequence[PieceHeader]) -> None:
     if headers:
         raise invalid_rows(sum(h.invalid_rows for h in headers), [row for h in headers for row in h.invalid])
 

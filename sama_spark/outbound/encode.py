@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Literal
@@ -28,6 +28,13 @@ _OUT_OF_REACH = (
     "is a path that Sama cannot reach: give a URL, name the column in `not_sent`, or say contract='lenient' "
     "if this is no asset"
 )
+_INPUTS = {
+    "string": "text",
+    "integer": "32-bit integer",
+    "date": "YYYY-MM-DD",
+    "json": "structured",
+    "any": "as its type has it",
+}
 _PRIORITY = Rule(kind="integer")
 _AGENT = Rule(kind="integer", minimum=0, maximum=2**63 - 1)
 
@@ -87,13 +94,14 @@ class EncodedRows:
 
     `head`: what all tasks begin with. `flat`: what a task goes on with, up to the end of `data` without the texts.
     `spliced`: name and mode of each text that the worker puts into `data` unparsed, in column order.
-    `output_rules`: for each output, how its value travels and why.
+    `output_rules`: for each output, how its value travels and why. `columns`: for each column, what becomes of it.
     """
 
     rows: DataFrame
     head: bytes
     spliced: tuple[tuple[str, SpliceMode], ...]
     output_rules: Mapping[str, str]
+    columns: Mapping[str, str]
 
 
 def encode(
@@ -112,46 +120,99 @@ def encode(
     contract.check_columns(inputs, output_formats, lenient=lenient)
     # By position: names may hold dots or backticks, or differ only in case.
     positional = df.toDF(*(f"c{i}" for i in range(len(df.columns))))
-    flat: list[Column] = []
-    spliced: list[tuple[str, SpliceMode, Column]] = []
-    problems: list[tuple[str, Column, str, Column]] = []
-    rules: dict[str, str] = {}
-    beside: list[Column] = []
-    for i, field in enumerate(df.schema.fields):
-        column = F.col(f"c{i}")
-        for member, rule, otherwise in fields.by_row(field.name):
-            value = render(column, field.dataType, rule, field.name)
-            problems += [(field.name, bad, reason, column) for bad, reason in value.problems]
-            own = F.concat(F.lit(f'"{member}":'), value.column.cast("string"), F.lit(","))
-            beside.append(F.coalesce(own, F.lit(otherwise)))
-        if field.name not in inputs:
-            continue
-        rule = contract.rule(field.name)
-        if field.name.startswith(OUTPUT_PREFIX):
-            name = field.name.removeprefix(OUTPUT_PREFIX)
-            rule, rules[name] = _output_rule(rule, field.dataType, output_formats.get(name))
-        if rule.required and not lenient:
-            problems.append((field.name, column.isNull(), "is null, and the project requires a value", column))
-        if field.name.startswith(OUTPUT_PREFIX) and _is_spliced(rule, field.dataType):
-            spliced.append((field.name, "json" if rule.kind == "json" else "auto", column))
-            continue
-        value = render(column, field.dataType, rule, field.name)
-        problems += [(field.name, bad, reason, column) for bad, reason in value.problems]
-        if is_text(field.dataType) and not lenient and not field.name.startswith(OUTPUT_PREFIX):
-            problems.append((field.name, _out_of_reach(column), _OUT_OF_REACH, column))
-        flat.append(value.column.alias(field.name))
-    data = F.to_json(F.struct(*flat)) if flat else F.lit("{}")
-    same = {"submit": fields.submit} | ({} if fields.priority_column else {"priority": fields.priority})
+    plan = _Plan(contract, output_formats, fields, lenient)
+    for i, column in enumerate(df.schema.fields):
+        plan.add(column.name, column.dataType, F.col(f"c{i}"), is_input=column.name in inputs)
+    plan.refuse()
+    data = F.to_json(F.struct(*plan.flat)) if plan.flat else F.lit("{}")
+    same = ({} if fields.priority_column else {"priority": fields.priority}) | {"submit": fields.submit}
     return EncodedRows(
         rows=positional.select(
-            F.concat(*beside, F.lit('"data":'), data).cast("binary").alias(FLAT),
-            _first_problem(problems).cast("binary").alias(PROBLEM),
-            *(column.cast("binary").alias(f"s{i}") for i, (_, _, column) in enumerate(spliced)),
+            F.concat(*plan.beside, F.lit('"data":'), data).cast("binary").alias(FLAT),
+            _first_problem(plan.problems).cast("binary").alias(PROBLEM),
+            *(text.cast("binary").alias(f"s{i}") for i, (_, _, text) in enumerate(plan.spliced)),
         ),
         head=msgspec.json.encode(same)[:-1] + b",",
-        spliced=tuple((name, mode) for name, mode, _ in spliced),
-        output_rules=rules,
+        spliced=tuple((name, mode) for name, mode, _ in plan.spliced),
+        output_rules=plan.output_rules,
+        columns=plan.columns,
     )
+
+
+@dataclass
+class _Plan:
+    """What the columns come to, gathered one by one."""
+
+    contract: Contract
+    output_formats: Mapping[str, OutputFormat]
+    fields: TaskFields
+    lenient: bool
+    flat: list[Column] = field(default_factory=list)
+    beside: list[Column] = field(default_factory=list)
+    spliced: list[tuple[str, SpliceMode, Column]] = field(default_factory=list)
+    problems: list[tuple[str, Column, str, Column]] = field(default_factory=list)
+    output_rules: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    refused: list[ContractError] = field(default_factory=list)
+
+    def add(self, name: str, data_type: T.DataType, column: Column, *, is_input: bool) -> None:
+        """One column of the DataFrame. A type without an exact rendering is kept for `refuse`."""
+        try:
+            if is_input and name.startswith(OUTPUT_PREFIX):
+                self._add_output(name, data_type, column)
+            elif is_input:
+                self._add_input(name, data_type, column)
+            else:
+                self._add_beside(name, data_type, column)
+        except ContractError as error:
+            self.refused.append(error)
+
+    def refuse(self) -> None:
+        """Raise for all refused columns at once."""
+        if len(self.refused) == 1:
+            raise self.refused[0]
+        if self.refused:
+            raise ContractError(
+                "these columns cannot become tasks: " + "; ".join(error.message for error in self.refused),
+                column=self.refused[0].column,
+                remedy="; ".join(f"{error.column!r}: {error.remedy}" for error in self.refused),
+            )
+
+    def _add_beside(self, name: str, data_type: T.DataType, column: Column) -> None:
+        self.columns[name] = "not sent"
+        for member, rule, otherwise in self.fields.by_row(name):
+            value = self._rendered(name, data_type, column, rule)
+            own = F.concat(F.lit(f'"{member}":'), value.cast("string"), F.lit(","))
+            self.beside.append(F.coalesce(own, F.lit(otherwise)))
+            self.columns[name] = f"the task's `{member}`"
+
+    def _add_input(self, name: str, data_type: T.DataType, column: Column) -> None:
+        rule = self.contract.rule(name)
+        self.columns[name] = f"{'required ' if rule.required else ''}input, {_INPUTS[rule.kind]}"
+        self._require(name, rule, column)
+        self.flat.append(self._rendered(name, data_type, column, rule).alias(name))
+        if is_text(data_type) and not self.lenient:
+            self.problems.append((name, _out_of_reach(column), _OUT_OF_REACH, column))
+
+    def _add_output(self, name: str, data_type: T.DataType, column: Column) -> None:
+        output = name.removeprefix(OUTPUT_PREFIX)
+        rule, how = _output_rule(self.contract.rule(name), data_type, self.output_formats.get(output))
+        self.output_rules[output] = how
+        self.columns[name] = f"pre-annotation, {how}"
+        self._require(name, rule, column)
+        if _is_spliced(rule, data_type):
+            self.spliced.append((name, "json" if rule.kind == "json" else "auto", column))
+        else:
+            self.flat.append(self._rendered(name, data_type, column, rule).alias(name))
+
+    def _require(self, name: str, rule: Rule, column: Column) -> None:
+        if rule.required and not self.lenient:
+            self.problems.append((name, column.isNull(), "is null, and the project requires a value", column))
+
+    def _rendered(self, name: str, data_type: T.DataType, column: Column, rule: Rule) -> Column:
+        value = render(column, data_type, rule, name)
+        self.problems += [(name, bad, reason, column) for bad, reason in value.problems]
+        return value.column
 
 
 def _out_of_reach(column: Column) -> Column:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sama_spark.api.errors import SamaError
+from sama_spark.outbound.chunk import InvalidRow
 from sama_spark.outbound.upload import Batch
 from sama_spark.outbound.wait import Outcome, cancel_all, wait_for_all
 
@@ -105,7 +106,17 @@ class CreationResult(Mapping[str, Any]):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "api": None}  # a client refuses to be pickled: it holds the key
 
-    _KEYS = ("batch_id", "batch_ids", "batches", "tasks", "bytes", "output_rules", "seconds", "staged", "project_id")
+    _KEYS: ClassVar[tuple[str, ...]] = (
+        "batch_id",
+        "batch_ids",
+        "batches",
+        "tasks",
+        "bytes",
+        "output_rules",
+        "seconds",
+        "staged",
+        "project_id",
+    )
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._KEYS:
@@ -127,4 +138,49 @@ class CreationResult(Mapping[str, Any]):
             f"<{self.tasks:,} tasks in {len(self.batches)} batches for project {self.project_id} "
             f"({self.bytes / 1e6:,.1f} MB, {self.seconds:.1f} s, {'staged' if self.staged else 'streamed'})\n"
             f"  batches {ids}{rules}>"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class DryRun(CreationResult):
+    """What a run would come to; nothing was sent and there are no batches.
+
+    `tasks`, `bytes` and `batch_count`: what would be uploaded. `columns`: what would become of each column.
+    `invalid_rows`: how many rows cannot become tasks; `invalid` shows some of them: column, reason, value, row.
+    `calls`: the least number of calls that creation takes. `status_seconds`: the least time in which the status
+    of all tasks can be read, at Sama's one call a second for 100 tasks; it limits nothing else that is known.
+    """
+
+    tasks: int = 0
+    bytes: int = 0
+    batch_count: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
+    invalid_rows: int = 0
+    invalid: tuple[InvalidRow, ...] = ()
+
+    @property
+    def calls(self) -> int:
+        return 3 * self.batch_count
+
+    @property
+    def status_seconds(self) -> int:
+        return -(-self.tasks // 100)
+
+    _KEYS: ClassVar[tuple[str, ...]] = (
+        *CreationResult._KEYS,
+        "batch_count",
+        "columns",
+        "invalid_rows",
+        "invalid",
+        "calls",
+        "status_seconds",
+    )
+
+    def __repr__(self) -> str:
+        columns = "".join(f"\n  column {name!r}: {what}" for name, what in self.columns.items())
+        invalid = "".join(f"\n  cannot become a task: {row}" for row in self.invalid[:5])
+        return (
+            f"<dry run for project {self.project_id}, nothing was sent: {self.tasks:,} tasks in {self.batch_count} "
+            f"batches ({self.bytes / 1e6:,.1f} MB, {self.calls} calls), {self.invalid_rows:,} rows that cannot "
+            f"become tasks{columns}{invalid}>"
         )
