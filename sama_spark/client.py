@@ -13,7 +13,7 @@ from sama_spark.api.errors import InvalidInput
 from sama_spark.api.states import TaskStates
 from sama_spark.inbound.read import FeedReader
 from sama_spark.outbound.contract import ContractMode, OutputFormat
-from sama_spark.outbound.create import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, CreationOptions, create_tasks
+from sama_spark.outbound.create import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, CreationOptions, OnInvalid, create_tasks
 from sama_spark.outbound.encode import TaskFields
 from sama_spark.outbound.result import CreationResult
 from sama_spark.staging import STAGING_TTL, Staging
@@ -88,6 +88,9 @@ class Client(ApiClient):
         priority_column: str | None = None,
         reserve_for_column: str | None = None,
         contract: ContractMode = "strict",
+        row_key: Sequence[str] = (),
+        on_invalid: OnInvalid = "raise",
+        rejected_table: str | None = None,
         dry_run: bool = False,
         on_progress: Callable[[int], None] | None = None,
     ) -> CreationResult:
@@ -118,6 +121,12 @@ class Client(ApiClient):
             contract: "strict" refuses what does not fit the creation schema, nulls in required inputs, and
                 paths that Sama cannot reach (`/Volumes/`, `dbfs:`, `file:`); "lenient" renders by the schema and
                 leaves these to Sama, with a warning in the log; "off" does not read the schema.
+            row_key: columns that name a row in errors and among the rejected rows. They are inputs too, unless
+                they stand in `not_sent`.
+            on_invalid: "raise" creates nothing where a row cannot become a task; "reject" creates the others and
+                gives these as `result.rejected`.
+            rejected_table: with "reject", a Delta table (a name, or a path with a slash) that they are appended to
+                before any task is created; made when absent.
             dry_run: encode and check everything, read the schema, and send nothing: gives a `DryRun`, which tells
                 what would become of each column, how many tasks, bytes and batches there would be, and which
                 rows cannot become tasks.
@@ -146,8 +155,11 @@ class Client(ApiClient):
                 priority_column=priority_column,
                 reserve_for_column=reserve_for_column,
                 not_sent=(not_sent,) if isinstance(not_sent, str) else tuple(not_sent),
+                row_key=(row_key,) if isinstance(row_key, str) else tuple(row_key),
             ),
             contract=contract,
+            on_invalid=on_invalid,
+            rejected_table=rejected_table,
             dry_run=dry_run,
             notification_email=notification_email,
             tasks_file_name=tasks_file_name,
@@ -159,7 +171,7 @@ class Client(ApiClient):
             on_progress=on_progress,
         )
         stage = self._staging.stage(spark_dataframe.sparkSession, staging or self._staging_folder)
-        return create_tasks(self, spark_dataframe, project_id, options, stage)
+        return create_tasks(self, spark_dataframe, project_id, options, self._staging, stage)
 
     @accepts_proj_id
     def get_delivered_tasks_to_table(

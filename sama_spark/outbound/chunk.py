@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HEADER, BODY = "header", "body"
 PIECE_TASKS, PIECE_BYTES = 1000, 1 << 18
 _SHOWN_BYTES = 200
-_REPORTED_PER_PARTITION = 5
+FEW_INVALID = 5
 _ROWS_AT_A_TIME = 500
 _BRACE = ord("{")
 _TASK_END = b"}}"
@@ -31,25 +31,28 @@ Texts = Sequence[bytes | None]
 
 
 class InvalidRow(msgspec.Struct, frozen=True):
-    """A row that cannot become a task: its column, why, the offending value and the row (both shortened)."""
+    """A row that cannot become a task: its column, why, the offending value and the row (both shortened).
+
+    `row_key`: JSON of the row's key columns, where they are named.
+    """
 
     column: str
     reason: str
     value: str
     row: str
+    row_key: str | None = None
 
 
 class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a piece holds. A piece of invalid rows has no body; only a piece that waits has a checksum."""
+    """What a piece holds: tasks, or invalid rows of which the body may have some. Only what waits has a checksum."""
 
     tasks: int = 0
     bytes: int = 0
     checksum: int = 0
     invalid_rows: int = 0
-    invalid: list[InvalidRow] = []
 
 
-_encode_header = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_problem = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -58,13 +61,15 @@ _decode_problem = msgspec.json.Decoder(dict[str, str]).decode
 class PieceCutter:
     """Checks, splices and cuts, on a worker (`mapInArrow(cutter.cut, ...)`) or wherever the encoded rows are.
 
-    `head`: what stands before `data` in each task. `spliced`: name and mode of each text column.
+    `head`: what stands before `data` in each task. `spliced`: name and mode of each text column. `most_invalid`:
+    how many of a partition's invalid rows are described; the others are counted.
     """
 
     head: bytes
     spliced: tuple[tuple[str, str], ...]
     max_tasks: int = PIECE_TASKS
     max_bytes: int = PIECE_BYTES
+    most_invalid: int = FEW_INVALID
 
     def cut(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Encoded rows in, pieces out: a header (JSON text) and a body each."""
@@ -77,29 +82,32 @@ class PieceCutter:
             for start in range(0, batch.num_rows, _ROWS_AT_A_TIME)
         )
         for header, body in self.pieces([column.to_pylist() for column in rows.columns] for rows in slices):
-            described = _encode_header(structs.replace(header, checksum=crc32(body)))
+            described = _encode(structs.replace(header, checksum=crc32(body)))
             ends = pa.py_buffer(struct.pack("=ii", 0, len(body)))
             uncopied = pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(body)])
             yield pa.RecordBatch.from_arrays([pa.array([described.decode()]), uncopied], [HEADER, BODY])
 
     def pieces(self, batches: Iterable[Sequence[Texts]]) -> Iterator[tuple[PieceHeader, bytes]]:
-        """Header and body of each piece. A batch has columns: `data` without the texts, problems, the texts."""
-        rejected = _Rejected()
+        """Header and body of each piece. A batch has the columns of the encoded rows."""
+        rejected = _Rejected(self.most_invalid)
         tasks: list[bytes] = []
         size = 0
         between = len(self.head) + len(_TASK_END) + 1
-        for flat, problems, *texts in batches:
+        for flat, problems, keys, *texts in batches:
             plain = not any(problems) and all(map(_all_json, texts))
-            for task in self._tasks(flat, texts) if plain else self._valid_tasks(flat, problems, texts, rejected):
+            valid = self._tasks(flat, texts) if plain else self._valid_tasks(flat, problems, keys, texts, rejected)
+            for task in valid:
                 if tasks and (len(tasks) == self.max_tasks or size + len(task) + between > self.max_bytes):
                     yield self._piece(tasks)
                     tasks, size = [], 0
                 tasks.append(task)
                 size += len(task) + between
+            if len(rejected.described) >= PIECE_TASKS:
+                yield rejected.piece()
         if tasks:
             yield self._piece(tasks)
         if rejected.count:
-            yield PieceHeader(invalid_rows=rejected.count, invalid=rejected.shown), b""
+            yield rejected.piece()
 
     def _tasks(self, flat: Texts, texts: Sequence[Texts]) -> list[bytes]:
         """What is each task's own: neither the head, which is the same for all, nor the end."""
@@ -121,18 +129,18 @@ class PieceCutter:
         return PieceHeader(tasks=len(tasks), bytes=len(body)), body
 
     def _valid_tasks(
-        self, flat: Texts, problems: Texts, texts: Sequence[Texts], rejected: _Rejected
+        self, flat: Texts, problems: Texts, keys: Texts, texts: Sequence[Texts], rejected: _Rejected
     ) -> Iterator[bytes]:
         """Row by row, for a batch in which something is no JSON or not valid."""
-        for data, problem, *row in zip(flat, problems, *texts, strict=True):
+        for data, problem, key, *row in zip(flat, problems, keys, *texts, strict=True):
             if problem is not None:
-                rejected.add(data, **_decode_problem(problem))
+                rejected.add(data, key, **_decode_problem(problem))
                 continue
             values: list[bytes | None] = []
             for (name, mode), text in zip(self.spliced, row, strict=True):
                 value, reason = (None, "") if text is None else _spliced(text, mode)
                 if reason:
-                    rejected.add(data, name, reason, (text or b"")[:_SHOWN_BYTES].decode(errors="replace"))
+                    rejected.add(data, key, name, reason, (text or b"")[:_SHOWN_BYTES].decode(errors="replace"))
                     break
                 values.append(value)
             else:
@@ -141,15 +149,25 @@ class PieceCutter:
 
 @dataclass
 class _Rejected:
+    most: int
     count: int = 0
-    shown: list[InvalidRow] = field(default_factory=list)
+    described: list[bytes] = field(default_factory=list)
+    _before: int = 0
 
-    def add(self, flat: bytes | None, column: str, reason: str, value: str = "null") -> None:
+    def add(self, flat: bytes | None, key: bytes | None, column: str, reason: str, value: str = "null") -> None:
         self.count += 1
-        if len(self.shown) < _REPORTED_PER_PARTITION:
+        if self._before + len(self.described) < self.most:
             data = (flat or b"").partition(b'"data":')[2]
             row = data[:_SHOWN_BYTES].decode(errors="replace")
-            self.shown.append(InvalidRow(column=column, reason=reason, value=value, row=row))
+            row_key = None if key is None else key.decode()
+            self.described.append(_encode(InvalidRow(column, reason, value, row, row_key)))
+
+    def piece(self) -> tuple[PieceHeader, bytes]:
+        body = b",".join(self.described)
+        header = PieceHeader(bytes=len(body), invalid_rows=self.count)
+        self._before += len(self.described)
+        self.count, self.described = 0, []
+        return header, body
 
 
 def _all_json(texts: Texts) -> bool:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from sama_spark.api.errors import InvalidInput, InvalidRowsError, NotFoundError
 from sama_spark.errors import TooManyTasks
-from sama_spark.outbound.chunk import PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter, PieceHeader
+from sama_spark.outbound.chunk import FEW_INVALID, PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract, ContractMode, OutputFormat
 from sama_spark.outbound.encode import EncodedRows, TaskFields, encode
-from sama_spark.outbound.pieces import Piece, pack, stage_pieces, stream_pieces
+from sama_spark.outbound.pieces import Piece, invalid_rows_in, pack, stage_pieces, stream_pieces
+from sama_spark.outbound.rejected import RejectedRows
 from sama_spark.outbound.result import CreationResult, DryRun
-from sama_spark.outbound.upload import Uploader
+from sama_spark.outbound.upload import Batch, Uploader
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from sama_spark.api.client import ApiClient
-    from sama_spark.staging import Stage
+    from sama_spark.staging import Stage, Staging
+
+OnInvalid = Literal["raise", "reject"]
 
 CHUNK_ROWS = 5_000
 CHUNK_BYTES = 8 << 20
@@ -34,6 +39,8 @@ class CreationOptions:
 
     fields: TaskFields = field(default_factory=TaskFields)
     contract: ContractMode = "strict"
+    on_invalid: OnInvalid = "raise"
+    rejected_table: str | None = None
     notification_email: str | None = None
     tasks_file_name: str | None = "databricks_connector"
     chunk_rows: int = CHUNK_ROWS
@@ -49,6 +56,12 @@ class CreationOptions:
             raise InvalidInput(
                 f"contract={self.contract!r} is not understood", remedy=f"give one of {get_args(ContractMode)}"
             )
+        if self.on_invalid not in get_args(OnInvalid):
+            raise InvalidInput(
+                f"on_invalid={self.on_invalid!r} is not understood", remedy=f"give one of {get_args(OnInvalid)}"
+            )
+        if self.rejected_table is not None and self.on_invalid != "reject":
+            raise InvalidInput("rejected_table is named, and invalid rows raise", remedy='say on_invalid="reject" too')
         for name in ("chunk_rows", "chunk_bytes", "in_flight"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}", remedy="give a number of 1 or more")
@@ -57,32 +70,45 @@ class CreationOptions:
 
 
 def create_tasks(
-    api: ApiClient, df: DataFrame, project_id: str | int, options: CreationOptions, stage: Stage | None
+    api: ApiClient,
+    df: DataFrame,
+    project_id: str | int,
+    options: CreationOptions,
+    staging: Staging,
+    stage: Stage | None,
 ) -> CreationResult:
     """Create a task for each row of `df`; the public face is `Client.create_task_batch_from_table`."""
     begun = time.monotonic()
-    if df.isEmpty() and not options.dry_run:
-        return CreationResult(str(project_id), (), {}, time.monotonic() - begun, stage is not None, api)
-    contract = Contract() if options.contract == "off" else read_contract(api, project_id)
-    encoded = encode(df, contract, options.outputs, options.fields, lenient=options.contract != "strict")
-    if options.max_tasks is not None and stage is None and not options.dry_run:
-        _refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
-    with _pieces(encoded.rows, _cutter(encoded, options), stage) as pieces:
-        if options.dry_run:
-            return _dry_run(pieces, project_id, encoded, options, begun, staged=stage is not None)
-        uploader = Uploader(
-            api,
-            project_id,
-            options.notification_email,
-            options.tasks_file_name,
-            options.in_flight,
-            options.on_progress,
-        )
-        accepted = _checked(pieces) if stage is None else _checked_before(pieces, options.max_tasks)
-        batches = uploader.upload(pack(accepted, options.chunk_rows, options.chunk_bytes))
-        uploader.start(batches)
+    run_id = uuid.uuid4().hex
+    reject = options.on_invalid == "reject" and not options.dry_run
+    folder = staging.keep(stage.new_run("rejected")) if reject and stage else None
+    rejected = RejectedRows(df.sparkSession, folder, run_id)
+    batches: list[Batch] = []
+    rules: Mapping[str, str] = {}
+    if options.dry_run or not df.isEmpty():
+        contract = Contract() if options.contract == "off" else read_contract(api, project_id)
+        encoded = encode(df, contract, options.outputs, options.fields, lenient=options.contract != "strict")
+        rules = encoded.output_rules
+        if options.max_tasks is not None and stage is None and not options.dry_run:
+            _refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
+        with _pieces(encoded.rows, _cutter(encoded, options), stage) as pieces:
+            if options.dry_run:
+                return _dry_run(pieces, project_id, encoded, options, begun, staged=stage is not None)
+            accepted: Iterable[Piece] = _accepted(pieces, rejected if reject else None)
+            if stage is not None:  # all is known before a batch is opened
+                accepted = list(accepted)
+                _refuse_too_many(sum(piece.header.tasks for piece in accepted), options.max_tasks)
+            batches = _send(api, project_id, accepted, options, rejected)
     return CreationResult(
-        str(project_id), tuple(batches), encoded.output_rules, time.monotonic() - begun, stage is not None, api
+        str(project_id),
+        tuple(batches),
+        rules,
+        time.monotonic() - begun,
+        stage is not None,
+        run_id=run_id,
+        rejected_rows=rejected.count,
+        rejected=rejected.frame() if reject else None,
+        api=api,
     )
 
 
@@ -107,6 +133,7 @@ def _cutter(encoded: EncodedRows, options: CreationOptions) -> PieceCutter:
         spliced=encoded.spliced,
         max_tasks=min(PIECE_TASKS, options.chunk_rows),
         max_bytes=min(PIECE_BYTES, options.chunk_bytes),
+        most_invalid=sys.maxsize if options.on_invalid == "reject" and not options.dry_run else FEW_INVALID,
     )
 
 
@@ -128,7 +155,7 @@ def _dry_run(
     *,
     staged: bool,
 ) -> DryRun:
-    invalid: list[PieceHeader] = []
+    invalid: list[Piece] = []
     chunks = [
         (sum(piece.header.tasks for piece in chunk), sum(piece.header.bytes + 1 for piece in chunk) + 1)
         for chunk in pack(_valid(pieces, invalid), options.chunk_rows, options.chunk_bytes)
@@ -143,55 +170,71 @@ def _dry_run(
         bytes=sum(size for _, size in chunks),
         batch_count=len(chunks),
         columns=encoded.columns,
-        invalid_rows=sum(header.invalid_rows for header in invalid),
-        invalid=tuple(row for header in invalid for row in header.invalid),
+        invalid_rows=sum(piece.header.invalid_rows for piece in invalid),
+        invalid=tuple(row for piece in invalid for row in invalid_rows_in(piece)),
     )
 
 
-def _checked_before(pieces: Iterable[Piece], max_tasks: int | None) -> list[Piece]:
-    """All pieces, once it is clear that none of them will be refused: no batch has to be opened for that."""
-    invalid: list[PieceHeader] = []
-    accepted = list(_valid(pieces, invalid))
-    _refuse_invalid(invalid)
-    if max_tasks is not None:
-        _refuse_too_many(sum(piece.header.tasks for piece in accepted), max_tasks)
-    return accepted
+def _send(
+    api: ApiClient, project_id: str | int, pieces: Iterable[Piece], options: CreationOptions, rejected: RejectedRows
+) -> list[Batch]:
+    uploader = Uploader(
+        api, project_id, options.notification_email, options.tasks_file_name, options.in_flight, options.on_progress
+    )
+    batches = uploader.upload(pack(pieces, options.chunk_rows, options.chunk_bytes))
+    if options.rejected_table is not None:
+        # Before anything is paid for: a row is a task or stands in the table.
+        try:
+            rejected.append_to(options.rejected_table)
+        except BaseException:
+            uploader.cancel(batches)
+            raise
+    uploader.start(batches)
+    return batches
 
 
-def _checked(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    invalid: list[PieceHeader] = []
+def _accepted(pieces: Iterable[Piece], rejected: RejectedRows | None) -> Iterator[Piece]:
+    """The pieces of tasks. Invalid rows go to `rejected`; without it they raise, after a look at all pieces."""
+    invalid: list[Piece] = []
     for piece in _valid(pieces, invalid):
+        if rejected is not None:
+            _keep(invalid, rejected)
         if not invalid:
             yield piece
-    _refuse_invalid(invalid)
+    if rejected is not None:
+        _keep(invalid, rejected)
+    elif invalid:
+        shown = [row for piece in invalid[:FEW_INVALID] for row in invalid_rows_in(piece)]
+        raise invalid_rows(sum(piece.header.invalid_rows for piece in invalid), shown)
 
 
-def _valid(pieces: Iterable[Piece], invalid: list[PieceHeader]) -> Iterator[Piece]:
-    """The pieces of tasks; the headers of the others go to `invalid`."""
+def _keep(invalid: list[Piece], rejected: RejectedRows) -> None:
+    while invalid:
+        rejected.add(invalid_rows_in(invalid.pop()))
+
+
+def _valid(pieces: Iterable[Piece], invalid: list[Piece]) -> Iterator[Piece]:
+    """The pieces of tasks; the others go to `invalid`."""
     for piece in pieces:
         if piece.header.invalid_rows:
-            invalid.append(piece.header)
+            invalid.append(piece)
         else:
             yield piece
 
 
-def _refuse_invalid(headers: Sequence[PieceHeader]) -> None:
-    if headers:
-        raise invalid_rows(sum(h.invalid_rows for h in headers), [row for h in headers for row in h.invalid])
-
-
 def invalid_rows(count: int, shown: list[InvalidRow]) -> InvalidRowsError:
-    lines = [f"column {r.column!r} {r.reason}: {r.value} (row {r.row})" for r in shown[:5]]
+    lines = [f"column {r.column!r} {r.reason}: {r.value} (row {r.row_key or r.row})" for r in shown[:FEW_INVALID]]
     return InvalidRowsError(
         f"{count:,} rows cannot become tasks, nothing was created: " + "; ".join(lines),
         column=shown[0].column,
         rows=lines,
-        remedy="mend or filter these rows; a null leaves an optional input or pre-annotation out",
+        remedy="mend or filter these rows, or say on_invalid='reject'; a null leaves an optional input or "
+        "pre-annotation out",
     )
 
 
-def _refuse_too_many(tasks: int, max_tasks: int) -> None:
-    if tasks > max_tasks:
+def _refuse_too_many(tasks: int, max_tasks: int | None) -> None:
+    if max_tasks is not None and tasks > max_tasks:
         raise TooManyTasks(
             f"the DataFrame has more rows than max_tasks = {max_tasks:,}: nothing was created",
             remedy="raise max_tasks if you mean to pay for them, or filter the DataFrame",

@@ -19,7 +19,7 @@ from sama_spark.outbound.render import is_native_json, is_text, render
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-FLAT, PROBLEM = "flat", "problem"
+FLAT, PROBLEM, KEY = "flat", "problem", "key"
 SpliceMode = Literal["json", "auto"]
 
 _SHOWN_CHARACTERS = 80
@@ -44,7 +44,8 @@ class TaskFields:
     """What stands beside `data` in a task, and the columns that are no inputs.
 
     `priority` and `submit` hold for all tasks. `priority_column` and `reserve_for_column` name integer columns
-    with a row's own, where that is not null. `not_sent`: columns that stay out of the tasks.
+    with a row's own, where that is not null. `not_sent`: columns that stay out of the tasks. `row_key`: columns
+    that name a row where it is spoken of; they are inputs unless they stand in `not_sent`.
     """
 
     priority: int = 0
@@ -52,6 +53,7 @@ class TaskFields:
     priority_column: str | None = None
     reserve_for_column: str | None = None
     not_sent: tuple[str, ...] = ()
+    row_key: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not INT32[0] <= self.priority <= INT32[1]:
@@ -78,7 +80,7 @@ class TaskFields:
         own = {"priority_column": self.priority_column, "reserve_for_column": self.reserve_for_column}
         named = {name: option for option, name in own.items() if name is not None}
         named |= dict.fromkeys(self.not_sent, "not_sent")
-        for name, option in named.items():
+        for name, option in (dict.fromkeys(self.row_key, "row_key") | named).items():
             if (found := columns.count(name)) != 1:
                 raise ContractError(
                     f"`{option}` names {name!r}, and the DataFrame has {found or 'no'} such columns",
@@ -90,7 +92,7 @@ class TaskFields:
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """`rows` has a row per task: `flat`, `problem` (JSON or null), then the spliced texts.
+    """`rows` has a row per task: `flat`, `problem` (JSON or null), `key` (JSON or null), then the spliced texts.
 
     `head`: what all tasks begin with. `flat`: what a task goes on with, up to the end of `data` without the texts.
     `spliced`: name and mode of each text that the worker puts into `data` unparsed, in column order.
@@ -130,6 +132,7 @@ def encode(
         rows=positional.select(
             F.concat(*plan.beside, F.lit('"data":'), data).cast("binary").alias(FLAT),
             _first_problem(plan.problems).cast("binary").alias(PROBLEM),
+            _row_key(df.columns, fields.row_key).cast("binary").alias(KEY),
             *(text.cast("binary").alias(f"s{i}") for i, (_, _, text) in enumerate(plan.spliced)),
         ),
         head=msgspec.json.encode(same)[:-1] + b",",
@@ -213,6 +216,12 @@ class _Plan:
         value = render(column, data_type, rule, name)
         self.problems += [(name, bad, reason, column) for bad, reason in value.problems]
         return value.column
+
+
+def _row_key(columns: Sequence[str], names: Sequence[str]) -> Column:
+    if not names:
+        return F.lit(None).cast("string")
+    return F.to_json(F.struct(*(F.col(f"c{columns.index(name)}").alias(name) for name in names)))
 
 
 def _out_of_reach(column: Column) -> Column:

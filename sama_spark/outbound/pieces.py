@@ -14,7 +14,7 @@ from zlib import crc32
 import msgspec
 
 from sama_spark.errors import StagingError
-from sama_spark.outbound.chunk import BODY, HEADER, PieceCutter, PieceHeader
+from sama_spark.outbound.chunk import BODY, HEADER, InvalidRow, PieceCutter, PieceHeader
 from sama_spark.staging import driver_path, spark_uri
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _PIECE_COLUMNS = f"{HEADER} string, {BODY} binary"
 _ARROW_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _ROWS_AT_A_TIME = 500
 
+_decode_invalid = msgspec.json.Decoder(list[InvalidRow]).decode
 _decode_header = msgspec.json.Decoder(PieceHeader).decode
 
 
@@ -121,6 +122,11 @@ def pack(pieces: Iterable[Piece], max_tasks: int, max_bytes: int) -> Iterator[Se
         size += held.bytes + 1
     if chunk:
         yield chunk
+
+
+def invalid_rows_in(piece: Piece) -> list[InvalidRow]:
+    """What a piece of invalid rows describes."""
+    return _decode_invalid(ChunkBuffer().body([piece]) if piece.header.bytes else b"[]")
 
 
 class ChunkBuffer:

@@ -12,6 +12,8 @@ from sama_spark.outbound.upload import Batch
 from sama_spark.outbound.wait import Outcome, cancel_all, wait_for_all
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from sama_spark.api.client import ApiClient
 
 
@@ -22,7 +24,11 @@ class CreationResult(Mapping[str, Any]):
     `batch_id`: the first batch, or None where the DataFrame was empty. `batch_ids`: all of them, in the order
     of upload. `batches`: the same with `tasks` and `bytes` of each. `tasks`, `bytes`: the sums. `output_rules`:
     how each `output_` value travelled and why. `seconds`: from call to last start. `staged`: whether the tasks
-    waited in a shared folder (else they streamed through the driver).
+    waited in a shared folder (else they streamed through the driver). `run_id`: names this run in the table of
+    rejected rows. `rejected_rows`: how many rows could not become tasks; with the tasks they are all rows.
+
+    `rejected`, with `on_invalid="reject"`: a DataFrame of these rows with `run_id`, `row_key` (JSON), `column`,
+    `reason`, `value` and `row` (both shortened); it can be read until the client is closed. Else None.
 
     Sama creates the tasks in the background: `wait()` tells what became of them, `cancel()` stops it.
     The result can be pickled; `api`, the client that made it, stays behind.
@@ -34,6 +40,9 @@ class CreationResult(Mapping[str, Any]):
     seconds: float
     staged: bool
     api: ApiClient | None = field(default=None, repr=False, compare=False)
+    run_id: str = ""
+    rejected_rows: int = 0
+    rejected: DataFrame | None = field(default=None, repr=False, compare=False)
 
     @property
     def batch_ids(self) -> list[int]:
@@ -104,7 +113,8 @@ class CreationResult(Mapping[str, Any]):
         return self.api
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "api": None}  # a client refuses to be pickled: it holds the key
+        # A client refuses to be pickled, because it holds the key; a DataFrame belongs to its session.
+        return {**self.__dict__, "api": None, "rejected": None}
 
     _KEYS: ClassVar[tuple[str, ...]] = (
         "batch_id",
@@ -116,6 +126,8 @@ class CreationResult(Mapping[str, Any]):
         "seconds",
         "staged",
         "project_id",
+        "run_id",
+        "rejected_rows",
     )
 
     def __getitem__(self, key: str) -> Any:
@@ -130,14 +142,18 @@ class CreationResult(Mapping[str, Any]):
         return len(self._KEYS)
 
     def __repr__(self) -> str:
+        rejected = (
+            f"\n  {self.rejected_rows:,} rows could not become tasks: see `rejected`" if self.rejected_rows else ""
+        )
         if not self.batches:
-            return f"<no tasks for project {self.project_id}: the DataFrame was empty, nothing was sent>"
+            why = rejected or " the DataFrame was empty"
+            return f"<no tasks for project {self.project_id}:{why}, nothing was sent>"
         ids = ", ".join(map(str, self.batch_ids[:5])) + (", ..." if len(self.batches) > 5 else "")
         rules = "".join(f"\n  output {name}: {rule}" for name, rule in self.output_rules.items())
         return (
             f"<{self.tasks:,} tasks in {len(self.batches)} batches for project {self.project_id} "
             f"({self.bytes / 1e6:,.1f} MB, {self.seconds:.1f} s, {'staged' if self.staged else 'streamed'})\n"
-            f"  batches {ids}{rules}>"
+            f"  batches {ids}{rules}{rejected}>"
         )
 
 

@@ -75,6 +75,11 @@ class Uploader:
             started = [b.batch_id for b in uploaded if b.batch_id not in failed]
             raise BatchesNotStarted.of(self.project_id, started, failed)
 
+    def cancel(self, waiting: Sequence[Batch]) -> None:
+        """Cancel batches on the way out of a failure, so far as the server can be reached."""
+        for batch in waiting:
+            self.api.discard_batch(self.project_id, batch.batch_id)
+
     def _upload(self, chunk: Sequence[Piece]) -> Batch:
         # One buffer for each thread: memory that comes and goes with every chunk costs more than the copying.
         self._local.buffer = buffer = getattr(self._local, "buffer", None) or ChunkBuffer()
@@ -103,5 +108,4 @@ class Uploader:
             if not future.cancelled():
                 with contextlib.suppress(SamaError):  # the first error is the one to show
                     opened.append(future.result())
-        for batch in opened:
-            self.api.discard_batch(self.project_id, batch.batch_id)
+        self.cancel(opened)

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from sama_spark.errors import StagingError
 from sama_spark.outbound.chunk import PieceCutter, PieceHeader
-from sama_spark.outbound.pieces import HEADER_END, PIECE_END, ChunkBuffer, StagedPiece, StreamedPiece, pack
+from sama_spark.outbound.pieces import (
+    HEADER_END,
+    PIECE_END,
+    ChunkBuffer,
+    StagedPiece,
+    StreamedPiece,
+    invalid_rows_in,
+    pack,
+)
 from sama_spark.outbound.pieces import _listed as listed
 
 if TYPE_CHECKING:
@@ -43,7 +51,12 @@ def pieces_of(cutter: PieceCutter, encoded: list[tuple[bytes | None, ...]]) -> l
 def encoded_rows(tasks: list[tuple[dict[str, object], str | None]]) -> list[tuple[bytes | None, ...]]:
     # As Spark writes it: no control character stands unescaped.
     return [
-        (b'"data":' + json.dumps(flat).encode(), None, None if text is None else text.encode("utf-8", "surrogatepass"))
+        (
+            b'"data":' + json.dumps(flat).encode(),
+            None,
+            None,
+            None if text is None else text.encode("utf-8", "surrogatepass"),
+        )
         for flat, text in tasks
     ]
 
@@ -74,14 +87,14 @@ def test_every_task_arrives_once_in_order_and_within_bounds(
 @given(structured_texts)
 def test_output_text_is_spliced_to_the_byte(text: str) -> None:
     raw = text.encode("utf-8", "surrogatepass")
-    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "json"),)), [(b'"data":{}', None, raw)])
+    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "json"),)), [(b'"data":{}', None, None, raw)])
     assert piece.body == HEAD + b'"data":{"output_o":' + raw + b"}}"
 
 
 @given(st.text())
 def test_auto_mode_never_refuses_a_text(text: str) -> None:
     raw = text.encode()
-    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "auto"),)), [(b'"data":{"a":1}', None, raw)])
+    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "auto"),)), [(b'"data":{"a":1}', None, None, raw)])
     sent = json.loads(piece.body)["data"]["output_o"]
     if sent != text:
         assert isinstance(sent, (dict, list))
@@ -108,10 +121,10 @@ def test_auto_mode_never_refuses_a_text(text: str) -> None:
 )
 def test_a_text_that_is_no_structure_rejects_its_row_alone(text: str) -> None:
     cutter = PieceCutter(HEAD, (("output_o", "json"),))
-    good = (b'"data":{"url":"good.jpg"}', None, b"[1]")
-    pieces = pieces_of(cutter, [good, (b'"data":{"url":"bad.jpg"}', None, text.encode()), good])
+    good = (b'"data":{"url":"good.jpg"}', None, None, b"[1]")
+    pieces = pieces_of(cutter, [good, (b'"data":{"url":"bad.jpg"}', None, None, text.encode()), good])
     assert [p.header.tasks for p in pieces] == [2, 0]
-    [row] = pieces[1].header.invalid
+    [row] = invalid_rows_in(pieces[1])
     assert (row.column, row.value, row.row) == ("output_o", text, '{"url":"bad.jpg"}')
 
 

@@ -13,7 +13,7 @@ from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract, Rule
 from sama_spark.outbound.create import CreationOptions, _cutter
 from sama_spark.outbound.encode import encode
-from sama_spark.outbound.pieces import ChunkBuffer, stream_pieces
+from sama_spark.outbound.pieces import ChunkBuffer, invalid_rows_in, stream_pieces
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -27,7 +27,7 @@ def tasks_of(
     texts, invalid = [], []
     for piece in stream_pieces(encoded.rows, _cutter(encoded, CreationOptions(chunk_rows=2))):
         if piece.header.invalid_rows:
-            invalid += piece.header.invalid
+            invalid += invalid_rows_in(piece)
         else:
             body = bytes(ChunkBuffer().body([piece])).decode()
             assert isinstance(json.loads(body), list)
