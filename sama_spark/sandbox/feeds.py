@@ -85,21 +85,20 @@ def status_page(project: Project, wanted: Filter, page: int, size: int) -> list[
 
 def delivered_page(project: Project, wanted: Filter, page: int, size: int) -> list[Task]:
     project.settle()
-    rows, first = project.delivered.rows(), wanted.first()
-    if first is not None:
-        rows = rows[project.delivered.since(first) :]
-    return _page(project, rows, wanted.tests(time=False), page, size)
+    first = wanted.first()
+    start = 0 if first is None else project.delivered.since(first)
+    return _page(project, project.delivered.rows(), wanted.tests(time=False), page, size, start)
 
 
-def _page(project: Project, rows: list[Entry], tests: list[Test], page: int, size: int) -> list[Task]:
+def _page(project: Project, rows: list[Entry], tests: list[Test], page: int, size: int, start: int = 0) -> list[Task]:
     ordering, skip = project.switches.ordering, (page - 1) * size
     if ordering == "descending":
-        rows = rows[::-1]
+        rows, start = rows[start:][::-1], 0
     elif ordering == "unordered":
-        rows = sorted(rows, key=lambda row: crc32(row[1].encode()))
+        rows, start = sorted(rows[start:], key=lambda row: crc32(row[1].encode())), 0
     if not tests:
-        return [row[3] for row in rows[skip : skip + size]]
-    return list(islice(_passing((row[3] for row in rows), tests), skip, skip + size))
+        return [row[3] for row in rows[start + skip : start + skip + size]]  # no copy of all that follows
+    return list(islice(_passing((row[3] for row in rows[start:]), tests), skip, skip + size))
 
 
 def _passing(tasks: Iterable[Task], tests: list[Test]) -> Iterable[Task]:
