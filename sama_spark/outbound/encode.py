@@ -75,7 +75,7 @@ class TaskFields:
         """The columns that go into `data`.
 
         Raises:
-            ContractError: a column that is named here does not exist.
+            ContractError: a column that is named here does not exist, or no input is left.
         """
         own = {"priority_column": self.priority_column, "reserve_for_column": self.reserve_for_column}
         named = {name: option for option, name in own.items() if name is not None}
@@ -87,7 +87,13 @@ class TaskFields:
                     column=name,
                     remedy=f"its columns are {sorted(columns)}",
                 )
-        return [column for column in columns if column not in named]
+        inputs = [column for column in columns if column not in named]
+        if not inputs:
+            raise ContractError(
+                "no column is left that goes into the tasks, which would all be empty",
+                remedy=f"the columns are {sorted(columns)}, and none of them is an input",
+            )
+        return inputs
 
 
 @dataclass(frozen=True)
@@ -257,10 +263,17 @@ def _first_problem(problems: list[tuple[str, Column, str, Column]]) -> Column:
                     F.struct(
                         F.lit(name).alias("column"),
                         F.lit(reason).alias("reason"),
-                        F.substring(F.to_json(F.struct(column.alias("v"))), 6, _SHOWN_CHARACTERS).alias("value"),
+                        _shown(column).alias("value"),
                     )
                 ),
             )
             for name, bad, reason, column in problems
         )
     )
+
+
+def _shown(column: Column) -> Column:
+    """The start of the value's JSON; null where it has none."""
+    wrapped = F.to_json(F.struct(column.alias("v")))  # {"v":...}
+    text = F.substr(wrapped, F.lit(6), F.length(wrapped) - 6)
+    return F.when(column.isNotNull(), F.left(text, F.lit(_SHOWN_CHARACTERS)))

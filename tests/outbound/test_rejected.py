@@ -70,7 +70,8 @@ def test_the_others_are_created_and_every_row_is_accounted_for(
     assert sorted(found) == sorted(f"image {n}" for n in range(ROWS) if n % 8 in (3, 5))
     assert {row.run_id for row in found.values()} == {result.run_id}
     null, broken = found["image 3"], found["image 5"]
-    assert (null.column, null.reason) == ("url", "is null, and the project requires a value")
+    assert (null.column, null.value) == ("url", "null")
+    assert null.reason == "is null, and the project requires a value"
     assert (broken.column, broken.value) == ("output_objects", "{broken")
     assert broken.reason.startswith("is not JSON")
     assert '"n":5' in broken.row

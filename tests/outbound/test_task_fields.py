@@ -53,9 +53,10 @@ def test_a_rows_own_priority_and_agent_stand_beside_its_data(df: DataFrame) -> N
     ]
 
 
-def test_a_column_may_be_all_that_a_task_has_beside_its_priority(df: DataFrame) -> None:
+def test_tasks_without_any_input_are_refused(df: DataFrame) -> None:
     fields = TaskFields(priority_column="urgency", not_sent=("url", "agent", "split"))
-    assert [task["data"] for task in sent(df, fields)] == [{}, {}]
+    with pytest.raises(ContractError, match="would all be empty"):
+        encode(df, Contract(), {}, fields)
 
 
 @pytest.mark.parametrize("name", ["not_sent", "priority_column", "reserve_for_column"])
