@@ -14,7 +14,7 @@ from zlib import crc32
 import msgspec
 
 from sama_spark.errors import StagingError
-from sama_spark.outbound.chunk import BODY, HEADER, InvalidRow, PieceCutter, PieceHeader
+from sama_spark.outbound.chunk import BODY, HEADER, ROWS_AT_A_TIME, InvalidRow, PieceCutter, PieceHeader
 from sama_spark.staging import driver_path, spark_uri
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 HEADER_END, PIECE_END = "\x1f", "\x1e"  # JSON text cannot hold them
 _PIECE_COLUMNS = f"{HEADER} string, {BODY} binary"
 _ARROW_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
-_ROWS_AT_A_TIME = 500
 
 _decode_invalid = msgspec.json.Decoder(list[InvalidRow]).decode
 _decode_header = msgspec.json.Decoder(PieceHeader).decode
@@ -87,10 +86,10 @@ def stream_pieces(rows: DataFrame, cutter: PieceCutter) -> Iterator[StreamedPiec
 def _column_batches(rows: DataFrame) -> Iterator[list[tuple[bytes | None, ...]]]:
     encoded = rows.toLocalIterator(prefetchPartitions=True)
     with _small_batches(rows.sparkSession):
-        batch = list(islice(encoded, _ROWS_AT_A_TIME))
+        batch = list(islice(encoded, ROWS_AT_A_TIME))
     while batch:
         yield list(zip(*batch, strict=True))
-        batch = list(islice(encoded, _ROWS_AT_A_TIME))
+        batch = list(islice(encoded, ROWS_AT_A_TIME))
 
 
 @contextmanager
@@ -98,7 +97,7 @@ def _small_batches(spark: SparkSession) -> Iterator[None]:
     """While a query starts: Connect's client holds several copies of a batch, which has 10,000 rows by default."""
     try:
         usual = str(spark.conf.get(_ARROW_ROWS))
-        spark.conf.set(_ARROW_ROWS, str(_ROWS_AT_A_TIME))
+        spark.conf.set(_ARROW_ROWS, str(ROWS_AT_A_TIME))
     except Exception:  # serverless compute does not let everything be set, and says so in several ways
         yield
         return

@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 ROWS = 25
 
 
-@pytest.fixture(params=["staged", "streamed"])
-def client(request: pytest.FixtureRequest, spark: SparkSession, sandbox: Sandbox) -> Client:
-    client = Client(sandbox.api_key, base_url=sandbox.base_url)
-    if request.param == "streamed":
-        client._staging._found.setdefault(spark, {})[None] = None  # as the probe finds it
-    return client
-
-
 @pytest.fixture
 def project(sandbox: Sandbox) -> str:
     inputs = {"url": {"type": "string", "required": True}, "n": "integer"}

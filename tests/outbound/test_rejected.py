@@ -20,19 +20,6 @@ if TYPE_CHECKING:
 ROWS, BAD = 40, 10
 
 
-@pytest.fixture(params=["staged", "streamed"])
-def way(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def client(way: str, spark: SparkSession, sandbox: Sandbox) -> Client:
-    client = Client(sandbox.api_key, base_url=sandbox.base_url)
-    if way == "streamed":
-        client._staging._found.setdefault(spark, {})[None] = None  # as the probe finds it
-    return client
-
-
 @pytest.fixture
 def project(sandbox: Sandbox) -> str:
     inputs = {"url": {"type": "string", "required": True}, "n": "integer"}

@@ -1,0 +1,27 @@
+"""A client on each of the two ways that text takes from Spark to the driver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sama_spark import Client
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from sama_spark.sandbox import Sandbox
+
+
+@pytest.fixture(params=["staged", "streamed"])
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def client(way: str, spark: SparkSession, sandbox: Sandbox) -> Client:
+    client = Client(sandbox.api_key, base_url=sandbox.base_url)
+    if way == "streamed":
+        client._staging._found.setdefault(spark, {})[None] = None  # as the probe finds it
+    return client
