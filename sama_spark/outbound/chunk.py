@@ -42,6 +42,9 @@ class InvalidRow(msgspec.Struct, frozen=True):
     row: str
     row_key: str | None = None
 
+    def __str__(self) -> str:
+        return f"column {self.column!r} {self.reason}: {self.value} (row {self.row_key or self.row})"
+
 
 class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a piece holds: tasks, or invalid rows of which the body may have some. Only what waits has a checksum."""

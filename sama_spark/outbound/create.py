@@ -223,7 +223,7 @@ def _valid(pieces: Iterable[Piece], invalid: list[Piece]) -> Iterator[Piece]:
 
 
 def invalid_rows(count: int, shown: list[InvalidRow]) -> InvalidRowsError:
-    lines = [f"column {r.column!r} {r.reason}: {r.value} (row {r.row_key or r.row})" for r in shown[:FEW_INVALID]]
+    lines = [str(row) for row in shown[:FEW_INVALID]]
     return InvalidRowsError(
         f"{count:,} rows cannot become tasks, nothing was created: " + "; ".join(lines),
         column=shown[0].column,
