@@ -15,6 +15,9 @@ from sama_spark.inbound.read import FeedReader
 from sama_spark.outbound.contract import ContractMode, OutputFormat
 from sama_spark.outbound.create import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, CreationOptions, OnInvalid, create_tasks
 from sama_spark.outbound.encode import TaskFields
+from sama_spark.outbound.outbox.outbox import BY_CONTENT, OnChanged, outbox_options
+from sama_spark.outbound.outbox.report import OutboxReport
+from sama_spark.outbound.outbox.settle import Word, resume
 from sama_spark.outbound.result import CreationResult
 from sama_spark.staging import STAGING_TTL, Staging
 
@@ -84,11 +87,14 @@ class Client(ApiClient):
         in_flight: int = IN_FLIGHT,
         max_tasks: int | None = None,
         outputs: Mapping[str, OutputFormat] | None = None,
-        not_sent: Sequence[str] = (),
+        not_sent: str | Sequence[str] = (),
         priority_column: str | None = None,
         reserve_for_column: str | None = None,
         contract: ContractMode = "strict",
-        row_key: Sequence[str] = (),
+        row_key: str | Sequence[str] = (),
+        outbox: str | None = None,
+        on_changed: OnChanged = "skip",
+        ignore_changes: str | Sequence[str] = (),
         on_invalid: OnInvalid = "raise",
         rejected_table: str | None = None,
         dry_run: bool = False,
@@ -100,7 +106,8 @@ class Client(ApiClient):
         Spark (`outbound.render` has the rendering of every type), cut into chunks, and each chunk becomes a
         batch: POST batches.json, PUT to its signed URL, and once all uploads of the run stand, POST
         continue.json for each. The DataFrame is computed once, after a look for a first row; an empty one makes
-        no call. The promise "nothing is paid for twice" holds within one run: calling again sends again.
+        no call. Without an `outbox` the promise "nothing is paid for twice" holds within one run: calling again
+        sends again.
 
         Args:
             spark_dataframe, project_id: in either order.
@@ -121,8 +128,16 @@ class Client(ApiClient):
             contract: "strict" refuses what does not fit the creation schema, nulls in required inputs, and
                 paths that Sama cannot reach (`/Volumes/`, `dbfs:`, `file:`); "lenient" renders by the schema and
                 leaves these to Sama, with a warning in the log; "off" does not read the schema.
-            row_key: columns that name a row in errors and among the rejected rows. They are inputs too, unless
-                they stand in `not_sent`.
+            row_key: columns that name a row in errors, among the rejected rows and in the outbox. They are inputs
+                too, unless they stand in `not_sent`. With an outbox they must tell all rows apart, and "content"
+                takes the whole row: then a row that changes in anything (a URL signed anew, a fresh score) is a
+                new row and is paid for again, and a row that comes again on another day counts as known.
+            outbox: Delta table (a name, or a path with a slash) that remembers which rows became tasks; created
+                when absent, and bound to this project and `row_key`. A rerun sends what is missing, whatever ended
+                the run before; of two runs at once each row is sent by one. Not to be edited, copied or restored.
+            on_changed: what happens to a row that the outbox knows with other values: "skip" (it is counted),
+                "error" or "resend" (it is paid for again). Queries of URLs and nulls do not count.
+            ignore_changes: columns that may change without that.
             on_invalid: "raise" creates nothing where a row cannot become a task; "reject" creates the others and
                 gives these as `result.rejected`.
             rejected_table: with "reject", a Delta table (a name, or a path with a slash) that they are appended to
@@ -138,6 +153,7 @@ class Client(ApiClient):
 
         Raises:
             ContractError: columns do not fit the project. InvalidRowsError: rows do not. TooManyTasks.
+            RepeatedKeys, ChangedRows, OutboxError: as told above; nothing was created.
             BatchesNotStarted: uploads stand, but not all batches were started; it tells which.
             SamaError: a call failed for good; batches opened by then were cancelled.
         """
@@ -154,12 +170,13 @@ class Client(ApiClient):
                 submit=submit,
                 priority_column=priority_column,
                 reserve_for_column=reserve_for_column,
-                not_sent=(not_sent,) if isinstance(not_sent, str) else tuple(not_sent),
-                row_key=(row_key,) if isinstance(row_key, str) else tuple(row_key),
+                not_sent=_names(not_sent),
+                row_key=() if row_key == BY_CONTENT else _names(row_key),
             ),
             contract=contract,
             on_invalid=on_invalid,
             rejected_table=rejected_table,
+            outbox=outbox_options(outbox, row_key, on_changed, _names(ignore_changes)),
             dry_run=dry_run,
             notification_email=notification_email,
             tasks_file_name=tasks_file_name,
@@ -172,6 +189,36 @@ class Client(ApiClient):
         )
         stage = self._staging.stage(spark_dataframe.sparkSession, staging or self._staging_folder)
         return create_tasks(self, spark_dataframe, project_id, options, self._staging, stage)
+
+    def resume(
+        self,
+        spark: SparkSession,
+        *,
+        outbox: str,
+        unsure: Mapping[int, Word] | None = None,
+        timeout: float = 600.0,
+    ) -> OutboxReport:
+        """Settle what runs left behind in an outbox, without their DataFrames.
+
+        Each batch that is claimed or started there is asked for at Sama. One that still waits is continued once no
+        other run may do so, which takes up to some minutes after that run died; one that has ended is recorded.
+        Nothing is uploaded. On the wire: GET batches/{batch_id}.json with page_size=0 for each, more where not all
+        tasks were created; POST continue.json where a batch waits.
+
+        Args:
+            spark: the session to read the table on, classic or Connect.
+            outbox: the table that was given as `outbox`.
+            unsure: a person's word on batches that nobody else can judge: "created" (their tasks exist) or "void"
+                (none exists and none will: their rows are sent again by the next run).
+            timeout: seconds to wait for leases of other runs to end, 600 by default.
+
+        Returns:
+            `OutboxReport`: `recovered` says what was done with each batch; `unsure` and `still_open` what is left.
+
+        Raises:
+            InvalidInput: a batch in `unsure` is not unsure. OutboxError: there is no such outbox.
+        """
+        return resume(self, spark, outbox, unsure or {}, timeout)
 
     @accepts_proj_id
     def get_delivered_tasks_to_table(
@@ -304,3 +351,7 @@ class Client(ApiClient):
     ) -> FeedReader:
         stage = self._staging.stage(spark, staging or self._staging_folder)
         return FeedReader(self, spark, project_id, self._staging, stage, answers_schema)
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)

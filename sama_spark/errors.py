@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sama_spark.api.errors import InvalidInput, SamaError
+from sama_spark.api.errors import InvalidInput, InvalidRowsError, SamaError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -17,6 +17,22 @@ class StagingError(SamaError):
 
 class TooManyTasks(InvalidInput):
     """The DataFrame has more rows than `max_tasks` allows. Nothing was created."""
+
+
+class OutboxError(SamaError):
+    """The outbox cannot be used, or a claim on it was not written. Nothing was created."""
+
+
+class LeaseOver(SamaError):
+    """A batch was not continued before its lease ended; the next run settles it."""
+
+
+class RepeatedKeys(InvalidRowsError):
+    """Rows of one DataFrame have the same row key. Nothing was created."""
+
+
+class ChangedRows(InvalidRowsError):
+    """Rows that the outbox knows have other content now, and `on_changed` is "error". Nothing was created."""
 
 
 class BatchesNotStarted(SamaError):
@@ -42,14 +58,16 @@ class BatchesNotStarted(SamaError):
 
     @classmethod
     def of(
-        cls, project_id: str | int, started: Sequence[int], not_started: Mapping[int, SamaError]
+        cls, project_id: str | int, started: Sequence[int], not_started: Mapping[int, SamaError], outbox: str | None
     ) -> BatchesNotStarted:
         reasons = "; ".join(f"batch {batch_id}: {error}" for batch_id, error in list(not_started.items())[:3])
         return cls(
             f"{len(started)} batches were started ({_ids(started)}), "
             f"{len(not_started)} were not ({_ids(not_started)}): {reasons}",
             project_id=project_id,
-            remedy="do not send the DataFrame again: that would pay for the started ones twice; look at each of "
+            remedy=f"run the same call again, or client.resume(spark, outbox={outbox!r}): nothing is sent twice"
+            if outbox
+            else "do not send the DataFrame again: that would pay for the started ones twice; look at each of "
             "the others with get_batch_job and start those that wait with continue_batch",
             started=started,
             not_started=not_started,

@@ -13,7 +13,7 @@ import logging
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -26,7 +26,7 @@ from weakref import WeakKeyDictionary
 from sama_spark.errors import StagingError
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger("sama_spark")
 
@@ -111,6 +111,16 @@ class Staging:
         """Remove the folders of this client's runs: DataFrames that read from them cannot be read any more."""
         while self._runs:
             shutil.rmtree(self._runs.pop(), ignore_errors=True)
+
+
+def text_lines(spark: SparkSession, lines: Iterable[bytes], file: Path | None) -> DataFrame:
+    """Lines of text as a DataFrame of one column, `value`: through `file`, which driver and workers share, or
+    without one through the driver's memory."""
+    if file is None:
+        return spark.createDataFrame([(line.decode(),) for line in lines], "value string")
+    with file.open("xb") as stream:
+        stream.writelines(line + b"\n" for line in lines)
+    return spark.read.text(spark_uri(file))
 
 
 def spark_uri(path: Path) -> str:

@@ -6,7 +6,7 @@ Until `continue` a batch costs nothing and can be thrown away: an orphan creates
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -171,7 +171,9 @@ def upload(
     raise AssertionError("unreachable")
 
 
-def start(api: Creation, project_id: str | int, batch_id: str | int) -> dict[str, Any]:
+def start(
+    api: Creation, project_id: str | int, batch_id: str | int, permit: Callable[[], float] | None = None
+) -> dict[str, Any]:
     """Continue a waiting batch; its tasks are created from here on. Returns an object with `batch_id`.
 
     `continue` is never repeated blindly. After a lost connection, a server error, an unreadable reply or a
@@ -182,6 +184,9 @@ def start(api: Creation, project_id: str | int, batch_id: str | int) -> dict[str
     Sama has no idempotency key. That a repeat creates nothing twice rests on the server refusing to continue
     a batch that no longer waits; a proxy that repeats POSTs by itself is beyond any client.
 
+    Args:
+        permit: asked before each `continue`: gives the seconds that it may take, or raises.
+
     Raises:
         BatchStateError: the batch has failed or was cancelled.
         BatchUnsure: whether it was started cannot be known.
@@ -190,7 +195,7 @@ def start(api: Creation, project_id: str | int, batch_id: str | int) -> dict[str
     in_doubt, state = False, "not known"
     for _ in range(_CONTINUE_TRIES):
         try:
-            return api.continue_batch(project_id, batch_id)
+            return api.continue_batch(project_id, batch_id, deadline=permit() if permit else None)
         except SamaError as error:
             failure = error
         in_doubt = in_doubt or failure.maybe_done

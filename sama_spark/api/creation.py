@@ -140,10 +140,13 @@ class Creation(Endpoints):
         self._transport.upload(Secret(batch.tasks_put_url), call)
 
     @accepts_proj_id
-    def continue_batch(self, project_id: Id, batch_id: Id) -> dict[str, Any]:
+    def continue_batch(self, project_id: Id, batch_id: Id, *, deadline: float | None = None) -> dict[str, Any]:
         """Start creation from the uploaded file: POST continue.json.
 
         Not repeated where it may have been carried out; `batches.start` asks for the state and decides.
+
+        Args:
+            deadline: seconds that it may take, where that is not the client's own.
         """
         return self._project_call(
             "continue batch",
@@ -155,6 +158,7 @@ class Creation(Endpoints):
             batch_id=batch_id,
             safety=Safety.ONCE,
             decode=batches.decode_batch_reply,
+            deadline=deadline,
         )
 
     @accepts_proj_id

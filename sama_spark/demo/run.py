@@ -167,7 +167,7 @@ def _create(client: Client, project: str, df: DataFrame, tasks: int) -> None:
         )
     console.print(str(result), style="dim", markup=False)
     with _progress() as progress:
-        task = progress.add_task("Sama creates the tasks", total=result.tasks)
+        task = progress.add_task("Sama creates the tasks", total=result.task_count)
         outcome = result.wait(timeout=120, on_progress=lambda done, _: progress.update(task, completed=done))
     console.print(str(outcome), style="dim", markup=False)
 

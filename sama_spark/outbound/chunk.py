@@ -28,6 +28,7 @@ _TASK_END = b"}}"
 
 Texts = Sequence[bytes | None]
 """A column of JSON texts."""
+_Row = tuple[bytes, bytes | None, bytes | None]  # task, key, content
 
 
 class InvalidRow(msgspec.Struct, frozen=True):
@@ -55,6 +56,22 @@ class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
     invalid_rows: int = 0
 
 
+class PieceRows(msgspec.Struct, frozen=True):
+    """What an outbox keeps of a piece's tasks, in their order: key, hash of the content, and bytes in the body."""
+
+    keys: list[str]
+    contents: list[int]
+    sizes: list[int]
+
+
+class KeyedHeader(PieceHeader, frozen=True, omit_defaults=True):
+    """A header with the `PieceRows` beside it."""
+
+    keys: Sequence[str] = ()
+    contents: Sequence[int] = ()
+    sizes: Sequence[int] = ()
+
+
 _encode = msgspec.json.Encoder().encode
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_problem = msgspec.json.Decoder(dict[str, str]).decode
@@ -65,7 +82,8 @@ class PieceCutter:
     """Checks, splices and cuts, on a worker (`mapInArrow(cutter.cut, ...)`) or wherever the encoded rows are.
 
     `head`: what stands before `data` in each task. `spliced`: name and mode of each text column. `most_invalid`:
-    how many of a partition's invalid rows are described; the others are counted.
+    how many of a partition's invalid rows are described; the others are counted. `keyed`: whether headers say
+    which rows the piece holds.
     """
 
     head: bytes
@@ -73,6 +91,7 @@ class PieceCutter:
     max_tasks: int = PIECE_TASKS
     max_bytes: int = PIECE_BYTES
     most_invalid: int = FEW_INVALID
+    keyed: bool = False
 
     def cut(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Encoded rows in, pieces out: a header (JSON text) and a body each."""
@@ -93,21 +112,25 @@ class PieceCutter:
         """Header and body of each piece. A batch has the columns of the encoded rows."""
         rejected = _Rejected(self.most_invalid)
         tasks: list[bytes] = []
+        rows: list[tuple[bytes | None, bytes | None]] = []
         size = 0
         between = len(self.head) + len(_TASK_END) + 1
-        for flat, problems, keys, *texts in batches:
-            plain = not any(problems) and all(map(_all_json, texts))
-            valid = self._tasks(flat, texts) if plain else self._valid_tasks(flat, problems, keys, texts, rejected)
-            for task in valid:
+        for flat, problems, keys, contents, *texts in batches:
+            if not any(problems) and all(map(_all_json, texts)):
+                valid: Iterable[_Row] = zip(self._tasks(flat, texts), keys, contents, strict=True)
+            else:
+                valid = self._valid_rows(zip(flat, problems, keys, contents, *texts, strict=True), rejected)
+            for task, key, content in valid:
                 if tasks and (len(tasks) == self.max_tasks or size + len(task) + between > self.max_bytes):
-                    yield self._piece(tasks)
-                    tasks, size = [], 0
+                    yield self._piece(tasks, rows)
+                    tasks, rows, size = [], [], 0
                 tasks.append(task)
+                rows.append((key, content))
                 size += len(task) + between
             if len(rejected.described) >= PIECE_TASKS:
                 yield rejected.piece()
         if tasks:
-            yield self._piece(tasks)
+            yield self._piece(tasks, rows)
         if rejected.count:
             yield rejected.piece()
 
@@ -124,29 +147,33 @@ class PieceCutter:
             ]
         return tasks
 
-    def _piece(self, tasks: list[bytes]) -> tuple[PieceHeader, bytes]:
+    def _piece(self, tasks: list[bytes], rows: list[tuple[bytes | None, bytes | None]]) -> tuple[PieceHeader, bytes]:
+        around = len(self.head) + len(_TASK_END)
+        sizes = [len(task) + around for task in tasks] if self.keyed else []
         tasks[0] = self.head + tasks[0]
         tasks[-1] += _TASK_END
         body = (_TASK_END + b"," + self.head).join(tasks)
-        return PieceHeader(tasks=len(tasks), bytes=len(body)), body
+        if not self.keyed:
+            return PieceHeader(tasks=len(tasks), bytes=len(body)), body
+        keys, contents = [(key or b"").decode() for key, _ in rows], [int(content or 0) for _, content in rows]
+        return KeyedHeader(len(tasks), len(body), keys=keys, contents=contents, sizes=sizes), body
 
-    def _valid_tasks(
-        self, flat: Texts, problems: Texts, keys: Texts, texts: Sequence[Texts], rejected: _Rejected
-    ) -> Iterator[bytes]:
+    def _valid_rows(self, rows: Iterable[tuple[bytes | None, ...]], rejected: _Rejected) -> Iterator[_Row]:
         """Row by row, for a batch in which something is no JSON or not valid."""
-        for data, problem, key, *row in zip(flat, problems, keys, *texts, strict=True):
+        for data, problem, key, content, *texts in rows:
             if problem is not None:
                 rejected.add(data, key, **_decode_problem(problem))
                 continue
             values: list[bytes | None] = []
-            for (name, mode), text in zip(self.spliced, row, strict=True):
+            for (name, mode), text in zip(self.spliced, texts, strict=True):
                 value, reason = (None, "") if text is None else _spliced(text, mode)
                 if reason:
                     rejected.add(data, key, name, reason, (text or b"")[:_SHOWN_BYTES].decode(errors="replace"))
                     break
                 values.append(value)
             else:
-                yield from self._tasks([data], [[value] for value in values])
+                [task] = self._tasks([data], [[value] for value in values])
+                yield task, key, content
 
 
 @dataclass

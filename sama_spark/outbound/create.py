@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from sama_spark.api.errors import InvalidInput, InvalidRowsError, NotFoundError
-from sama_spark.errors import TooManyTasks
+from sama_spark.errors import BatchesNotStarted, TooManyTasks
 from sama_spark.outbound.chunk import FEW_INVALID, PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract, ContractMode, OutputFormat
 from sama_spark.outbound.encode import EncodedRows, TaskFields, encode
-from sama_spark.outbound.pieces import Piece, invalid_rows_in, pack, stage_pieces, stream_pieces
+from sama_spark.outbound.outbox.outbox import Outbox, OutboxOptions
+from sama_spark.outbound.pieces import (
+    Piece,
+    PiecePart,
+    StagedPiece,
+    invalid_rows_in,
+    pack,
+    spool_pieces,
+    stage_pieces,
+    stream_pieces,
+)
 from sama_spark.outbound.rejected import RejectedRows
 from sama_spark.outbound.result import CreationResult, DryRun
 from sama_spark.outbound.upload import Batch, Uploader
@@ -24,6 +37,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from sama_spark.api.client import ApiClient
+    from sama_spark.outbound.wait import Outcome
     from sama_spark.staging import Stage, Staging
 
 OnInvalid = Literal["raise", "reject"]
@@ -41,6 +55,7 @@ class CreationOptions:
     contract: ContractMode = "strict"
     on_invalid: OnInvalid = "raise"
     rejected_table: str | None = None
+    outbox: OutboxOptions | None = None
     notification_email: str | None = None
     tasks_file_name: str | None = "databricks_connector"
     chunk_rows: int = CHUNK_ROWS
@@ -81,24 +96,34 @@ def create_tasks(
     begun = time.monotonic()
     run_id = uuid.uuid4().hex
     reject = options.on_invalid == "reject" and not options.dry_run
-    folder = staging.keep(stage.new_run("rejected")) if reject and stage else None
-    rejected = RejectedRows(df.sparkSession, folder, run_id)
+    rejected = RejectedRows(
+        df.sparkSession, staging.keep(stage.new_run("rejected")) if reject and stage else None, run_id
+    )
     batches: list[Batch] = []
     rules: Mapping[str, str] = {}
-    if options.dry_run or not df.isEmpty():
-        contract = Contract() if options.contract == "off" else read_contract(api, project_id)
-        encoded = encode(df, contract, options.outputs, options.fields, lenient=options.contract != "strict")
-        rules = encoded.output_rules
-        if options.max_tasks is not None and stage is None and not options.dry_run:
-            _refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
-        with _pieces(encoded.rows, _cutter(encoded, options), stage) as pieces:
+    with _folder(stage) as folder:
+        outbox = None
+        if options.outbox is not None and not options.dry_run:
+            shared = stage is not None
+            outbox = Outbox(api, df.sparkSession, str(project_id), options.outbox, run_id, folder, shared=shared)
+        if options.dry_run or not df.isEmpty():
+            contract = Contract() if options.contract == "off" else read_contract(api, project_id)
+            encoded = _encode(df, contract, options)
+            rules = encoded.output_rules
+            if options.max_tasks is not None and stage is None and not options.dry_run and outbox is None:
+                _refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
+            pieces = _pieces(encoded.rows, _cutter(encoded, options), stage, folder, spooled=outbox is not None)
             if options.dry_run:
                 return _dry_run(pieces, project_id, encoded, options, begun, staged=stage is not None)
-            accepted: Iterable[Piece] = _accepted(pieces, rejected if reject else None)
-            if stage is not None:  # all is known before a batch is opened
-                accepted = list(accepted)
-                _refuse_too_many(sum(piece.header.tasks for piece in accepted), options.max_tasks)
-            batches = _send(api, project_id, accepted, options, rejected)
+            to_send: Iterable[Piece] = _accepted(pieces, rejected if reject else None)
+            if outbox is not None:
+                to_send = outbox.unknown([piece for piece in to_send if isinstance(piece, StagedPiece)])
+            if stage is not None or outbox is not None:  # all is known before a batch is opened
+                to_send = list(to_send)
+                _refuse_too_many(sum(piece.header.tasks for piece in to_send), options.max_tasks)
+            batches = _send(api, project_id, to_send, options, rejected, outbox)
+        if outbox is not None:
+            outbox.settle_others()
     return CreationResult(
         str(project_id),
         tuple(batches),
@@ -108,8 +133,27 @@ def create_tasks(
         run_id=run_id,
         rejected_rows=rejected.count,
         rejected=rejected.frame() if reject else None,
+        outbox=outbox.report() if outbox else None,
         api=api,
+        record=partial(_record, options=options, batches=batches, rejected=rejected, outbox=outbox),
     )
+
+
+def _record(
+    outcome: Outcome,
+    *,
+    options: CreationOptions,
+    batches: Sequence[Batch],
+    rejected: RejectedRows,
+    outbox: Outbox | None,
+) -> None:
+    """Keep how the run's batches have ended, in its tables."""
+    if options.rejected_table is not None and outcome.failed:
+        whole = [batch.batch_id for batch in outcome.batches if batch.failed and not batch.failed_items]
+        keys = outbox.keys_of(whole) if outbox and whole else {}
+        rejected.append_failed(options.rejected_table, outcome, options.fields.row_key, keys)
+    if outbox is not None:
+        outbox.record_outcome(outcome, batches)
 
 
 def read_contract(api: ApiClient, project_id: str | int) -> Contract:
@@ -134,16 +178,38 @@ def _cutter(encoded: EncodedRows, options: CreationOptions) -> PieceCutter:
         max_tasks=min(PIECE_TASKS, options.chunk_rows),
         max_bytes=min(PIECE_BYTES, options.chunk_bytes),
         most_invalid=sys.maxsize if options.on_invalid == "reject" and not options.dry_run else FEW_INVALID,
+        keyed=options.outbox is not None,
+    )
+
+
+def _encode(df: DataFrame, contract: Contract, options: CreationOptions) -> EncodedRows:
+    return encode(
+        df,
+        contract,
+        options.outputs,
+        options.fields,
+        lenient=options.contract != "strict",
+        outbox_keys=options.outbox.keys if options.outbox else None,
     )
 
 
 @contextmanager
-def _pieces(rows: DataFrame, cutter: PieceCutter, stage: Stage | None) -> Iterator[Iterable[Piece]]:
-    if stage is None:
-        yield stream_pieces(rows, cutter)
-    else:
+def _folder(stage: Stage | None) -> Iterator[Path]:
+    """A folder for one run: of the stage, or the driver's alone."""
+    if stage is not None:
         with stage.run("out") as folder:
-            yield stage_pieces(rows, cutter, folder)
+            yield folder
+    else:
+        with tempfile.TemporaryDirectory(prefix="sama-spark-") as name:
+            yield Path(name)
+
+
+def _pieces(
+    rows: DataFrame, cutter: PieceCutter, stage: Stage | None, folder: Path, *, spooled: bool
+) -> Iterable[Piece]:
+    if stage is not None:
+        return stage_pieces(rows, cutter, folder)
+    return spool_pieces(rows, cutter, folder) if spooled else stream_pieces(rows, cutter)
 
 
 def _dry_run(
@@ -166,7 +232,7 @@ def _dry_run(
         encoded.output_rules,
         time.monotonic() - begun,
         staged,
-        tasks=sum(tasks for tasks, _ in chunks),
+        task_count=sum(tasks for tasks, _ in chunks),
         bytes=sum(size for _, size in chunks),
         batch_count=len(chunks),
         columns=encoded.columns,
@@ -176,12 +242,20 @@ def _dry_run(
 
 
 def _send(
-    api: ApiClient, project_id: str | int, pieces: Iterable[Piece], options: CreationOptions, rejected: RejectedRows
+    api: ApiClient,
+    project_id: str | int,
+    pieces: Iterable[Piece],
+    options: CreationOptions,
+    rejected: RejectedRows,
+    outbox: Outbox | None,
 ) -> list[Batch]:
     uploader = Uploader(
         api, project_id, options.notification_email, options.tasks_file_name, options.in_flight, options.on_progress
     )
-    batches = uploader.upload(pack(pieces, options.chunk_rows, options.chunk_bytes))
+    chunks: Iterable[Sequence[Piece]] = pack(pieces, options.chunk_rows, options.chunk_bytes)
+    if outbox is not None:
+        chunks = list(chunks)  # the bodies wait in files
+    batches = uploader.upload(chunks)
     if options.rejected_table is not None:
         # Before anything is paid for: a row is a task or stands in the table.
         try:
@@ -189,7 +263,15 @@ def _send(
         except BaseException:
             uploader.cancel(batches)
             raise
-    uploader.start(batches)
+    if outbox is not None:
+        batches = outbox.claim(list(zip(batches, cast("list[list[PiecePart]]", chunks), strict=True)), uploader)
+    not_started = uploader.start(batches, outbox.permit if outbox else None)
+    started = [batch for batch in batches if batch.batch_id not in not_started]
+    if outbox is not None:
+        outbox.record_started(started)
+    if not_started:
+        ids = [batch.batch_id for batch in started]
+        raise BatchesNotStarted.of(project_id, ids, not_started, options.outbox.table if options.outbox else None)
     return batches
 
 

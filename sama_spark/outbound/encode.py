@@ -15,11 +15,12 @@ from pyspark.sql import types as T
 from sama_spark.api.errors import ContractError, InvalidInput
 from sama_spark.outbound.contract import INT32, OUTPUT_PREFIX, Contract, OutputFormat, Rule
 from sama_spark.outbound.render import is_native_json, is_text, render
+from sama_spark.outbound.row_keys import NULL_KEY, OutboxKeys, key_text
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-FLAT, PROBLEM, KEY = "flat", "problem", "key"
+FLAT, PROBLEM, KEY, CONTENT = "flat", "problem", "key", "content"
 SpliceMode = Literal["json", "auto"]
 
 _SHOWN_CHARACTERS = 80
@@ -98,11 +99,12 @@ class TaskFields:
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """`rows` has a row per task: `flat`, `problem` (JSON or null), `key` (JSON or null), then the spliced texts.
+    """`rows` has a row per task: `flat`, `problem` (JSON or null), `key` (text or null), `content`, the spliced texts.
 
     `head`: what all tasks begin with. `flat`: what a task goes on with, up to the end of `data` without the texts.
-    `spliced`: name and mode of each text that the worker puts into `data` unparsed, in column order.
-    `output_rules`: for each output, how its value travels and why. `columns`: for each column, what becomes of it.
+    `content`: digits of a hash, null without an outbox. `spliced`: name and mode of each text that the worker puts
+    into `data` unparsed, in column order. `output_rules`: for each output, how its value travels and why.
+    `columns`: for each column, what becomes of it.
     """
 
     rows: DataFrame
@@ -119,10 +121,12 @@ def encode(
     fields: TaskFields = TaskFields(),
     *,
     lenient: bool = False,
+    outbox_keys: OutboxKeys | None = None,
 ) -> EncodedRows:
     """Plan the encoding of `df`; nothing is computed.
 
     `output_formats`: the user's word on `output_` text. `lenient`: what only Sama can judge is left to Sama.
+    `outbox_keys`: how an outbox knows the rows again, where there is one.
     """
     inputs = fields.inputs(df.columns)
     contract.check_columns(inputs, output_formats, lenient=lenient)
@@ -132,13 +136,22 @@ def encode(
     for i, column in enumerate(df.schema.fields):
         plan.add(column.name, column.dataType, F.col(f"c{i}"), is_input=column.name in inputs)
     plan.refuse()
+    columns = {name: F.col(f"c{i}") for i, name in enumerate(df.columns)}
+    types = {column.name: column.dataType for column in df.schema.fields}
+    key, content = key_text(columns, types, fields.row_key), F.lit(None)
+    if outbox_keys is not None:
+        outbox_keys.check(types)
+        key = outbox_keys.key(columns, types)
+        content = outbox_keys.content({name: columns[name] for name in inputs})
+        plan.problems += [(name, columns[name].isNull(), NULL_KEY, columns[name]) for name in outbox_keys.names]
     data = F.to_json(F.struct(*plan.flat)) if plan.flat else F.lit("{}")
     same = ({} if fields.priority_column else {"priority": fields.priority}) | {"submit": fields.submit}
     return EncodedRows(
         rows=positional.select(
             F.concat(*plan.beside, F.lit('"data":'), data).cast("binary").alias(FLAT),
             _first_problem(plan.problems).cast("binary").alias(PROBLEM),
-            _row_key(df.columns, fields.row_key).cast("binary").alias(KEY),
+            key.cast("binary").alias(KEY),
+            content.cast("string").cast("binary").alias(CONTENT),
             *(text.cast("binary").alias(f"s{i}") for i, (_, _, text) in enumerate(plan.spliced)),
         ),
         head=msgspec.json.encode(same)[:-1] + b",",
@@ -222,12 +235,6 @@ class _Plan:
         value = render(column, data_type, rule, name)
         self.problems += [(name, bad, reason, column) for bad, reason in value.problems]
         return value.column
-
-
-def _row_key(columns: Sequence[str], names: Sequence[str]) -> Column:
-    if not names:
-        return F.lit(None).cast("string")
-    return F.to_json(F.struct(*(F.col(f"c{columns.index(name)}").alias(name) for name in names)))
 
 
 def _out_of_reach(column: Column) -> Column:

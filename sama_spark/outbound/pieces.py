@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from zlib import crc32
 
 import msgspec
+from msgspec import structs
 
 from sama_spark.errors import StagingError
-from sama_spark.outbound.chunk import BODY, HEADER, ROWS_AT_A_TIME, InvalidRow, PieceCutter, PieceHeader
+from sama_spark.outbound.chunk import (
+    BODY,
+    HEADER,
+    ROWS_AT_A_TIME,
+    InvalidRow,
+    KeyedHeader,
+    PieceCutter,
+    PieceHeader,
+    PieceRows,
+)
 from sama_spark.staging import driver_path, spark_uri
 
 if TYPE_CHECKING:
@@ -22,28 +32,79 @@ if TYPE_CHECKING:
 
 HEADER_END, PIECE_END = "\x1f", "\x1e"  # JSON text cannot hold them
 _PIECE_COLUMNS = f"{HEADER} string, {BODY} binary"
+_MOST_HEADER_BYTES = 1 << 26
 _ARROW_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 _decode_invalid = msgspec.json.Decoder(list[InvalidRow]).decode
 _decode_header = msgspec.json.Decoder(PieceHeader).decode
+_decode_keyed = msgspec.json.Decoder(KeyedHeader).decode
+_decode_rows = msgspec.json.Decoder(PieceRows).decode
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
 class StagedPiece:
-    """A piece that waits in a file."""
+    """A piece that waits in a file: its header's text from `offset` on, its body from `body` on."""
 
     header: PieceHeader
     file: Path
     offset: int
+    body: int
 
     def read_into(self, target: memoryview) -> None:
         with self.file.open("rb", buffering=0) as stream:
-            stream.seek(self.offset)
+            stream.seek(self.body)
             read = 0
             while count := stream.readinto(target[read:]):
                 read += count
         if crc32(target) != self.header.checksum:
             raise StagingError(f"{self.file} changed while it was being read", remedy="run again")
+
+    def header_text(self) -> bytes:
+        """The whole header, with the rows that `header` leaves out."""
+        with self.file.open("rb") as stream:
+            stream.seek(self.offset)
+            return stream.read(self.body - self.offset - len(HEADER_END))
+
+    def rows(self) -> PieceRows:
+        """Which rows it holds; they stay in the file, because a run may have millions."""
+        return _decode_rows(self.header_text())
+
+
+@dataclass(frozen=True)
+class PiecePart:
+    """The tasks at some `positions` of a piece. `number`: the piece's place among those of its run."""
+
+    whole: StagedPiece
+    number: int
+    positions: Sequence[int]
+    header: PieceHeader
+
+    @classmethod
+    def without(cls, whole: StagedPiece, number: int, left_out: Collection[int]) -> PiecePart | None:
+        """What is left of a piece, None where that is nothing."""
+        if not left_out:
+            return cls(whole, number, range(whole.header.tasks), whole.header)
+        positions = [i for i in range(whole.header.tasks) if i not in left_out]
+        sizes = whole.rows().sizes
+        size = sum(sizes[i] + 1 for i in positions) - 1
+        return cls(whole, number, positions, PieceHeader(tasks=len(positions), bytes=size)) if positions else None
+
+    def read_into(self, target: memoryview) -> None:
+        if self.header is self.whole.header:
+            self.whole.read_into(target)
+            return
+        body = memoryview(bytearray(self.whole.header.bytes))
+        self.whole.read_into(body)
+        sizes = self.whole.rows().sizes
+        starts = list(accumulate((size + 1 for size in sizes), initial=0))
+        end = 0
+        for i in self.positions:
+            if end:
+                target[end] = ord(",")
+                end += 1
+            target[end : end + sizes[i]] = body[starts[i] : starts[i] + sizes[i]]
+            end += sizes[i]
 
 
 @dataclass(frozen=True)
@@ -57,7 +118,7 @@ class StreamedPiece:
         target[:] = self.body
 
 
-Piece = StagedPiece | StreamedPiece
+Piece = StagedPiece | PiecePart | StreamedPiece
 
 
 def stage_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[StagedPiece]:
@@ -72,6 +133,16 @@ def stage_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[Sta
     return [piece for file in sorted(map(driver_path, files)) for piece in _listed(file)]
 
 
+def spool_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[StagedPiece]:
+    """As `stage_pieces`, where driver and workers share no folder: the driver writes them into one of its own."""
+    file = folder / "pieces.txt"
+    with file.open("xb") as stream:
+        for piece in stream_pieces(rows, cutter):
+            described = structs.replace(piece.header, checksum=crc32(piece.body))
+            stream.writelines((_encode(described), HEADER_END.encode(), piece.body, PIECE_END.encode()))
+    return list(_listed(file))
+
+
 def stream_pieces(rows: DataFrame, cutter: PieceCutter) -> Iterator[StreamedPiece]:
     """The pieces through the driver, a few at a time."""
     if type(rows).__module__.startswith("pyspark.sql.connect"):
@@ -80,7 +151,7 @@ def stream_pieces(rows: DataFrame, cutter: PieceCutter) -> Iterator[StreamedPiec
             yield StreamedPiece(header, body)
     else:
         for text, body in rows.mapInArrow(cutter.cut, _PIECE_COLUMNS).toLocalIterator(prefetchPartitions=True):
-            yield StreamedPiece(_decode_header(text), bytes(body))
+            yield StreamedPiece(_decode_keyed(text), bytes(body))
 
 
 def _column_batches(rows: DataFrame) -> Iterator[list[tuple[bytes | None, ...]]]:
@@ -154,7 +225,7 @@ def _listed(file: Path) -> Iterator[StagedPiece]:
         offset = 0
         while header := _header_at(stream, offset):
             body = offset + len(header) + len(HEADER_END)
-            piece = StagedPiece(_decode_header(header), file, body)
+            piece = StagedPiece(_decode_header(header), file, offset, body)
             yield piece
             offset = body + piece.header.bytes + len(PIECE_END)
 
@@ -166,7 +237,7 @@ def _header_at(stream: BinaryIO, offset: int) -> bytes:
         block = stream.read(1 << 16 if header else 256)
         if not block and not header:
             return b""
-        if not block or len(header) > 1 << 22:
+        if not block or len(header) > _MOST_HEADER_BYTES:
             raise StagingError(f"{stream.name} does not end where its last piece ends", remedy="run again")
         header += block
     return header.partition(HEADER_END.encode())[0]

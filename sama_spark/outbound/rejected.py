@@ -1,14 +1,17 @@
-"""Rows that could not become tasks, kept as data."""
+"""Rows that could not become tasks, here or at Sama, kept as data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import structs
+from pyspark.sql import functions as F
 
+from sama_spark.delta import DeltaTable
 from sama_spark.errors import StagingError
+from sama_spark.outbound.row_keys import key_in
 from sama_spark.staging import spark_uri
 
 if TYPE_CHECKING:
@@ -17,10 +20,12 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.outbound.chunk import InvalidRow
+    from sama_spark.outbound.wait import BatchOutcome, Outcome
 
-SCHEMA = "run_id string, row_key string, column string, reason string, value string, row string"
+SCHEMA = "run_id string, batch_id bigint, row_key string, column string, reason string, value string, row string"
 _COLUMNS = [column.split()[0] for column in SCHEMA.split(", ")]
 _MOST_IN_MEMORY = 100_000
+_SHOWN_CHARACTERS = 200
 
 
 class RejectedRows:
@@ -29,7 +34,7 @@ class RejectedRows:
     def __init__(self, spark: SparkSession, folder: Path | None, run_id: str) -> None:
         self.count = 0
         self._spark, self._folder, self._run_id = spark, folder, run_id
-        self._rows: list[tuple[str | None, ...]] = []
+        self._rows: list[tuple[object, ...]] = []
 
     def add(self, rows: Sequence[InvalidRow]) -> None:
         """Keep these rows too.
@@ -48,7 +53,7 @@ class RejectedRows:
                 f"more than {_MOST_IN_MEMORY:,} rows cannot become tasks, and no shared folder is there to keep them",
                 remedy="name a folder that driver and workers share in `staging=`, or mend the DataFrame first",
             )
-        self._rows += [tuple(row[name] for name in _COLUMNS) for row in described]
+        self._rows += [tuple(map(row.get, _COLUMNS)) for row in described]
 
     def frame(self) -> DataFrame:
         """A row for each, with the columns of `SCHEMA`."""
@@ -59,5 +64,40 @@ class RejectedRows:
     def append_to(self, table: str) -> None:
         """Append them to a Delta table, named or at a path; it is created when absent."""
         if self.count:
-            writer = self.frame().write.format("delta").mode("append")
-            writer.save(table) if "/" in table else writer.saveAsTable(table)
+            DeltaTable(self._spark, table).append(self.frame())
+
+    def append_failed(
+        self, table: str, outcome: Outcome, row_key: Sequence[str], keys: Mapping[int, Sequence[str]]
+    ) -> None:
+        """Append the rows that failed at Sama, once for each batch, with Sama's reasons.
+
+        `keys`: row keys by batch, for batches that failed as a whole.
+        """
+        target = DeltaTable(self._spark, table)
+        known: set[int] = set()
+        if target.exists():
+            landed = target.read().where(F.col("run_id") == self._run_id).select("batch_id").distinct()
+            known = {row["batch_id"] for row in landed.collect()}
+        rows = [
+            {"run_id": self._run_id, "batch_id": batch.batch_id, **row}
+            for batch in outcome.batches
+            if batch.failed and batch.batch_id not in known
+            for row in _failed(batch, row_key, keys.get(batch.batch_id, ()))
+        ]
+        if rows:
+            target.append(self._spark.createDataFrame([tuple(map(row.get, _COLUMNS)) for row in rows], SCHEMA))
+
+
+def _failed(batch: BatchOutcome, row_key: Sequence[str], keys: Sequence[str]) -> Iterator[dict[str, object]]:
+    if not batch.failed_items:
+        reason = f"batch {batch.state}: {'; '.join(batch.messages) or 'no reason given'}"
+        for i in range(batch.failed):
+            yield {"row_key": keys[i] if keys else None, "reason": reason}
+    for item in batch.failed_items:
+        row = msgspec.json.encode(item.data).decode()[:_SHOWN_CHARACTERS] if item.data else None
+        yield {"row_key": key_in(item.data, row_key), "reason": _reason(item.errors), "row": row}
+
+
+def _reason(errors: Sequence[object]) -> str:
+    said = [str(error.get("message", error)) if isinstance(error, dict) else str(error) for error in errors]
+    return "; ".join(said) or "failed, no reason given"

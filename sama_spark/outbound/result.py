@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sama_spark.api.errors import SamaError
 from sama_spark.outbound.chunk import InvalidRow
+from sama_spark.outbound.outbox.report import OutboxReport
 from sama_spark.outbound.upload import Batch
 from sama_spark.outbound.wait import Outcome, cancel_all, wait_for_all
 
@@ -22,13 +23,16 @@ class CreationResult(Mapping[str, Any]):
     """The batches of one run, also as a mapping with the keys below.
 
     `batch_id`: the first batch, or None where the DataFrame was empty. `batch_ids`: all of them, in the order
-    of upload. `batches`: the same with `tasks` and `bytes` of each. `tasks`, `bytes`: the sums. `output_rules`:
+    of upload. `batches`: the same with `tasks` and `bytes` of each. `task_count`, `bytes`: the sums. `output_rules`:
     how each `output_` value travelled and why. `seconds`: from call to last start. `staged`: whether the tasks
     waited in a shared folder (else they streamed through the driver). `run_id`: names this run in the table of
     rejected rows. `rejected_rows`: how many rows could not become tasks; with the tasks they are all rows.
 
     `rejected`, with `on_invalid="reject"`: a DataFrame of these rows with `run_id`, `row_key` (JSON), `column`,
     `reason`, `value` and `row` (both shortened); it can be read until the client is closed. Else None.
+
+    `outbox`: what the outbox knew of the rows, None without one. Rows that it knew were not sent again, so the
+    DataFrame's rows are `task_count` + `rejected_rows` + `outbox.known`.
 
     Sama creates the tasks in the background: `wait()` tells what became of them, `cancel()` stops it.
     The result can be pickled; `api`, the client that made it, stays behind.
@@ -43,6 +47,8 @@ class CreationResult(Mapping[str, Any]):
     run_id: str = ""
     rejected_rows: int = 0
     rejected: DataFrame | None = field(default=None, repr=False, compare=False)
+    outbox: OutboxReport | None = None
+    record: Callable[[Outcome], None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def batch_ids(self) -> list[int]:
@@ -53,7 +59,7 @@ class CreationResult(Mapping[str, Any]):
         return self.batches[0].batch_id if self.batches else None
 
     @property
-    def tasks(self) -> int:
+    def task_count(self) -> int:
         return sum(batch.tasks for batch in self.batches)
 
     @property
@@ -83,7 +89,7 @@ class CreationResult(Mapping[str, Any]):
         """
         if not self.batches:
             return Outcome()
-        return wait_for_all(self._client(), self.project_id, self.batches, timeout, on_progress)
+        return self._recorded(wait_for_all(self._client(), self.project_id, self.batches, timeout, on_progress))
 
     def cancel(self, timeout: float = 60.0) -> Outcome:
         """Cancel what Sama has not created yet, wait for that, and tell what became of every task.
@@ -100,7 +106,12 @@ class CreationResult(Mapping[str, Any]):
         """
         if not self.batches:
             return Outcome()
-        return cancel_all(self._client(), self.project_id, self.batches, timeout)
+        return self._recorded(cancel_all(self._client(), self.project_id, self.batches, timeout))
+
+    def _recorded(self, outcome: Outcome) -> Outcome:
+        if self.record is not None:
+            self.record(outcome)
+        return outcome
 
     def _client(self) -> ApiClient:
         if self.api is None:
@@ -114,13 +125,13 @@ class CreationResult(Mapping[str, Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         # A client refuses to be pickled, because it holds the key; a DataFrame belongs to its session.
-        return {**self.__dict__, "api": None, "rejected": None}
+        return {**self.__dict__, "api": None, "rejected": None, "record": None}
 
     _KEYS: ClassVar[tuple[str, ...]] = (
         "batch_id",
         "batch_ids",
         "batches",
-        "tasks",
+        "task_count",
         "bytes",
         "output_rules",
         "seconds",
@@ -128,6 +139,7 @@ class CreationResult(Mapping[str, Any]):
         "project_id",
         "run_id",
         "rejected_rows",
+        "outbox",
     )
 
     def __getitem__(self, key: str) -> Any:
@@ -145,13 +157,14 @@ class CreationResult(Mapping[str, Any]):
         rejected = (
             f"\n  {self.rejected_rows:,} rows could not become tasks: see `rejected`" if self.rejected_rows else ""
         )
+        rejected += "".join(f"\n  {line}" for line in self.outbox.lines()) if self.outbox else ""
         if not self.batches:
             why = rejected or " the DataFrame was empty"
             return f"<no tasks for project {self.project_id}:{why}, nothing was sent>"
         ids = ", ".join(map(str, self.batch_ids[:5])) + (", ..." if len(self.batches) > 5 else "")
         rules = "".join(f"\n  output {name}: {rule}" for name, rule in self.output_rules.items())
         return (
-            f"<{self.tasks:,} tasks in {len(self.batches)} batches for project {self.project_id} "
+            f"<{self.task_count:,} tasks in {len(self.batches)} batches for project {self.project_id} "
             f"({self.bytes / 1e6:,.1f} MB, {self.seconds:.1f} s, {'staged' if self.staged else 'streamed'})\n"
             f"  batches {ids}{rules}{rejected}>"
         )
@@ -161,13 +174,13 @@ class CreationResult(Mapping[str, Any]):
 class DryRun(CreationResult):
     """What a run would come to; nothing was sent and there are no batches.
 
-    `tasks`, `bytes` and `batch_count`: what would be uploaded. `columns`: what would become of each column.
+    `task_count`, `bytes` and `batch_count`: what would be uploaded. `columns`: what would become of each column.
     `invalid_rows`: how many rows cannot become tasks; `invalid` shows some of them: column, reason, value, row.
     `calls`: the least number of calls that creation takes. `status_seconds`: the least time in which the status
     of all tasks can be read, at Sama's one call a second for 100 tasks; it limits nothing else that is known.
     """
 
-    tasks: int = 0
+    task_count: int = 0
     bytes: int = 0
     batch_count: int = 0
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -180,7 +193,7 @@ class DryRun(CreationResult):
 
     @property
     def status_seconds(self) -> int:
-        return -(-self.tasks // 100)
+        return -(-self.task_count // 100)
 
     _KEYS: ClassVar[tuple[str, ...]] = (
         *CreationResult._KEYS,
@@ -196,7 +209,7 @@ class DryRun(CreationResult):
         columns = "".join(f"\n  column {name!r}: {what}" for name, what in self.columns.items())
         invalid = "".join(f"\n  cannot become a task: {row}" for row in self.invalid[:5])
         return (
-            f"<dry run for project {self.project_id}, nothing was sent: {self.tasks:,} tasks in {self.batch_count} "
-            f"batches ({self.bytes / 1e6:,.1f} MB, {self.calls} calls), {self.invalid_rows:,} rows that cannot "
-            f"become tasks{columns}{invalid}>"
+            f"<dry run for project {self.project_id}, nothing was sent: {self.task_count:,} tasks "
+            f"in {self.batch_count} batches ({self.bytes / 1e6:,.1f} MB, {self.calls} calls), "
+            f"{self.invalid_rows:,} rows that cannot become tasks{columns}{invalid}>"
         )

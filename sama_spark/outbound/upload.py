@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sama_spark.api import batches
 from sama_spark.api.errors import SamaError
-from sama_spark.errors import BatchesNotStarted
 from sama_spark.outbound.pieces import ChunkBuffer, Piece
 
 if TYPE_CHECKING:
@@ -62,18 +61,14 @@ class Uploader:
                 raise
         return uploaded
 
-    def start(self, uploaded: Sequence[Batch]) -> None:
-        """Let the batches become tasks.
+    def start(self, uploaded: Sequence[Batch], permit: Callable[[], float] | None = None) -> Mapping[int, SamaError]:
+        """Let the batches become tasks; `permit` as for `batches.start`.
 
-        Raises:
-            BatchesNotStarted: some were not started, or nobody can know; it names each batch and its outcome.
+        Returns why some were not started, or cannot be known to be, by batch id.
         """
         with ThreadPoolExecutor(self.in_flight, thread_name_prefix="sama-start") as pool:
-            errors = list(pool.map(self._start, uploaded))
-        failed = {b.batch_id: error for b, error in zip(uploaded, errors, strict=True) if error}
-        if failed:
-            started = [b.batch_id for b in uploaded if b.batch_id not in failed]
-            raise BatchesNotStarted.of(self.project_id, started, failed)
+            errors = list(pool.map(lambda batch: self._start(batch, permit), uploaded))
+        return {batch.batch_id: error for batch, error in zip(uploaded, errors, strict=True) if error}
 
     def cancel(self, waiting: Sequence[Batch]) -> None:
         """Cancel batches on the way out of a failure, so far as the server can be reached."""
@@ -93,9 +88,9 @@ class Uploader:
         )
         return Batch(batch_id, sum(piece.header.tasks for piece in chunk), len(body))
 
-    def _start(self, batch: Batch) -> SamaError | None:
+    def _start(self, batch: Batch, permit: Callable[[], float] | None) -> SamaError | None:
         try:
-            batches.start(self.api, self.project_id, batch.batch_id)
+            batches.start(self.api, self.project_id, batch.batch_id, permit)
         except SamaError as error:
             return error
         return None

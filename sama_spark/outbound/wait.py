@@ -90,7 +90,7 @@ def wait_for_all(
 ) -> Outcome:
     """Watch until all batches have ended, then count; see `CreationResult.wait`."""
     jobs = _watch(api, project_id, batches, timeout, on_progress)
-    return Outcome(tuple(_count(api, project_id, batch, jobs[batch.batch_id]) for batch in batches))
+    return Outcome(tuple(count_tasks(api, project_id, batch, jobs[batch.batch_id]) for batch in batches))
 
 
 def cancel_all(api: ApiClient, project_id: str, batches: Sequence[Batch], timeout: float) -> Outcome:
@@ -145,7 +145,7 @@ def _has_ended(job: BatchJob) -> bool:
     return job.state.lower() in _ENDED
 
 
-def _count(api: ApiClient, project_id: str, batch: Batch, job: BatchJob) -> BatchOutcome:
+def count_tasks(api: ApiClient, project_id: str, batch: Batch, job: BatchJob) -> BatchOutcome:
     """The batch's tasks by what became of them. Reads its items only where not all of them were created."""
     batch_id, state = batch.batch_id, job.state.lower()
     if job.created_count == batch.tasks:

@@ -128,7 +128,7 @@ def test_a_plain_run(client: Client, sandbox: Sandbox, project: int, df: DataFra
     ids = [batch["batch_id"] for batch in sandbox.batches(project)]
     assert result["batch_id"] == result["batch_ids"][0] in ids
     assert sorted(result["batch_ids"]) == sorted(ids)
-    assert (result["tasks"], result.tasks, len(result), len(dict(result))) == (
+    assert (result["task_count"], result.task_count, len(result), len(dict(result))) == (
         ROWS,
         ROWS,
         len(list(result)),
@@ -382,7 +382,7 @@ def test_a_priority_beyond_32_bits(
 def test_an_empty_dataframe_makes_no_call(client: Client, sandbox: Sandbox, project: int, df: DataFrame) -> None:
     result = run(client, df.where("url IS NULL"), project)
     assert sandbox.calls() == {}
-    assert (result["batch_id"], result["batch_ids"], result["tasks"], result["bytes"]) == (None, [], 0, 0)
+    assert (result["batch_id"], result["batch_ids"], result["task_count"], result["bytes"]) == (None, [], 0, 0)
     assert "empty" in repr(result)
 
 

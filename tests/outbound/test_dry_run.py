@@ -45,7 +45,7 @@ def test_it_says_what_the_run_then_does(df: DataFrame, sandbox: Sandbox, client:
     result = client.create_task_batch_from_table(df, project, **options)  # type: ignore[arg-type]
     assert not isinstance(result, DryRun)
     assert plan.staged == result.staged
-    assert (plan.tasks, plan.bytes, plan.batch_count) == (ROWS, result.bytes, len(result.batches))
+    assert (plan.task_count, plan.bytes, plan.batch_count) == (ROWS, result.bytes, len(result.batches))
     assert (plan["batch_id"], plan["batch_ids"], plan["tasks"], plan.calls) == (None, [], ROWS, 3 * plan.batch_count)
     assert plan.columns == {
         "url": "required input, text",
@@ -66,7 +66,7 @@ def test_it_shows_the_rows_that_cannot_become_tasks(
     bad = df.selectExpr("if(n % 5 = 0, null, url) AS url", "if(n = 7, 'x', '[]') AS output_objects")
     plan = client.create_task_batch_from_table(bad, project, dry_run=True)
     assert isinstance(plan, DryRun)
-    assert (plan.tasks, plan.invalid_rows) == (ROWS - 6, 6)
+    assert (plan.task_count, plan.invalid_rows) == (ROWS - 6, 6)
     assert {row.column for row in plan.invalid} == {"url", "output_objects"}
     assert "cannot become a task" in repr(plan)
     assert sandbox.batches(int(project)) == []
@@ -75,7 +75,7 @@ def test_it_shows_the_rows_that_cannot_become_tasks(
 def test_an_empty_dataframe_is_reported_too(df: DataFrame, client: Client, project: str) -> None:
     plan = client.create_task_batch_from_table(df.select("url").limit(0), project, dry_run=True)
     assert isinstance(plan, DryRun)
-    assert (plan.tasks, plan.bytes, plan.batch_count, plan.invalid_rows) == (0, 0, 0, 0)
+    assert (plan.task_count, plan.bytes, plan.batch_count, plan.invalid_rows) == (0, 0, 0, 0)
     assert list(plan.columns) == ["url"]
 
 

@@ -48,7 +48,7 @@ def test_the_others_are_created_and_every_row_is_accounted_for(
     df: DataFrame, sandbox: Sandbox, client: Client, project: str
 ) -> None:
     result = client.create_task_batch_from_table(df, project, chunk_rows=7, **OPTIONS)  # type: ignore[arg-type]
-    assert (result.tasks, result.rejected_rows) == (ROWS - BAD, BAD)
+    assert (result.task_count, result.rejected_rows) == (ROWS - BAD, BAD)
     assert sorted(task["data"]["n"] for task in sandbox.tasks(int(project))) == [
         n for n in range(ROWS) if n % 8 not in (3, 5)
     ]
@@ -69,7 +69,7 @@ def test_thousands_of_rejected_rows_are_all_kept(
     spark: SparkSession, sandbox: Sandbox, client: Client, project: str
 ) -> None:
     result = client.create_task_batch_from_table(rows(spark, 16_000), project, **OPTIONS)  # type: ignore[arg-type]
-    assert (result.tasks, result.rejected_rows) == (12_000, 4_000)
+    assert (result.task_count, result.rejected_rows) == (12_000, 4_000)
     assert result.rejected is not None
     keys = Counter(row.row_key for row in result.rejected.select("row_key").collect())
     assert (len(keys), max(keys.values())) == (4_000, 1)
@@ -93,7 +93,7 @@ def test_they_land_in_a_delta_table_run_by_run(
 
 def test_where_no_row_is_left_nothing_is_sent(df: DataFrame, sandbox: Sandbox, client: Client, project: str) -> None:
     result = client.create_task_batch_from_table(df.where("url IS NULL"), project, **OPTIONS)  # type: ignore[arg-type]
-    assert (result["batch_id"], result.tasks, result.rejected_rows) == (None, 0, BAD // 2)
+    assert (result["batch_id"], result.task_count, result.rejected_rows) == (None, 0, BAD // 2)
     assert "could not become tasks" in repr(result)
     assert sandbox.batches(int(project)) == []
 

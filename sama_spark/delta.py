@@ -1,0 +1,66 @@
+"""A Delta table by name or by path, on classic sessions and on Connect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+@dataclass(frozen=True)
+class DeltaTable:
+    """`name` is a name of one to three levels, or a path: whatever has a slash."""
+
+    spark: SparkSession
+    name: str
+
+    @property
+    def is_path(self) -> bool:
+        return "/" in self.name
+
+    @property
+    def sql_name(self) -> str:
+        return f"delta.`{self.name.replace('`', '``')}`" if self.is_path else self.name
+
+    def create(self, schema: str, comment: str, properties: Mapping[str, str]) -> None:
+        """Create it unless it is there."""
+        pairs = ", ".join(f"{_text(name)} = {_text(value)}" for name, value in properties.items())
+        self.spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {self.sql_name} ({schema}) USING DELTA "
+            f"COMMENT {_text(comment)} TBLPROPERTIES ({pairs})"
+        ).collect()
+
+    def properties(self) -> Mapping[str, str] | None:
+        """Its table properties; None where it is no Delta table."""
+        detail = self.spark.sql(f"DESCRIBE DETAIL {self.sql_name}").select("format", "properties").collect()[0]
+        return dict(detail["properties"]) if detail["format"] == "delta" else None
+
+    def exists(self) -> bool:
+        """Whether it can be read."""
+        from pyspark.errors import AnalysisException
+
+        try:
+            self.read().schema  # noqa: B018 - Connect looks it up only now
+        except AnalysisException:
+            return False
+        return True
+
+    def read(self) -> DataFrame:
+        """As it is now: on a classic session a DataFrame that was made earlier shows an earlier state."""
+        return self.spark.read.format("delta").load(self.name) if self.is_path else self.spark.read.table(self.name)
+
+    def append(self, rows: DataFrame, *, transaction: tuple[str, int] | None = None) -> None:
+        """Append `rows`; made when absent. Delta takes a `transaction` (writer's name, number) once: the same or
+        a lower number is skipped in silence, or refused where the two meet."""
+        writer = rows.write.format("delta").mode("append")
+        if transaction is not None:
+            name, number = transaction
+            writer = writer.option("txnAppId", name).option("txnVersion", number)
+        writer.save(self.name) if self.is_path else writer.saveAsTable(self.name)
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

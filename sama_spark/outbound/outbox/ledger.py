@@ -1,0 +1,295 @@
+"""The outbox's Delta table: append-only, a row for each batch that is claimed and for each thing learnt of it.
+
+| state | written | means |
+| --- | --- | --- |
+| bound | conditionally | these rows belong to this batch; the owner may continue it while the lease lasts |
+| started | plainly | `continue` was accepted, or the batch was seen on its way |
+| unsure | plainly | nobody can tell what became of it: shown by every run until a person settles it |
+| void, failed | plainly | no task was made of it and none will be: its rows are free again |
+| done | plainly | its tasks exist; `keys` are those that failed one by one and are free again |
+
+A conditional commit carries sequence number n + 1 both in its rows and as Delta's `txnVersion`: of all writers that
+have read n one wins, which each finds out by reading back. What was learnt of a batch stays true, so it needs no
+condition. The state of a batch is its lowest line in this table that was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from sama_spark.delta import DeltaTable
+from sama_spark.errors import OutboxError
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+State = Literal["bound", "started", "unsure", "void", "failed", "done"]
+STATES: tuple[State, ...] = ("bound", "started", "unsure", "void", "failed", "done")
+OPEN: tuple[State, ...] = ("bound", "started", "unsure")
+FREED: tuple[State, ...] = ("void", "failed")
+
+SCHEMA = """
+    state STRING COMMENT 'bound, started, unsure, void, failed or done',
+    batch_id BIGINT COMMENT 'of Sama',
+    run_id STRING,
+    tasks BIGINT,
+    keys ARRAY<STRING> COMMENT 'row keys as JSON text: of a bound batch all, of a done one those that failed',
+    contents ARRAY<BIGINT> COMMENT 'hash of what was sent, key by key',
+    created BIGINT, failed BIGINT, cancelled BIGINT,
+    message STRING,
+    seq BIGINT COMMENT 'number of the conditional commit',
+    token STRING COMMENT 'owner of the lease',
+    lease_until TIMESTAMP,
+    recorded_at TIMESTAMP
+"""
+_CLAIM = "batch_id bigint, run_id string, tasks bigint, keys array<string>, contents array<bigint>"
+_FACT = (
+    "state string, batch_id bigint, run_id string, tasks bigint, keys array<string>, "
+    "created bigint, failed bigint, cancelled bigint, message string"
+)
+_OWN = "piece bigint, keys array<string>, contents array<bigint>"
+NUMBER_MARK = "#"
+_LAYOUT = "1"
+_WRITER = "sama_spark.outbox"  # a transaction is known within its table only, so all outboxes may use one name
+_PROJECT_PROPERTY, _KEY_PROPERTY, _LAYOUT_PROPERTY = "sama_spark.project", "sama_spark.row_key", "sama_spark.layout"
+# Beyond this many keys Spark chooses how to join them.
+_MOST_BROADCAST = 2_000_000
+
+
+@dataclass(frozen=True)
+class OpenBatch:
+    """A batch that is bound, started or unsure. `lease_until`: seconds since the epoch."""
+
+    batch_id: int
+    state: State
+    tasks: int
+    run_id: str
+    token: str
+    lease_until: float
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class Head:
+    """The ledger at one moment: the number of its last conditional commit, and the batches that are open."""
+
+    seq: int
+    batches: tuple[OpenBatch, ...]
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A batch to be bound, and its rows."""
+
+    batch_id: int
+    run_id: str
+    tasks: int
+    keys: Sequence[str] = ()
+    contents: Sequence[int] = ()
+
+
+class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was learnt of a batch."""
+
+    state: State
+    batch_id: int
+    run_id: str
+    tasks: int
+    keys: Sequence[str] | None = None
+    created: int | None = None
+    failed: int | None = None
+    cancelled: int | None = None
+    message: str | None = None
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What the ledger knows of one piece's rows, by position: `changed` ones were sent with other content."""
+
+    piece: int
+    known: list[int]
+    changed: list[int]
+    unsure: list[int]
+    batch_ids: list[int]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """An outbox's table. Every method reads or writes it as it is now."""
+
+    table: DeltaTable
+    project_id: str
+    row_key: tuple[str, ...]
+
+    @classmethod
+    def open(cls, spark: SparkSession, name: str, project_id: str | None, row_key: Sequence[str] | None) -> Ledger:
+        """The table `name`; with a project and `row_key` (empty: by content), created when absent.
+
+        Raises:
+            OutboxError: it belongs to another project or another key, or is no outbox of this layout.
+        """
+        table = DeltaTable(spark, name)
+        if project_id is not None and row_key is not None:
+            table.create(
+                SCHEMA,
+                f"What was sent to project {project_id} of Sama; written by sama_spark, not to be edited or copied",
+                {
+                    _PROJECT_PROPERTY: str(project_id),
+                    _KEY_PROPERTY: msgspec.json.encode(sorted(row_key)).decode(),
+                    _LAYOUT_PROPERTY: _LAYOUT,
+                },
+            )
+        elif not table.exists():
+            raise OutboxError(f"there is no outbox {name!r}", remedy="name the table that was given as `outbox`")
+        found = table.properties() or {}
+        if found.get(_LAYOUT_PROPERTY) != _LAYOUT or _PROJECT_PROPERTY not in found:
+            raise OutboxError(
+                f"{name!r} is no outbox that this version of sama_spark knows (layout {found.get(_LAYOUT_PROPERTY)})",
+                remedy="name another table, or update sama_spark",
+            )
+        bound_to = found[_PROJECT_PROPERTY]
+        if project_id is not None and bound_to != str(project_id):
+            raise OutboxError(
+                f"outbox {name!r} belongs to project {bound_to}, not to {project_id}",
+                project_id=project_id,
+                remedy="use one outbox for each project",
+            )
+        known = tuple(msgspec.json.decode(found[_KEY_PROPERTY], type=list[str]))
+        if row_key is not None and known != tuple(sorted(row_key)):
+            raise OutboxError(
+                f"outbox {name!r} tells rows apart by {_shown(known)}, not by {_shown(row_key)}",
+                project_id=project_id,
+                remedy=f"say row_key={_shown(known)}: under another key every row would be new, and be paid for again",
+            )
+        return cls(table, bound_to, known)
+
+    def head(self) -> Head:
+        """The number of the last conditional commit and the open batches, of one snapshot."""
+        rank = F.array_position(F.array(*map(F.lit, STATES)), F.col("state"))
+        by_batch = (
+            self.table.read()
+            .groupBy("batch_id")
+            .agg(
+                F.max("seq").alias("seq"),
+                F.element_at(F.array(*map(F.lit, STATES)), F.max(rank).cast("int")).alias("state"),
+                F.max("tasks").alias("tasks"),
+                F.min_by("run_id", "seq").alias("run_id"),
+                F.max_by("token", "seq").alias("token"),
+                F.max_by(F.unix_micros("lease_until"), "seq").alias("lease_until"),
+                F.max_by("message", rank).alias("message"),
+            )
+        )
+        batch = F.struct("batch_id", "state", "tasks", "run_id", "token", "lease_until", "message")
+        found = by_batch.agg(
+            F.coalesce(F.max("seq"), F.lit(0)), F.collect_list(F.when(F.col("state").isin(*OPEN), batch))
+        ).collect()[0]
+        batches = [
+            OpenBatch(**{**row.asDict(), "lease_until": (row["lease_until"] or 0) / 1e6})
+            for row in sorted(found[1], key=lambda row: int(row["batch_id"]))
+        ]
+        return Head(int(found[0]), tuple(batches))
+
+    def bind(self, claims: DataFrame, seq: int, token: str, lease_until: float, now: float) -> bool:
+        """Write `claims` (lines of `Claim`) as commit `seq`, and tell whether that was won.
+
+        Raises:
+            OutboxError: it was not written, and nobody else wrote this number either.
+        """
+        rows = claims.select(F.from_json("value", _CLAIM).alias("claim")).select(
+            "claim.*",
+            F.lit("bound").alias("state"),
+            F.lit(seq).cast("bigint").alias("seq"),
+            F.lit(token).alias("token"),
+            _timestamp(lease_until).alias("lease_until"),
+            _timestamp(now).alias("recorded_at"),
+        )
+        failure: Exception | None = None
+        try:
+            self.table.append(rows, transaction=(_WRITER, seq))
+        except Exception as error:  # Delta has several for a lost race; a lost connection looks like one of them
+            failure = error
+        tokens = {row["token"] for row in self.table.read().where(F.col("seq") == seq).select("token").collect()}
+        if not tokens:
+            # Nothing says that it will not land yet, so nothing may follow.
+            raise OutboxError(
+                f"the claim on outbox {self.table.name!r} was not written",
+                project_id=self.project_id,
+                remedy="if the table was restored to an earlier version, begin a new one after checking what was sent; "
+                "else run again: nothing was created",
+            ) from failure
+        return tokens == {token}
+
+    def record(self, facts: Iterable[Fact], now: float) -> None:
+        """Append what was learnt."""
+        if lines := [(msgspec.json.encode(fact).decode(),) for fact in facts]:
+            frame = self.table.spark.createDataFrame(lines, "value string")
+            rows = frame.select(F.from_json("value", _FACT).alias("fact")).select(
+                "fact.*", _timestamp(now).alias("recorded_at")
+            )
+            self.table.append(rows)
+
+    def find(self, own: DataFrame, own_rows: int, *, after: int = 0, unsure: Sequence[int] = ()) -> list[Found]:
+        """What is known of one's own rows, from claims numbered above `after`; pieces without any are left out.
+
+        `own`: `piece`, `position`, `key` and `own_content` of each.
+        """
+        pairs = F.explode(F.arrays_zip("keys", "contents")).alias("row")
+        claims = self.table.read().where(F.col("seq") > after).select("batch_id", pairs)
+        claims = claims.select("batch_id", F.col("row.keys").alias("key"), F.col("row.contents").alias("content"))
+        outcomes = self.table.read().where(F.col("seq").isNull())
+        freed = outcomes.where(F.col("state").isin(*FREED)).select("batch_id")
+        failed = outcomes.where(F.col("state") == "done").select("batch_id", F.explode("keys").alias("key"))
+        by_row = (
+            claims.join(F.broadcast(own) if own_rows <= _MOST_BROADCAST else own, "key")
+            .join(freed, "batch_id", "left_anti")
+            .join(failed, ["batch_id", "key"], "left_anti")
+            .groupBy("piece", "position")
+            .agg(
+                F.max(F.col("content") == F.col("own_content")).alias("same"),
+                F.max(F.col("batch_id").isin(*unsure)).alias("unsure"),
+                F.collect_set("batch_id").alias("batch_ids"),
+            )
+        )
+        position = F.col("position")
+        found = by_row.groupBy("piece").agg(
+            F.collect_list(F.when(F.col("same"), position)).alias("known"),
+            F.collect_list(F.when(~F.col("same"), position)).alias("changed"),
+            F.collect_list(F.when(F.col("unsure"), position)).alias("unsure"),
+            F.array_distinct(F.flatten(F.collect_list("batch_ids"))).alias("batch_ids"),
+        )
+        return [Found(**row.asDict()) for row in found.toLocalIterator()]
+
+    def keys_of(self, batch_ids: Sequence[int]) -> Mapping[int, Sequence[str]]:
+        """The row keys of some batches."""
+        claims = self.table.read().where(F.col("seq").isNotNull() & F.col("batch_id").isin(*batch_ids))
+        return {
+            row["batch_id"]: row["keys"]
+            for row in claims.where(F.size("keys") > 0).select("batch_id", "keys").collect()
+        }
+
+
+def own_rows(lines: DataFrame, *, numbered: bool) -> DataFrame:
+    """`piece`, `position`, `key` and `own_content` of each row, from lines with a piece's number and its rows.
+
+    `numbered`: equal keys are one row's and another's, so each gets its number among them (`own_number`, from 1).
+    """
+    pieces = lines.select(F.from_json("value", _OWN).alias("own"))
+    rows = pieces.select("own.piece", F.posexplode(F.arrays_zip("own.keys", "own.contents")).alias("position", "row"))
+    rows = rows.select("piece", "position", F.col("row.keys").alias("key"), F.col("row.contents").alias("own_content"))
+    if not numbered:
+        return rows
+    number = F.row_number().over(Window.partitionBy("key").orderBy("piece", "position"))
+    numbers = rows.withColumn("own_number", number)
+    return numbers.withColumn("key", F.concat("key", F.lit(NUMBER_MARK), F.col("own_number").cast("string")))
+
+
+def _shown(row_key: Sequence[str]) -> str:
+    return repr(sorted(row_key)) if row_key else "'content'"
+
+
+def _timestamp(seconds: float) -> Column:
+    return F.timestamp_micros(F.lit(int(seconds * 1e6)))

@@ -1,0 +1,71 @@
+"""The rows of one run as an outbox looks them up: keys, and where they lie in the run's pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from sama_spark.errors import RepeatedKeys
+from sama_spark.outbound.outbox.ledger import NUMBER_MARK, own_rows
+from sama_spark.outbound.pieces import PiecePart, StagedPiece
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_SHOWN = 5
+
+
+class RunRows:
+    """`pieces` of a run; `frame` has `piece`, `position`, `key` and `own_content` of each row.
+
+    `by_content`: equal rows may stand more than once, and their keys carry a number.
+    """
+
+    def __init__(
+        self,
+        pieces: Sequence[StagedPiece],
+        to_frame: Callable[[Iterable[bytes]], DataFrame],
+        *,
+        by_content: bool,
+    ) -> None:
+        self.pieces = pieces
+        self.count = sum(piece.header.tasks for piece in pieces)
+        self.frame = own_rows(to_frame(self._lines()), numbered=by_content)
+        self._numbers: dict[int, dict[int, int]] | None = {} if by_content else None
+        if by_content:
+            repeated = self.frame.where("own_number > 1").select("piece", "position", "own_number")
+            for row in repeated.toLocalIterator():
+                self._numbers_of(row["piece"])[row["position"]] = row["own_number"]
+        else:
+            self._refuse_repeated()
+
+    def keys(self, number: int) -> list[str]:
+        """The keys of a piece's rows, as the ledger has them."""
+        keys = self.pieces[number].rows().keys
+        if self._numbers is None:
+            return keys
+        numbers = self._numbers_of(number)
+        return [f"{key}{NUMBER_MARK}{numbers.get(i, 1)}" for i, key in enumerate(keys)]
+
+    def of(self, part: PiecePart) -> tuple[list[str], list[int]]:
+        """Key and content of each row in `part`."""
+        keys, contents = self.keys(part.number), part.whole.rows().contents
+        return [keys[i] for i in part.positions], [contents[i] for i in part.positions]
+
+    def _numbers_of(self, number: int) -> dict[int, int]:
+        assert self._numbers is not None  # noqa: S101 - for the type checker
+        return self._numbers.setdefault(number, {})
+
+    def _lines(self) -> Iterator[bytes]:
+        for number, piece in enumerate(self.pieces):
+            yield b'{"piece":%d,' % number + piece.header_text()[1:]
+
+    def _refuse_repeated(self) -> None:
+        repeated = self.frame.groupBy("key").count().where("count > 1")
+        if shown := repeated.limit(_SHOWN).collect():
+            lines = [f"{row['key']} stands {row['count']} times" for row in shown]
+            raise RepeatedKeys(
+                f"{repeated.count():,} row keys stand more than once, nothing was created: {'; '.join(lines)}",
+                rows=lines,
+                remedy="name columns in row_key that tell all rows apart, or drop duplicates",
+            )
