@@ -266,11 +266,8 @@ def _send(
     if outbox is not None:
         batches = outbox.claim(list(zip(batches, cast("list[list[PiecePart]]", chunks), strict=True)), uploader)
     not_started = uploader.start(batches, outbox.permit if outbox else None)
-    started = [batch for batch in batches if batch.batch_id not in not_started]
-    if outbox is not None:
-        outbox.record_started(started)
     if not_started:
-        ids = [batch.batch_id for batch in started]
+        ids = [batch.batch_id for batch in batches if batch.batch_id not in not_started]
         raise BatchesNotStarted.of(project_id, ids, not_started, options.outbox.table if options.outbox else None)
     return batches
 

@@ -142,7 +142,7 @@ def encode(
     if outbox_keys is not None:
         outbox_keys.check(types)
         key = outbox_keys.key(columns, types)
-        content = outbox_keys.content({name: columns[name] for name in inputs})
+        content = outbox_keys.content({name: columns[name] for name in inputs}, types)
         plan.problems += [(name, columns[name].isNull(), NULL_KEY, columns[name]) for name in outbox_keys.names]
     data = F.to_json(F.struct(*plan.flat)) if plan.flat else F.lit("{}")
     same = ({} if fields.priority_column else {"priority": fields.priority}) | {"submit": fields.submit}

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 # Timestamps as text must not follow the session's zone.
 _EXACT = {"timeZone": "UTC", "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS"}
-# A text that begins as a URL does, up to its query; signed URLs differ there from run to run.
+# A string of a JSON text that begins as a URL does, up to its query: signed URLs differ there from run to run.
 _URL_QUERY = r'("[A-Za-z][A-Za-z0-9+.\-]*://[^"?\s\\]*)\?[^"\s\\]*'
+_LONGEST_SCHEME = 12
 _KEY_TYPES = (
     T.StringType,
     T.ByteType,
@@ -91,10 +92,22 @@ class OutboxKeys:
             return key_text(columns, types, self.names)
         return F.concat(F.lit(self.stream), F.left(F.sha2(_as_json(columns), 256), F.lit(32)))
 
-    def content(self, columns: Mapping[str, Column]) -> Column:
+    def content(self, columns: Mapping[str, Column], types: Mapping[str, T.DataType]) -> Column:
         """A hash of each row's values: neither columns in `ignored` nor queries of URLs count, nor nulls."""
-        compared = {name: column for name, column in columns.items() if name not in self.ignored}
-        return F.xxhash64(F.regexp_replace(_as_json(compared), _URL_QUERY, "$1"))
+        compared = {
+            name: _without_queries(column, types[name]) for name, column in columns.items() if name not in self.ignored
+        }
+        return F.xxhash64(_as_json(compared))
+
+
+def _without_queries(column: Column, data_type: T.DataType) -> Column:
+    if not isinstance(data_type, T.StringType) and isinstance(data_type, _ATOMIC):
+        return column
+    # The regular expression costs more than all the rest, so that only texts with a URL in them meet it.
+    text = column if isinstance(data_type, T.StringType) else F.to_json(F.struct(column), _EXACT)
+    without = F.when(F.contains(text, F.lit("://")), F.regexp_replace(text, _URL_QUERY, "$1")).otherwise(text)
+    is_url = (F.instr(F.left(text, F.lit(_LONGEST_SCHEME)), "://") > 1) & ~F.contains(text, F.lit(" "))
+    return F.when(is_url, F.substring_index(text, "?", 1)).otherwise(without)
 
 
 def _as_json(columns: Mapping[str, Column]) -> Column:

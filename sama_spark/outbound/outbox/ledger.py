@@ -77,10 +77,12 @@ class OpenBatch:
 
 @dataclass(frozen=True)
 class Head:
-    """The ledger at one moment: the number of its last conditional commit, and the batches that are open."""
+    """The ledger at one moment: the number of its last conditional commit, the batches that are open, and whether
+    rows of others are free again."""
 
     seq: int
     batches: tuple[OpenBatch, ...]
+    has_freed: bool
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -181,17 +183,20 @@ class Ledger:
                 F.max_by("token", "seq").alias("token"),
                 F.max_by(F.unix_micros("lease_until"), "seq").alias("lease_until"),
                 F.max_by("message", rank).alias("message"),
+                F.max(F.col("state").isin(*FREED) | (F.col("seq").isNull() & (F.size("keys") > 0))).alias("freed"),
             )
         )
         batch = F.struct("batch_id", "state", "tasks", "run_id", "token", "lease_until", "message")
         found = by_batch.agg(
-            F.coalesce(F.max("seq"), F.lit(0)), F.collect_list(F.when(F.col("state").isin(*OPEN), batch))
+            F.coalesce(F.max("seq"), F.lit(0)),
+            F.collect_list(F.when(F.col("state").isin(*OPEN), batch)),
+            F.coalesce(F.max("freed"), F.lit(False)),
         ).collect()[0]
         batches = [
             OpenBatch(**{**row.asDict(), "lease_until": (row["lease_until"] or 0) / 1e6})
             for row in sorted(found[1], key=lambda row: int(row["batch_id"]))
         ]
-        return Head(int(found[0]), tuple(batches))
+        return Head(int(found[0]), tuple(batches), bool(found[2]))
 
     def bind(self, claims: DataFrame, seq: int, token: str, lease_until: float, now: float) -> bool:
         """Write `claims` (lines of `Claim`) as commit `seq`, and tell whether that was won.
@@ -232,27 +237,28 @@ class Ledger:
             )
             self.table.append(rows)
 
-    def find(self, own: DataFrame, own_rows: int, *, after: int = 0, unsure: Sequence[int] = ()) -> list[Found]:
-        """What is known of one's own rows, from claims numbered above `after`; pieces without any are left out.
+    def find(self, own: DataFrame, own_rows: int, head: Head, after: int = 0) -> list[Found]:
+        """What claims numbered above `after` know of one's own rows; pieces of which they know nothing are left out.
 
-        `own`: `piece`, `position`, `key` and `own_content` of each.
+        `own`: `piece`, `position`, `key` and `own_content` of each row. `head`: of this moment or earlier.
         """
+        if head.seq <= after:
+            return []
+        ledger = self.table.read()
         pairs = F.explode(F.arrays_zip("keys", "contents")).alias("row")
-        claims = self.table.read().where(F.col("seq") > after).select("batch_id", pairs)
+        claims = ledger.where(F.col("seq") > after).select("batch_id", pairs)
         claims = claims.select("batch_id", F.col("row.keys").alias("key"), F.col("row.contents").alias("content"))
-        outcomes = self.table.read().where(F.col("seq").isNull())
-        freed = outcomes.where(F.col("state").isin(*FREED)).select("batch_id")
-        failed = outcomes.where(F.col("state") == "done").select("batch_id", F.explode("keys").alias("key"))
-        by_row = (
-            claims.join(F.broadcast(own) if own_rows <= _MOST_BROADCAST else own, "key")
-            .join(freed, "batch_id", "left_anti")
-            .join(failed, ["batch_id", "key"], "left_anti")
-            .groupBy("piece", "position")
-            .agg(
-                F.max(F.col("content") == F.col("own_content")).alias("same"),
-                F.max(F.col("batch_id").isin(*unsure)).alias("unsure"),
-                F.collect_set("batch_id").alias("batch_ids"),
-            )
+        hits = claims.join(F.broadcast(own) if own_rows <= _MOST_BROADCAST else own, "key")
+        if head.has_freed:
+            facts = ledger.where(F.col("seq").isNull())
+            freed = facts.where(F.col("state").isin(*FREED)).select("batch_id")
+            failed = facts.where(F.col("state") == "done").select("batch_id", F.explode("keys").alias("key"))
+            hits = hits.join(freed, "batch_id", "left_anti").join(failed, ["batch_id", "key"], "left_anti")
+        unsure = [batch.batch_id for batch in head.batches if batch.state == "unsure"]
+        by_row = hits.groupBy("piece", "position").agg(
+            F.max(F.col("content") == F.col("own_content")).alias("same"),
+            F.max(F.col("batch_id").isin(*unsure)).alias("unsure"),
+            F.collect_set("batch_id").alias("batch_ids"),
         )
         position = F.col("position")
         found = by_row.groupBy("piece").agg(

@@ -11,7 +11,7 @@ import msgspec
 
 from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import ChangedRows, OutboxError
-from sama_spark.outbound.outbox.ledger import Claim, Fact, Head, Ledger, OpenBatch
+from sama_spark.outbound.outbox.ledger import Claim, Head, Ledger, OpenBatch
 from sama_spark.outbound.outbox.report import OutboxReport, SettledBatch
 from sama_spark.outbound.outbox.run_rows import RunRows
 from sama_spark.outbound.outbox.settle import Settler, lease_for, permit
@@ -180,10 +180,6 @@ class Outbox:
         """The seconds that a `continue` of this run may take now; raises LeaseOver."""
         return permit(self._api, self._lease_until)
 
-    def record_started(self, batches: Iterable[Batch]) -> None:
-        """Record that these need no `continue` any more."""
-        self.settler.record([Fact("started", batch.batch_id, self._run_id, batch.tasks) for batch in batches])
-
     def record_outcome(self, outcome: Outcome, batches: Iterable[Batch]) -> None:
         """Record how this run's batches have ended."""
         self.settler.record_outcomes(outcome.batches, {batch.batch_id: batch for batch in batches}, self._run_id)
@@ -236,10 +232,9 @@ class Outbox:
 
     def _look_up(self, after: int) -> dict[int, set[int]]:
         """Add what claims above `after` know of our rows; gives the positions that are new among them, by piece."""
-        unsure = [batch.batch_id for batch in self.unsure]
         new: dict[int, set[int]] = {}
         changed: dict[int, list[int]] = {}
-        for found in self._ledger.find(self._rows.frame, self._rows.count, after=after, unsure=unsure):
+        for found in self._ledger.find(self._rows.frame, self._rows.count, self._head, after):
             positions = set(found.known)
             if self._options.on_changed != "resend":
                 positions.update(found.changed)
