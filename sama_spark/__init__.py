@@ -30,10 +30,21 @@ from sama_spark.api.errors import (
     WaitTimedOut,
 )
 from sama_spark.api.states import TaskStates
-from sama_spark.errors import BatchesNotStarted, FeedInterrupted, StagingError, TasksUnaccounted, TooManyTasks
+from sama_spark.errors import (
+    BatchesNotStarted,
+    ChangedRows,
+    FeedInterrupted,
+    LeaseOver,
+    OutboxError,
+    RepeatedKeys,
+    StagingError,
+    TasksUnaccounted,
+    TooManyTasks,
+)
 
 if TYPE_CHECKING:
     from sama_spark.client import Client
+    from sama_spark.outbound.outbox.report import OutboxReport
     from sama_spark.outbound.preannotations import (
         boxes_to_output,
         checkbox_to_output,
@@ -52,6 +63,7 @@ __all__ = [
     "BatchStateError",
     "BatchUnsure",
     "BatchesNotStarted",
+    "ChangedRows",
     "Client",
     "ConnectionFailed",
     "ContractError",
@@ -63,10 +75,14 @@ __all__ = [
     "InvalidInputSchema",
     "InvalidResponse",
     "InvalidRowsError",
+    "LeaseOver",
     "NotFoundError",
+    "OutboxError",
+    "OutboxReport",
     "Outcome",
     "RateLimitedError",
     "RedirectRefused",
+    "RepeatedKeys",
     "RequestTimedOut",
     "RetriableHTTPExceptions",
     "RetryableError",
@@ -91,6 +107,7 @@ _SPARK_NAMES = {
     "Client": "sama_spark.client",
     "CreationResult": "sama_spark.outbound.result",
     "DryRun": "sama_spark.outbound.result",
+    "OutboxReport": "sama_spark.outbound.outbox.report",
     "Outcome": "sama_spark.outbound.wait",
     "boxes_to_output": "sama_spark.outbound.preannotations",
     "checkbox_to_output": "sama_spark.outbound.preannotations",

@@ -137,7 +137,8 @@ class Client(ApiClient):
                 the run before; of two runs at once each row is sent by one. Not to be edited, copied or restored.
             on_changed: what happens to a row that the outbox knows with other values: "skip" (it is counted),
                 "error" or "resend" (it is paid for again). Queries of URLs and nulls do not count.
-            ignore_changes: columns that may change without that.
+            ignore_changes: columns that may change without that. Given when the outbox is made; later runs take it
+                from there.
             on_invalid: "raise" creates nothing where a row cannot become a task; "reject" creates the others and
                 gives these as `result.rejected`.
             rejected_table: with "reject", a Delta table (a name, or a path with a slash) that they are appended to
@@ -148,7 +149,7 @@ class Client(ApiClient):
             on_progress: called on the driver with the number of tasks uploaded so far.
 
         Returns:
-            `CreationResult`, also a mapping with `batch_id`, `batch_ids`, `tasks`, `bytes` and more. Its `wait()`
+            `CreationResult`, also a mapping with `batch_id`, `batch_ids`, `task_count`, `bytes` and more. Its `wait()`
             tells when Sama has created the tasks and which failed, its `cancel()` stops that.
 
         Raises:

@@ -31,6 +31,7 @@ from sama_spark.outbound.pieces import (
 )
 from sama_spark.outbound.rejected import RejectedRows
 from sama_spark.outbound.result import CreationResult, DryRun
+from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.outbound.upload import Batch, Uploader
 
 if TYPE_CHECKING:
@@ -101,14 +102,17 @@ def create_tasks(
     )
     batches: list[Batch] = []
     rules: Mapping[str, str] = {}
-    with _folder(stage) as folder:
+    with _folder(stage, spooled=options.outbox is not None) as folder:
         outbox = None
         if options.outbox is not None and not options.dry_run:
+            # Before the table is made, which is bound to these columns for good.
+            options.fields.inputs(df.columns)
+            options.outbox.keys.check(df.schema)
             shared = stage is not None
             outbox = Outbox(api, df.sparkSession, str(project_id), options.outbox, run_id, folder, shared=shared)
         if options.dry_run or not df.isEmpty():
             contract = Contract() if options.contract == "off" else read_contract(api, project_id)
-            encoded = _encode(df, contract, options)
+            encoded = _encode(df, contract, options, outbox.keys if outbox else None)
             rules = encoded.output_rules
             if options.max_tasks is not None and stage is None and not options.dry_run and outbox is None:
                 _refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
@@ -178,27 +182,29 @@ def _cutter(encoded: EncodedRows, options: CreationOptions) -> PieceCutter:
         max_tasks=min(PIECE_TASKS, options.chunk_rows),
         max_bytes=min(PIECE_BYTES, options.chunk_bytes),
         most_invalid=sys.maxsize if options.on_invalid == "reject" and not options.dry_run else FEW_INVALID,
-        keyed=options.outbox is not None,
+        keyed=options.outbox is not None and not options.dry_run,
     )
 
 
-def _encode(df: DataFrame, contract: Contract, options: CreationOptions) -> EncodedRows:
+def _encode(df: DataFrame, contract: Contract, options: CreationOptions, keys: OutboxKeys | None) -> EncodedRows:
     return encode(
         df,
         contract,
         options.outputs,
         options.fields,
         lenient=options.contract != "strict",
-        outbox_keys=options.outbox.keys if options.outbox else None,
+        outbox_keys=keys,
     )
 
 
 @contextmanager
-def _folder(stage: Stage | None) -> Iterator[Path]:
-    """A folder for one run: of the stage, or the driver's alone."""
+def _folder(stage: Stage | None, *, spooled: bool) -> Iterator[Path]:
+    """A folder for one run: of the stage, or the driver's alone where its pieces have to wait."""
     if stage is not None:
         with stage.run("out") as folder:
             yield folder
+    elif not spooled:
+        yield Path()
     else:
         with tempfile.TemporaryDirectory(prefix="sama-spark-") as name:
             yield Path(name)

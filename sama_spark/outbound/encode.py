@@ -140,7 +140,6 @@ def encode(
     types = {column.name: column.dataType for column in df.schema.fields}
     key, content = key_text(columns, types, fields.row_key), F.lit(None)
     if outbox_keys is not None:
-        outbox_keys.check(types)
         key = outbox_keys.key(columns, types)
         content = outbox_keys.content({name: columns[name] for name in inputs}, types)
         plan.problems += [(name, columns[name].isNull(), NULL_KEY, columns[name]) for name in outbox_keys.names]

@@ -65,12 +65,13 @@ class OutboxKeys:
     ignored: tuple[str, ...] = ()
     stream: str = ""
 
-    def check(self, types: Mapping[str, T.DataType]) -> None:
+    def check(self, schema: T.StructType) -> None:
         """Refuse key columns whose text could differ from session to session, and `ignored` ones that are not there.
 
         Raises:
             ContractError: it names the column.
         """
+        types = {column.name: column.dataType for column in schema.fields}
         for name in self.ignored:
             if name not in types:
                 raise ContractError(

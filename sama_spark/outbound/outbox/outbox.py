@@ -115,7 +115,7 @@ class Outbox:
     ) -> None:
         self._api, self._spark, self._options, self._run_id = api, spark, options, run_id
         self._folder, self._shared = folder, shared
-        self._ledger = Ledger.open(spark, options.table, project_id, options.keys.names)
+        self._ledger = Ledger.open(spark, options.table, project_id, options.keys)
         self.settler = Settler(api, self._ledger)
         self._head: Head = self._ledger.head()
         self.recovered: list[SettledBatch] = self.settler.settle(self._head)
@@ -137,6 +137,11 @@ class Outbox:
             self.unsure,
             tuple(still_open),
         )
+
+    @property
+    def keys(self) -> OutboxKeys:
+        """How it knows rows again."""
+        return self._ledger.keys
 
     @property
     def unsure(self) -> tuple[OpenBatch, ...]:
