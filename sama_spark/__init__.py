@@ -44,6 +44,7 @@ from sama_spark.errors import (
 
 if TYPE_CHECKING:
     from sama_spark.client import Client
+    from sama_spark.outbound.micro_batches import MicroBatches
     from sama_spark.outbound.outbox.report import OutboxReport
     from sama_spark.outbound.preannotations import (
         boxes_to_output,
@@ -76,6 +77,7 @@ __all__ = [
     "InvalidResponse",
     "InvalidRowsError",
     "LeaseOver",
+    "MicroBatches",
     "NotFoundError",
     "OutboxError",
     "OutboxReport",
@@ -107,6 +109,7 @@ _SPARK_NAMES = {
     "Client": "sama_spark.client",
     "CreationResult": "sama_spark.outbound.result",
     "DryRun": "sama_spark.outbound.result",
+    "MicroBatches": "sama_spark.outbound.micro_batches",
     "OutboxReport": "sama_spark.outbound.outbox.report",
     "Outcome": "sama_spark.outbound.wait",
     "boxes_to_output": "sama_spark.outbound.preannotations",

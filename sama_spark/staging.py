@@ -60,7 +60,14 @@ class Stage:
 
     def sweep(self) -> None:
         """Remove run folders older than `ttl`, which dead processes left behind."""
-        oldest = datetime.now(timezone.utc) - self.ttl
+        self._remove_before(datetime.now(timezone.utc) - self.ttl)
+
+    def clear(self) -> int:
+        """Remove all run folders; gives their number."""
+        return self._remove_before(datetime.max.replace(tzinfo=timezone.utc))
+
+    def _remove_before(self, oldest: datetime) -> int:
+        removed = 0
         for folder in self.path.glob("*-*Z-*"):
             try:
                 begun = datetime.strptime(folder.name.split("-")[-2], _TIME_FORMAT).replace(tzinfo=timezone.utc)
@@ -68,6 +75,8 @@ class Stage:
                 continue
             if begun < oldest:
                 shutil.rmtree(folder, ignore_errors=True)
+                removed += 1
+        return removed
 
 
 class Staging:

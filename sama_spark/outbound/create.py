@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -32,13 +31,13 @@ from sama_spark.outbound.pieces import (
 from sama_spark.outbound.rejected import RejectedRows
 from sama_spark.outbound.result import CreationResult, DryRun
 from sama_spark.outbound.row_keys import OutboxKeys
+from sama_spark.outbound.tables import RunTables
 from sama_spark.outbound.upload import Batch, Uploader
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from sama_spark.api.client import ApiClient
-    from sama_spark.outbound.wait import Outcome
     from sama_spark.staging import Stage, Staging
 
 OnInvalid = Literal["raise", "reject"]
@@ -139,25 +138,8 @@ def create_tasks(
         rejected=rejected.frame() if reject else None,
         outbox=outbox.report() if outbox else None,
         api=api,
-        record=partial(_record, options=options, batches=batches, rejected=rejected, outbox=outbox),
+        tables=RunTables(batches, options.fields, rejected, options.rejected_table, outbox),
     )
-
-
-def _record(
-    outcome: Outcome,
-    *,
-    options: CreationOptions,
-    batches: Sequence[Batch],
-    rejected: RejectedRows,
-    outbox: Outbox | None,
-) -> None:
-    """Keep how the run's batches have ended, in its tables."""
-    if options.rejected_table is not None and outcome.failed:
-        whole = [batch.batch_id for batch in outcome.batches if batch.failed and not batch.failed_items]
-        keys = outbox.keys_of(whole) if outbox and whole else {}
-        rejected.append_failed(options.rejected_table, outcome, options.fields.row_key, keys)
-    if outbox is not None:
-        outbox.record_outcome(outcome, batches)
 
 
 def read_contract(api: ApiClient, project_id: str | int) -> Contract:

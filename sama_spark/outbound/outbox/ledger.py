@@ -180,7 +180,7 @@ class Ledger:
                 project_id=project_id,
                 remedy="leave ignore_changes out: what was sent can only be compared as it was from the first run on",
             )
-        return cls(table, bound_to, OutboxKeys(known, ignored, keys.stream if keys else ""))
+        return cls(table, bound_to, OutboxKeys(known, ignored, keys.prefix if keys else ""))
 
     def head(self) -> Head:
         """The number of the last conditional commit and the open batches, of one snapshot."""
@@ -281,6 +281,11 @@ class Ledger:
             F.array_distinct(F.flatten(F.collect_list("batch_ids"))).alias("batch_ids"),
         )
         return [Found(**row.asDict()) for row in found.toLocalIterator()]
+
+    def rows_of(self, batch_ids: Sequence[int]) -> DataFrame:
+        """`batch_id` and `row_key` of each row that these batches were bound with."""
+        claims = self.table.read().where(F.col("seq").isNotNull() & F.col("batch_id").isin(list(batch_ids)))
+        return claims.select("batch_id", F.explode("keys").alias("row_key"))
 
     def keys_of(self, batch_ids: Sequence[int]) -> Mapping[int, Sequence[str]]:
         """The row keys of some batches."""
