@@ -34,6 +34,7 @@ from sama_spark.errors import BatchesNotStarted, FeedInterrupted, StagingError, 
 
 if TYPE_CHECKING:
     from sama_spark.client import Client
+    from sama_spark.datasource import register
     from sama_spark.outbound.preannotations import (
         boxes_to_output,
         checkbox_to_output,
@@ -84,6 +85,7 @@ __all__ = [
     "points_to_output",
     "polygons_to_output",
     "polylines_to_output",
+    "register",
 ]
 
 # Loaded when first used: `sama_spark.api` works without Spark.
@@ -98,6 +100,7 @@ _SPARK_NAMES = {
     "points_to_output": "sama_spark.outbound.preannotations",
     "polygons_to_output": "sama_spark.outbound.preannotations",
     "polylines_to_output": "sama_spark.outbound.preannotations",
+    "register": "sama_spark.datasource",
 }
 
 

@@ -90,14 +90,14 @@ def create_tasks(
         encoded = encode(df, contract, options.outputs, options.fields, lenient=options.contract != "strict")
         rules = encoded.output_rules
         if options.max_tasks is not None and stage is None and not options.dry_run:
-            _refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
+            refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
         with _pieces(encoded.rows, _cutter(encoded, options), stage) as pieces:
             if options.dry_run:
                 return _dry_run(pieces, project_id, encoded, options, begun, staged=stage is not None)
             accepted: Iterable[Piece] = _accepted(pieces, rejected if reject else None)
             if stage is not None:  # all is known before a batch is opened
                 accepted = list(accepted)
-                _refuse_too_many(sum(piece.header.tasks for piece in accepted), options.max_tasks)
+                refuse_too_many(sum(piece.header.tasks for piece in accepted), options.max_tasks)
             batches = _send(api, project_id, accepted, options, rejected)
     return CreationResult(
         str(project_id),
@@ -233,7 +233,7 @@ def invalid_rows(count: int, shown: list[InvalidRow]) -> InvalidRowsError:
     )
 
 
-def _refuse_too_many(tasks: int, max_tasks: int | None) -> None:
+def refuse_too_many(tasks: int, max_tasks: int | None) -> None:
     if max_tasks is not None and tasks > max_tasks:
         raise TooManyTasks(
             f"the DataFrame has more rows than max_tasks = {max_tasks:,}: nothing was created",
