@@ -95,11 +95,8 @@ class SamaDataSource(DataSource):
         if overwrite:
             raise InvalidInput("tasks are not overwritten", remedy='say .mode("append")')
         rows = _planned(options.target, schema)
-        name = run_name("sink")
-        folder = Path(tempfile.gettempdir()) / f"sama-spark-{name}"
-        if options.staging is not None:
-            folder = options.staging / "sama-spark" / name
-        return TaskWriter(options, rows, folder)
+        stage = Path(tempfile.gettempdir()) if options.staging is None else options.staging / "sama-spark"
+        return TaskWriter(options, rows, stage)
 
     def streamWriter(self, schema: StructType, overwrite: bool) -> TaskStreamWriter:  # noqa: N802
         options = read_options(self.options, stream=True)
@@ -109,10 +106,13 @@ class SamaDataSource(DataSource):
 
 
 class TaskWriter(DataSourceArrowWriter):
-    """One `save()`. `folder` is where its workers stage."""
+    """One `save()`, whose workers stage in a folder of its own in `stage`."""
 
-    def __init__(self, options: SinkOptions, rows: RowEncoder, folder: Path) -> None:
-        self._options, self._rows, self._folder = options, rows, folder
+    _KIND = "sama-spark-sink"  # says whose it is in a temporary folder
+
+    def __init__(self, options: SinkOptions, rows: RowEncoder, stage: Path) -> None:
+        self._options, self._rows, self._stage = options, rows, stage
+        self._folder = stage / run_name(self._KIND)
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Staged:
         return stage_rows(iterator, self._rows, self._options.target.options, self._folder)
@@ -131,8 +131,7 @@ class TaskWriter(DataSourceArrowWriter):
 
     def _clear(self) -> None:
         clear(self._folder)
-        if self._options.staging is not None:
-            Stage(self._folder.parent).sweep()
+        Stage(self._stage).sweep(self._KIND)  # a task may end, and stage, after abort()
 
 
 class TaskStreamWriter(_StreamArrowWriter):  # type: ignore[misc]

@@ -57,10 +57,10 @@ class Stage:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def sweep(self) -> None:
-        """Remove run folders older than `ttl`, which dead processes left behind."""
+    def sweep(self, kind: str = "*") -> None:
+        """Remove run folders (of one kind) older than `ttl`, which dead processes left behind."""
         oldest = datetime.now(timezone.utc) - self.ttl
-        for folder in self.path.glob("*-*Z-*"):
+        for folder in self.path.glob(f"{kind}-*Z-*"):
             try:
                 begun = datetime.strptime(folder.name.split("-")[-2], _TIME_FORMAT).replace(tzinfo=timezone.utc)
             except ValueError:
