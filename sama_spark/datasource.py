@@ -12,7 +12,7 @@ from pyspark.sql import datasource as spark_api
 from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceStreamWriter, WriterCommitMessage
 
 from sama_spark.api.errors import InvalidInput
-from sama_spark.errors import BatchesNotStarted
+from sama_spark.errors import BatchesNotStarted, StagingError
 from sama_spark.outbound.contract import Contract
 from sama_spark.outbound.create import read_contract
 from sama_spark.outbound.record import Sent, StreamRecord, settle
@@ -177,10 +177,14 @@ class TaskStreamWriter(_StreamArrowWriter):  # type: ignore[misc]
             return
         with closing(target.connect()) as api:
             try:
-                if not sent and not send(api, target, pieces, claim):
-                    sent = record.read(micro_batch)  # another driver was faster
                 if sent:
                     settle(api, sent)
+                elif not send(api, target, pieces, claim):
+                    raise StagingError(
+                        f"another driver sent micro-batch {micro_batch} of query {self._options.query!r} just now, and "
+                        "this one sent nothing",
+                        remedy="let one query at a time run from a checkpoint",
+                    )
             except BatchesNotStarted as error:
                 error.remedy = (
                     "restart the query: it asks Sama for the state of these batches, starts those that wait and sends "

@@ -367,6 +367,7 @@ def test_options_mean_what_the_functions_parameters_mean() -> None:
         ({"priority_column": " "}, "is empty"),
         ({"api_key_env": "A", "api_key_file": "b"}, "name one of them"),
         ({"staging": "s3://bucket"}, "Unity Catalog volume"),
+        ({"staging": "stage"}, "relative path"),
     ],
 )
 def test_options_that_are_refused(more: dict[str, str], said: str) -> None:

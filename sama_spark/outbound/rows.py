@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sama_spark.api.errors import ContractError
+from sama_spark.outbound.arrow import Json, Rendered, Renderer
 from sama_spark.outbound.chunk import ROWS_AT_A_TIME, Texts
 from sama_spark.outbound.contract import OUTPUT_PREFIX, Contract, OutputFormat, Rule
 from sama_spark.outbound.encode import (
@@ -25,7 +26,7 @@ from sama_spark.outbound.encode import (
     refuse,
 )
 from sama_spark.outbound.render import is_text
-from sama_spark.outbound.values import Json, Rendered, Renderer, as_json, renderer
+from sama_spark.outbound.values import as_json, renderer
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -71,7 +71,17 @@ def read_options(given: Mapping[str, str], *, stream: bool) -> SinkOptions:
             remedy='say .option("staging", a folder that lasts and is shared) and .option("query", a name that this '
             "stream keeps across restarts and no other has)",
         )
-    return SinkOptions(target, None if staging is None else local_path(staging), query if stream else None)
+    return SinkOptions(target, None if staging is None else _folder(staging), query if stream else None)
+
+
+def _folder(staging: str) -> Path:
+    folder = local_path(staging)
+    if not folder.is_absolute():
+        raise InvalidInput(
+            "option `staging` is a relative path, which means one folder here and another in Spark's own processes",
+            remedy="give the whole path, such as /Volumes/catalog/schema/volume",
+        )
+    return folder
 
 
 def _refuse(name: str) -> None:
