@@ -44,6 +44,7 @@ from sama_spark.errors import (
 
 if TYPE_CHECKING:
     from sama_spark.client import Client
+    from sama_spark.datasource import register
     from sama_spark.outbound.micro_batches import MicroBatches
     from sama_spark.outbound.outbox.report import OutboxReport
     from sama_spark.outbound.preannotations import (
@@ -102,6 +103,7 @@ __all__ = [
     "points_to_output",
     "polygons_to_output",
     "polylines_to_output",
+    "register",
 ]
 
 # Loaded when first used: `sama_spark.api` works without Spark.
@@ -118,6 +120,7 @@ _SPARK_NAMES = {
     "points_to_output": "sama_spark.outbound.preannotations",
     "polygons_to_output": "sama_spark.outbound.preannotations",
     "polylines_to_output": "sama_spark.outbound.preannotations",
+    "register": "sama_spark.datasource",
 }
 
 

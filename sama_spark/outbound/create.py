@@ -114,7 +114,7 @@ def create_tasks(
             encoded = _encode(df, contract, options, outbox.keys if outbox else None)
             rules = encoded.output_rules
             if options.max_tasks is not None and stage is None and not options.dry_run and outbox is None:
-                _refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
+                refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
             pieces = _pieces(encoded.rows, _cutter(encoded, options), stage, folder, spooled=outbox is not None)
             if options.dry_run:
                 return _dry_run(pieces, project_id, encoded, options, begun, staged=stage is not None)
@@ -123,7 +123,7 @@ def create_tasks(
                 to_send = outbox.unknown([piece for piece in to_send if isinstance(piece, StagedPiece)])
             if stage is not None or outbox is not None:  # all is known before a batch is opened
                 to_send = list(to_send)
-                _refuse_too_many(sum(piece.header.tasks for piece in to_send), options.max_tasks)
+                refuse_too_many(sum(piece.header.tasks for piece in to_send), options.max_tasks)
             batches = _send(api, project_id, to_send, options, rejected, outbox)
         if outbox is not None:
             outbox.settle_others()
@@ -300,7 +300,7 @@ def invalid_rows(count: int, shown: list[InvalidRow]) -> InvalidRowsError:
     )
 
 
-def _refuse_too_many(tasks: int, max_tasks: int | None) -> None:
+def refuse_too_many(tasks: int, max_tasks: int | None) -> None:
     if max_tasks is not None and tasks > max_tasks:
         raise TooManyTasks(
             f"the DataFrame has more rows than max_tasks = {max_tasks:,}: nothing was created",

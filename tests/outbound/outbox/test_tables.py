@@ -21,11 +21,17 @@ def keyed(spark: SparkSession, first: int, end: int) -> DataFrame:
     return images(spark, first, end).drop("image")
 
 
+@pytest.fixture(autouse=True)
+def unlimited(sandbox: Sandbox) -> None:
+    """The client's clock is not the sandbox's, so that its pace means nothing there."""
+    sandbox.switch(status_calls_per_second=None)
+
+
 def test_each_row_finds_its_task(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, outbox: str
 ) -> None:
     result = send(client, keyed(spark, 0, 9), project, outbox, row_key="n", not_sent=())
-    sandbox.annotate(project, count=4)
+    sandbox.annotate(project, 0.5)
     sandbox.forget_calls()
     found = {row.row_key: row for row in result.tasks(match_on="n").collect()}
     tasks = {f'{{"n":"{task["data"]["n"]}"}}': task for task in sandbox.tasks(project)}
