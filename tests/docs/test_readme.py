@@ -30,8 +30,10 @@ BOX = (
 
 
 @pytest.fixture
-def databricks(spark: SparkSession, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """What a Databricks notebook has: `spark`, `dbutils`, and a table of images; Sama is project 4242."""
+def databricks(
+    spark: SparkSession, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, Any]]:
+    """What a Databricks notebook has: `spark`, `dbutils`, a client, tables; Sama is project 4242."""
     sandbox.create_project(
         inputs={"url": "string", "name": "string"},
         outputs={"objects": "image", "weather": "dropdown"},
@@ -41,14 +43,28 @@ def databricks(spark: SparkSession, sandbox: Sandbox, monkeypatch: pytest.Monkey
     monkeypatch.setitem(Client.__init__.__kwdefaults__, "base_url", sandbox.base_url)
     rows = [(f"https://assets.invalid/{i}.jpg", f"image {i}", BOX) for i in range(20)]
     spark.createDataFrame(rows, "url string, name string, output_objects string").createOrReplaceTempView("images")
+    spark.sql("CREATE SCHEMA IF NOT EXISTS labels").collect()
+    spark.table("images").write.format("delta").mode("overwrite").saveAsTable("arrivals")
+    (tmp_path / "key").write_text(sandbox.api_key)
     secrets = SimpleNamespace(get=lambda *_: sandbox.api_key)
     yield {
         "spark": spark,
         "dbutils": SimpleNamespace(secrets=secrets),
         "display": lambda df: df.show(),
         "__name__": "readme",
+        "Client": Client,
+        "client": Client(sandbox.api_key),
+        "checkpoint": str(tmp_path / "checkpoint"),
+        # Elsewhere a volume and a file on it.
+        "place": {
+            "base_url": sandbox.base_url,
+            "api_key_file": str(tmp_path / "key"),
+            "staging": str(tmp_path / "stage"),
+        },
     }
     spark.catalog.dropTempView("images")
+    for table in ("arrivals", "labels.outbox", "labels.outbox_tasks"):
+        spark.sql(f"DROP TABLE IF EXISTS {table}").collect()
 
 
 @pytest.mark.parametrize("code", BLOCKS)
