@@ -36,9 +36,15 @@ class DeltaTable:
         ).collect()
 
     def properties(self) -> Mapping[str, str] | None:
-        """Its table properties; None where it is no Delta table."""
-        detail = self.spark.sql(f"DESCRIBE DETAIL {self.sql_name}").select("format", "properties").collect()[0]
-        return dict(detail["properties"]) if detail["format"] == "delta" else None
+        """Its table properties; None where there is no table."""
+        from pyspark.errors import AnalysisException
+
+        try:
+            return dict(self.spark.sql(f"DESCRIBE DETAIL {self.sql_name}").select("properties").collect()[0][0])
+        except AnalysisException as error:
+            if "NOT_FOUND" in str(error) or "MISSING_DELTA_TABLE" in str(error):
+                return None
+            raise
 
     def exists(self) -> bool:
         """Whether it can be read."""

@@ -2,6 +2,8 @@
 
 200,000 rows out (about 850 bytes, one `output_` column of JSON text) and 100,000 delivered tasks back (about
 3 KB), each fully consumed, and the JVM alone as the limit; each way and kind of session in a process of its own.
+Then what an outbox costs: 200,000 and 1,000,000 rows on a new one, the same rows again, and 100,000 rows on one that
+knows 5,000,000.
 `sama` 0.5.12 cannot read on Connect: its figure there is the classic one.
 """
 
@@ -32,6 +34,8 @@ from sama_spark import Client
 from sama_spark.local import local_session
 from sama_spark.outbound.contract import Contract
 from sama_spark.outbound.encode import encode
+from sama_spark.outbound.outbox.ledger import Fact, Ledger
+from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.sandbox import Sandbox
 
 PROJECT = {"url": "string", "name": "string", "camera": "string", "route": "string", "frame": "integer"}
@@ -39,7 +43,8 @@ BOXES_OUT, BOXES_BACK = 5, 15
 # The heap is there from the start: where memory is dear to get, a heap that grows is what would be measured.
 SETTINGS = {"spark.driver.memory": "6g", "spark.driver.extraJavaOptions": "-Xms6g -XX:+AlwaysPreTouch"}
 WARM_UP = 5  # runs until the JVM has compiled what is hot
-GOALS = {"staged": 18.0, "streamed": 11.0, "back": 10.0}
+GOALS = {"staged": 18.0, "streamed": 11.0, "back": 10.0, "outbox": 5.0, "outbox, five times the rows": 9.0}
+OLD_BATCHES, OLD_ROWS = 1000, 5000  # what a long-used outbox holds: 5 million rows
 
 
 @dataclass
@@ -179,6 +184,57 @@ class Bench:
             timed("out, JVM alone (to_json)", rows, self.repeat, lambda: consume(encode(df, Contract(), {}).rows)),
         ]
 
+    def outbox(self, half: DataFrame, df: DataFrame, more: DataFrame, rows: int) -> list[Figure]:
+        for number in range(WARM_UP):
+            self._new_outbox(f"warm-{number}")
+            self._send(df)
+        figures = []
+        for name, count, rows_of in (
+            ("half the rows", rows // 2, half),
+            ("", rows, df),
+            ("five times the rows", 5 * rows, more),
+        ):
+            name = f"out, outbox, {name}".rstrip(", ")  # noqa: PLW2901
+            numbers = iter(range(self.repeat))
+            repeat = self.repeat if count <= rows else 1
+            begin = lambda: self._new_outbox(f"{count}-{next(numbers)}")  # noqa: E731, B023
+            figures.append(timed(name, count, repeat, lambda: self._send(rows_of), begin))  # noqa: B023
+            self.result.wait()
+            figures.append(timed(f"{name}, again", count, repeat, lambda: self._send(rows_of)))  # noqa: B023
+            assert self.result.task_count == 0, self.result
+        numbers = iter(range(self.repeat))
+        old = lambda: self._old_outbox(f"old-{next(numbers)}")  # noqa: E731
+        figures.append(
+            timed("out, outbox of 5,000,000, half the rows", rows // 2, self.repeat, lambda: self._send(half), old)
+        )
+        return figures
+
+    def _new_outbox(self, name: str) -> None:
+        self.sandbox.reset()
+        self.project, self.table = self._project(), f"{self.folder}/outboxes/{name}"
+
+    def _old_outbox(self, name: str) -> None:
+        """As years of runs leave it: every batch has ended."""
+        self._new_outbox(name)
+        ledger = Ledger.open(self.spark, self.table, self.project, OutboxKeys(("name",)))
+        place = F.sequence(F.lit(0), F.lit(OLD_ROWS - 1))
+        batch_id = (F.col("id") + 10**9).alias("batch_id")
+        keys = F.transform(place, lambda i: F.concat(F.lit('{"name":"old '), F.col("id") * OLD_ROWS + i, F.lit('"}')))
+        claims = self.spark.range(OLD_BATCHES).select(
+            batch_id,
+            F.lit("old").alias("run_id"),
+            F.lit(OLD_ROWS).alias("tasks"),
+            keys.alias("keys"),
+            place.alias("contents"),
+        )
+        assert ledger.bind(claims.select(F.to_json(F.struct("*")).alias("value")), 1, "old", 0.0, 0.0)
+        ledger.record([Fact("done", 10**9 + i, "old", OLD_ROWS, created=OLD_ROWS) for i in range(OLD_BATCHES)], 0.0)
+
+    def _send(self, df: DataFrame) -> None:
+        self.result = self.ours.create_task_batch_from_table(
+            df, self.project, staging=self.folder, outbox=self.table, row_key="name"
+        )
+
     def back(self, project: str, twice: str, tasks: int) -> list[Figure]:
         for _ in range(WARM_UP):
             self.read(project)
@@ -226,6 +282,9 @@ def run(kind: str, way: str, rows: int, tasks: int, repeat: int) -> list[Figure]
         if way == "out":
             df, twice = (rows_out(spark, n, Path(folder)) for n in (rows, 2 * rows))
             return [*bench.out(df, twice, rows), bench.reference_out(df, rows)]
+        if way == "outbox":
+            half, df, more = (rows_out(spark, n, Path(folder)) for n in (rows // 2, rows, 5 * rows))
+            return bench.outbox(half, df, more, rows)
         project, project_twice = bench.delivered(tasks), bench.delivered(2 * tasks)
         figures = bench.back(project, project_twice, tasks)
         if kind == "connect":  # which sama 0.5.12 cannot read on
@@ -267,7 +326,7 @@ def main() -> None:
     sizes = ["--rows", str(args.rows), "--tasks", str(args.tasks), "--repeat", str(args.repeat)]
     for kind in ("classic", "connect"):
         results[kind] = []
-        for way in ("out", "back"):
+        for way in ("out", "outbox", "back"):
             print(f"{way} on a {kind} session ...", file=sys.stderr, flush=True)
             part = [sys.executable, __file__, "--only", kind, way, *sizes]
             done = subprocess.run(part, check=True, stdout=subprocess.PIPE)

@@ -141,7 +141,8 @@ class Ledger:
             OutboxError: it belongs to another project or other keys, or is no outbox of this layout.
         """
         table = DeltaTable(spark, name)
-        if project_id is not None and keys is not None:
+        found = table.properties()
+        if found is None and project_id is not None and keys is not None:
             table.create(
                 SCHEMA,
                 f"What was sent to project {project_id} of Sama; written by sama_spark, not to be edited or copied",
@@ -152,9 +153,9 @@ class Ledger:
                     _LAYOUT_PROPERTY: _LAYOUT,
                 },
             )
-        elif not table.exists():
+            found = table.properties()
+        if found is None:
             raise OutboxError(f"there is no outbox {name!r}", remedy="name the table that was given as `outbox`")
-        found = table.properties() or {}
         if found.get(_LAYOUT_PROPERTY) != _LAYOUT or _PROJECT_PROPERTY not in found:
             raise OutboxError(
                 f"{name!r} is no outbox that this version of sama_spark knows (layout {found.get(_LAYOUT_PROPERTY)})",

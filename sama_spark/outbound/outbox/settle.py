@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +31,7 @@ log = logging.getLogger("sama_spark")
 # Seconds. A `continue` takes no longer than CONTINUE and is not begun when less of the lease is left; GRACE is for
 # one that was sent at the last moment and is still under way, and for clocks that differ.
 LEASE, LEASE_PER_BATCH, CONTINUE, GRACE = 120.0, 2.0, 30.0, 90.0
+_AT_A_TIME = 4
 _PAUSES = (0.5, 1.0, 2.0, 5.0)
 
 Word = Literal["created", "void"]
@@ -58,8 +60,9 @@ class Settler:
         outcomes: dict[int, BatchOutcome] = {}
         abandoned: list[OpenBatch] = []
         asked = [batch for batch in head.batches if batch.state != "unsure" and self._is_due(batch, only)]
-        for batch in asked:
-            state, fact, outcome = self._learn(batch)
+        with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="sama-settle") as pool:
+            learnt = list(pool.map(self._learn, asked))
+        for batch, (state, fact, outcome) in zip(asked, learnt, strict=True):
             if fact is not None:
                 facts[batch.batch_id] = fact
                 if outcome is not None:
