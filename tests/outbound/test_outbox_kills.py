@@ -104,7 +104,7 @@ def test_resume(killed: Any, running_sandbox: Sandbox, spark: SparkSession, df: 
     report = Mortal(running_sandbox, clock).settle(spark, outbox)
     if step != "claiming":
         assert tasks_of(running_sandbox, project) == once(ROWS if BOUND[step] else 0)
-        assert [batch.state for batch in (*report.unsure, *report.still_open)] in ([], ["started"] * 3)
+        assert {batch.state for batch in (*report.unsure, *report.still_open)} <= {"started"}
     if not BOUND[step] or step in ("claiming", "one continued"):
         clock.now += 3600
         result = Mortal(running_sandbox, clock).run(df, project, outbox)
