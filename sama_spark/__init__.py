@@ -30,10 +30,23 @@ from sama_spark.api.errors import (
     WaitTimedOut,
 )
 from sama_spark.api.states import TaskStates
-from sama_spark.errors import BatchesNotStarted, FeedInterrupted, StagingError, TasksUnaccounted, TooManyTasks
+from sama_spark.errors import (
+    BatchesNotStarted,
+    ChangedRows,
+    FeedInterrupted,
+    LeaseOver,
+    OutboxError,
+    RepeatedKeys,
+    StagingError,
+    TasksUnaccounted,
+    TooManyTasks,
+)
 
 if TYPE_CHECKING:
     from sama_spark.client import Client
+    from sama_spark.datasource import register
+    from sama_spark.outbound.micro_batches import MicroBatches
+    from sama_spark.outbound.outbox.report import OutboxReport
     from sama_spark.outbound.preannotations import (
         boxes_to_output,
         checkbox_to_output,
@@ -52,6 +65,7 @@ __all__ = [
     "BatchStateError",
     "BatchUnsure",
     "BatchesNotStarted",
+    "ChangedRows",
     "Client",
     "ConnectionFailed",
     "ContractError",
@@ -63,10 +77,15 @@ __all__ = [
     "InvalidInputSchema",
     "InvalidResponse",
     "InvalidRowsError",
+    "LeaseOver",
+    "MicroBatches",
     "NotFoundError",
+    "OutboxError",
+    "OutboxReport",
     "Outcome",
     "RateLimitedError",
     "RedirectRefused",
+    "RepeatedKeys",
     "RequestTimedOut",
     "RetriableHTTPExceptions",
     "RetryableError",
@@ -84,6 +103,7 @@ __all__ = [
     "points_to_output",
     "polygons_to_output",
     "polylines_to_output",
+    "register",
 ]
 
 # Loaded when first used: `sama_spark.api` works without Spark.
@@ -91,6 +111,8 @@ _SPARK_NAMES = {
     "Client": "sama_spark.client",
     "CreationResult": "sama_spark.outbound.result",
     "DryRun": "sama_spark.outbound.result",
+    "MicroBatches": "sama_spark.outbound.micro_batches",
+    "OutboxReport": "sama_spark.outbound.outbox.report",
     "Outcome": "sama_spark.outbound.wait",
     "boxes_to_output": "sama_spark.outbound.preannotations",
     "checkbox_to_output": "sama_spark.outbound.preannotations",
@@ -98,6 +120,7 @@ _SPARK_NAMES = {
     "points_to_output": "sama_spark.outbound.preannotations",
     "polygons_to_output": "sama_spark.outbound.preannotations",
     "polylines_to_output": "sama_spark.outbound.preannotations",
+    "register": "sama_spark.datasource",
 }
 
 

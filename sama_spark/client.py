@@ -16,6 +16,7 @@ from sama_spark.outbound.contract import ContractMode, OutputFormat
 from sama_spark.outbound.create import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, CreationOptions, OnInvalid, create_tasks
 from sama_spark.outbound.encode import TaskFields
 from sama_spark.outbound.outbox.outbox import BY_CONTENT, OnChanged, outbox_options
+from sama_spark.outbound.outbox.purge import Purged, purge_tables
 from sama_spark.outbound.outbox.report import OutboxReport
 from sama_spark.outbound.outbox.settle import Word, resume
 from sama_spark.outbound.result import CreationResult
@@ -99,6 +100,7 @@ class Client(ApiClient):
         rejected_table: str | None = None,
         dry_run: bool = False,
         on_progress: Callable[[int], None] | None = None,
+        key_prefix: str = "",
     ) -> CreationResult:
         """Create a task for each row; each column is an input, `output_<name>` a pre-annotation of output `<name>`.
 
@@ -137,7 +139,8 @@ class Client(ApiClient):
                 the run before; of two runs at once each row is sent by one. Not to be edited, copied or restored.
             on_changed: what happens to a row that the outbox knows with other values: "skip" (it is counted),
                 "error" or "resend" (it is paid for again). Queries of URLs and nulls do not count.
-            ignore_changes: columns that may change without that.
+            ignore_changes: columns that may change without that. Given when the outbox is made; later runs take it
+                from there.
             on_invalid: "raise" creates nothing where a row cannot become a task; "reject" creates the others and
                 gives these as `result.rejected`.
             rejected_table: with "reject", a Delta table (a name, or a path with a slash) that they are appended to
@@ -146,9 +149,11 @@ class Client(ApiClient):
                 what would become of each column, how many tasks, bytes and batches there would be, and which
                 rows cannot become tasks.
             on_progress: called on the driver with the number of tasks uploaded so far.
+            key_prefix: with row_key="content", stands before each key: the same row is another one under another
+                prefix.
 
         Returns:
-            `CreationResult`, also a mapping with `batch_id`, `batch_ids`, `tasks`, `bytes` and more. Its `wait()`
+            `CreationResult`, also a mapping with `batch_id`, `batch_ids`, `task_count`, `bytes` and more. Its `wait()`
             tells when Sama has created the tasks and which failed, its `cancel()` stops that.
 
         Raises:
@@ -176,7 +181,7 @@ class Client(ApiClient):
             contract=contract,
             on_invalid=on_invalid,
             rejected_table=rejected_table,
-            outbox=outbox_options(outbox, row_key, on_changed, _names(ignore_changes)),
+            outbox=outbox_options(outbox, row_key, on_changed, _names(ignore_changes), key_prefix),
             dry_run=dry_run,
             notification_email=notification_email,
             tasks_file_name=tasks_file_name,
@@ -219,6 +224,35 @@ class Client(ApiClient):
             InvalidInput: a batch in `unsure` is not unsure. OutboxError: there is no such outbox.
         """
         return resume(self, spark, outbox, unsure or {}, timeout)
+
+    def purge(
+        self,
+        spark: SparkSession,
+        *,
+        outbox: str,
+        rows: DataFrame | None = None,
+        rejected_table: str | None = None,
+        staging: str | None = None,
+    ) -> Purged:
+        """Remove what is kept of some rows, or of all: keys in the outbox and its `_tasks` table, rejected rows, and
+        what runs left in the stage. No call is made: the tasks at Sama stay.
+
+        An outbox that has forgotten a row takes it for new: sent again, it is paid for again. Delta keeps earlier
+        versions until VACUUM; the result has the statements. No run may be under way: its stage would go too.
+
+        Args:
+            spark: the session to use, classic or Connect.
+            outbox: the table that was given as `outbox`.
+            rows: DataFrame with the outbox's key columns, None for everything.
+            rejected_table: as given to the runs.
+            staging: as for the client, for this call.
+
+        Returns:
+            `Purged`: how many rows went from which table, and how many folders from the stage.
+        """
+        counts = purge_tables(spark, outbox, rejected_table, rows)
+        stage = self._staging.stage(spark, staging or self._staging_folder)
+        return Purged(counts, stage.clear() if stage else 0)
 
     @accepts_proj_id
     def get_delivered_tasks_to_table(

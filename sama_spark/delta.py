@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+_KEYS_VIEW = "sama_spark_keys"
+
 
 @dataclass(frozen=True)
 class DeltaTable:
@@ -60,6 +62,22 @@ class DeltaTable:
             name, number = transaction
             writer = writer.option("txnAppId", name).option("txnVersion", number)
         writer.save(self.name) if self.is_path else writer.saveAsTable(self.name)
+
+    def replace(self, rows: DataFrame, where: str) -> None:
+        """Put `rows` in place of those that satisfy the SQL condition `where`; made when absent."""
+        if not self.exists():
+            self.append(rows)
+            return
+        writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", where)
+        writer.save(self.name) if self.is_path else writer.saveAsTable(self.name)
+
+    def delete(self, keys: DataFrame | None, column: str) -> int:
+        """Delete the rows whose `column` is among `keys` (a column `key`), or all; gives their number."""
+        if keys is None:
+            return int(self.spark.sql(f"DELETE FROM {self.sql_name}").collect()[0][0])
+        keys.createOrReplaceTempView(_KEYS_VIEW)
+        merged = f"MERGE INTO {self.sql_name} t USING {_KEYS_VIEW} k ON t.{column} = k.key WHEN MATCHED THEN DELETE"
+        return int(self.spark.sql(merged).collect()[0]["num_deleted_rows"])
 
 
 def _text(value: str) -> str:

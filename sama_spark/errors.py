@@ -58,7 +58,11 @@ class BatchesNotStarted(SamaError):
 
     @classmethod
     def of(
-        cls, project_id: str | int, started: Sequence[int], not_started: Mapping[int, SamaError], outbox: str | None
+        cls,
+        project_id: str | int,
+        started: Sequence[int],
+        not_started: Mapping[int, SamaError],
+        outbox: str | None = None,
     ) -> BatchesNotStarted:
         reasons = "; ".join(f"batch {batch_id}: {error}" for batch_id, error in list(not_started.items())[:3])
         return cls(

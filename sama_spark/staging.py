@@ -44,8 +44,7 @@ class Stage:
 
     def new_run(self, kind: str) -> Path:
         """A fresh folder for one run."""
-        now = datetime.now(timezone.utc).strftime(_TIME_FORMAT)
-        run = self.path / f"{kind}-{now}-{uuid.uuid4().hex[:8]}"
+        run = self.path / run_name(kind)
         run.mkdir(parents=True, mode=0o700)
         return run
 
@@ -58,16 +57,25 @@ class Stage:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def sweep(self) -> None:
-        """Remove run folders older than `ttl`, which dead processes left behind."""
-        oldest = datetime.now(timezone.utc) - self.ttl
-        for folder in self.path.glob("*-*Z-*"):
+    def sweep(self, kind: str = "*") -> None:
+        """Remove run folders (of one kind) older than `ttl`, which dead processes left behind."""
+        self._remove_before(datetime.now(timezone.utc) - self.ttl, kind)
+
+    def clear(self) -> int:
+        """Remove all run folders; gives their number."""
+        return self._remove_before(datetime.max.replace(tzinfo=timezone.utc), "*")
+
+    def _remove_before(self, oldest: datetime, kind: str) -> int:
+        removed = 0
+        for folder in self.path.glob(f"{kind}-*Z-*"):
             try:
                 begun = datetime.strptime(folder.name.split("-")[-2], _TIME_FORMAT).replace(tzinfo=timezone.utc)
             except ValueError:
                 continue
             if begun < oldest:
                 shutil.rmtree(folder, ignore_errors=True)
+                removed += 1
+        return removed
 
 
 class Staging:
@@ -86,7 +94,7 @@ class Staging:
         """
         found = self._found.setdefault(spark, {})
         if folder not in found:
-            base = _temporary_folder() if folder is None else _local_path(folder)
+            base = _temporary_folder() if folder is None else local_path(folder)
             stage = Stage(base / "sama-spark", self._ttl)
             problem = _problem_of(spark, stage)
             if problem and folder is not None:
@@ -123,6 +131,11 @@ def text_lines(spark: SparkSession, lines: Iterable[bytes], file: Path | None) -
     return spark.read.text(spark_uri(file))
 
 
+def run_name(kind: str) -> str:
+    """A name for a run's folder, which says when it was begun."""
+    return f"{kind}-{datetime.now(timezone.utc).strftime(_TIME_FORMAT)}-{uuid.uuid4().hex[:8]}"
+
+
 def spark_uri(path: Path) -> str:
     """`path` as Spark has to be told it: bare local paths mean another place on a Databricks cluster.
 
@@ -136,7 +149,12 @@ def driver_path(uri: str) -> Path:
     return Path(unquote(urlparse(uri).path))
 
 
-def _local_path(folder: str) -> Path:
+def local_path(folder: str) -> Path:
+    """The driver's path of a folder that the user names.
+
+    Raises:
+        StagingError: it is no path of the file system.
+    """
     parsed = urlparse(folder)
     if parsed.scheme in ("", "file") or folder.startswith("dbfs:/Volumes/"):
         return Path(unquote(parsed.path) if parsed.scheme else folder)

@@ -73,7 +73,7 @@ def client(running_sandbox: Sandbox) -> Iterator[Client]:
 def work(client: Client, sandbox: Sandbox, project: int, df: DataFrame, chunk_rows: int = 16) -> None:
     """Creates the tasks and has them delivered as they came."""
     result = client.create_task_batch_from_table(df, str(project), chunk_rows=chunk_rows)
-    assert sandbox.annotate(project, corrections=False) == result["tasks"]
+    assert sandbox.annotate(project, corrections=False) == result["task_count"]
 
 
 @few

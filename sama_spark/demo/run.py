@@ -190,7 +190,7 @@ def _objects(spark: SparkSession, tasks: str) -> DataFrame:
                shape.points[3][0] AS x_max, shape.points[3][1] AS y_max  -- bottom-left, bottom-right
         FROM delta.`{tasks}`
         LATERAL VIEW explode(answers.objects.layers.vector_tagging) AS grp LATERAL VIEW explode(grp.shapes) AS shape
-        """  # noqa: S608
+        """
     )
 
 

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -31,13 +30,14 @@ from sama_spark.outbound.pieces import (
 )
 from sama_spark.outbound.rejected import RejectedRows
 from sama_spark.outbound.result import CreationResult, DryRun
+from sama_spark.outbound.row_keys import OutboxKeys
+from sama_spark.outbound.tables import RunTables
 from sama_spark.outbound.upload import Batch, Uploader
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from sama_spark.api.client import ApiClient
-    from sama_spark.outbound.wait import Outcome
     from sama_spark.staging import Stage, Staging
 
 OnInvalid = Literal["raise", "reject"]
@@ -101,17 +101,20 @@ def create_tasks(
     )
     batches: list[Batch] = []
     rules: Mapping[str, str] = {}
-    with _folder(stage) as folder:
+    with _folder(stage, spooled=options.outbox is not None) as folder:
         outbox = None
         if options.outbox is not None and not options.dry_run:
+            # Before the table is made, which is bound to these columns for good.
+            options.fields.inputs(df.columns)
+            options.outbox.keys.check(df.schema)
             shared = stage is not None
             outbox = Outbox(api, df.sparkSession, str(project_id), options.outbox, run_id, folder, shared=shared)
         if options.dry_run or not df.isEmpty():
             contract = Contract() if options.contract == "off" else read_contract(api, project_id)
-            encoded = _encode(df, contract, options)
+            encoded = _encode(df, contract, options, outbox.keys if outbox else None)
             rules = encoded.output_rules
             if options.max_tasks is not None and stage is None and not options.dry_run and outbox is None:
-                _refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
+                refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
             pieces = _pieces(encoded.rows, _cutter(encoded, options), stage, folder, spooled=outbox is not None)
             if options.dry_run:
                 return _dry_run(pieces, project_id, encoded, options, begun, staged=stage is not None)
@@ -120,7 +123,7 @@ def create_tasks(
                 to_send = outbox.unknown([piece for piece in to_send if isinstance(piece, StagedPiece)])
             if stage is not None or outbox is not None:  # all is known before a batch is opened
                 to_send = list(to_send)
-                _refuse_too_many(sum(piece.header.tasks for piece in to_send), options.max_tasks)
+                refuse_too_many(sum(piece.header.tasks for piece in to_send), options.max_tasks)
             batches = _send(api, project_id, to_send, options, rejected, outbox)
         if outbox is not None:
             outbox.settle_others()
@@ -135,25 +138,8 @@ def create_tasks(
         rejected=rejected.frame() if reject else None,
         outbox=outbox.report() if outbox else None,
         api=api,
-        record=partial(_record, options=options, batches=batches, rejected=rejected, outbox=outbox),
+        tables=RunTables(batches, options.fields, rejected, options.rejected_table, outbox),
     )
-
-
-def _record(
-    outcome: Outcome,
-    *,
-    options: CreationOptions,
-    batches: Sequence[Batch],
-    rejected: RejectedRows,
-    outbox: Outbox | None,
-) -> None:
-    """Keep how the run's batches have ended, in its tables."""
-    if options.rejected_table is not None and outcome.failed:
-        whole = [batch.batch_id for batch in outcome.batches if batch.failed and not batch.failed_items]
-        keys = outbox.keys_of(whole) if outbox and whole else {}
-        rejected.append_failed(options.rejected_table, outcome, options.fields.row_key, keys)
-    if outbox is not None:
-        outbox.record_outcome(outcome, batches)
 
 
 def read_contract(api: ApiClient, project_id: str | int) -> Contract:
@@ -178,27 +164,29 @@ def _cutter(encoded: EncodedRows, options: CreationOptions) -> PieceCutter:
         max_tasks=min(PIECE_TASKS, options.chunk_rows),
         max_bytes=min(PIECE_BYTES, options.chunk_bytes),
         most_invalid=sys.maxsize if options.on_invalid == "reject" and not options.dry_run else FEW_INVALID,
-        keyed=options.outbox is not None,
+        keyed=options.outbox is not None and not options.dry_run,
     )
 
 
-def _encode(df: DataFrame, contract: Contract, options: CreationOptions) -> EncodedRows:
+def _encode(df: DataFrame, contract: Contract, options: CreationOptions, keys: OutboxKeys | None) -> EncodedRows:
     return encode(
         df,
         contract,
         options.outputs,
         options.fields,
         lenient=options.contract != "strict",
-        outbox_keys=options.outbox.keys if options.outbox else None,
+        outbox_keys=keys,
     )
 
 
 @contextmanager
-def _folder(stage: Stage | None) -> Iterator[Path]:
-    """A folder for one run: of the stage, or the driver's alone."""
+def _folder(stage: Stage | None, *, spooled: bool) -> Iterator[Path]:
+    """A folder for one run: of the stage, or the driver's alone where its pieces have to wait."""
     if stage is not None:
         with stage.run("out") as folder:
             yield folder
+    elif not spooled:
+        yield Path()
     else:
         with tempfile.TemporaryDirectory(prefix="sama-spark-") as name:
             yield Path(name)
@@ -312,7 +300,7 @@ def invalid_rows(count: int, shown: list[InvalidRow]) -> InvalidRowsError:
     )
 
 
-def _refuse_too_many(tasks: int, max_tasks: int | None) -> None:
+def refuse_too_many(tasks: int, max_tasks: int | None) -> None:
     if max_tasks is not None and tasks > max_tasks:
         raise TooManyTasks(
             f"the DataFrame has more rows than max_tasks = {max_tasks:,}: nothing was created",

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 FLAT, PROBLEM, KEY, CONTENT = "flat", "problem", "key", "content"
 SpliceMode = Literal["json", "auto"]
 
-_SHOWN_CHARACTERS = 80
-_LOCAL_PATHS = ("/Volumes/", "/dbfs/", "/Workspace/", "dbfs:", "file:")
-_OUT_OF_REACH = (
+SHOWN_CHARACTERS = 80
+LOCAL_PATHS = ("/Volumes/", "/dbfs/", "/Workspace/", "dbfs:", "file:")
+OUT_OF_REACH = (
     "is a path that Sama cannot reach: give a URL, name the column in `not_sent`, or say contract='lenient' "
     "if this is no asset"
 )
@@ -62,6 +62,11 @@ class TaskFields:
                 f"batch_priority {self.priority} is beyond 32 bits",
                 remedy=f"give a number from {INT32[0]} to {INT32[1]}; lower is served first",
             )
+
+    def head(self) -> bytes:
+        """What stands before a row's own in every task."""
+        same = ({} if self.priority_column else {"priority": self.priority}) | {"submit": self.submit}
+        return msgspec.json.encode(same)[:-1] + b","
 
     def by_row(self, column: str) -> list[tuple[str, Rule, str]]:
         """What `column` says about each task: member, its rule, and the JSON of a row without it."""
@@ -135,17 +140,15 @@ def encode(
     plan = _Plan(contract, output_formats, fields, lenient)
     for i, column in enumerate(df.schema.fields):
         plan.add(column.name, column.dataType, F.col(f"c{i}"), is_input=column.name in inputs)
-    plan.refuse()
+    refuse(plan.refused)
     columns = {name: F.col(f"c{i}") for i, name in enumerate(df.columns)}
     types = {column.name: column.dataType for column in df.schema.fields}
     key, content = key_text(columns, types, fields.row_key), F.lit(None)
     if outbox_keys is not None:
-        outbox_keys.check(types)
         key = outbox_keys.key(columns, types)
         content = outbox_keys.content({name: columns[name] for name in inputs}, types)
         plan.problems += [(name, columns[name].isNull(), NULL_KEY, columns[name]) for name in outbox_keys.names]
     data = F.to_json(F.struct(*plan.flat)) if plan.flat else F.lit("{}")
-    same = ({} if fields.priority_column else {"priority": fields.priority}) | {"submit": fields.submit}
     return EncodedRows(
         rows=positional.select(
             F.concat(*plan.beside, F.lit('"data":'), data).cast("binary").alias(FLAT),
@@ -154,7 +157,7 @@ def encode(
             content.cast("string").cast("binary").alias(CONTENT),
             *(text.cast("binary").alias(f"s{i}") for i, (_, _, text) in enumerate(plan.spliced)),
         ),
-        head=msgspec.json.encode(same)[:-1] + b",",
+        head=fields.head(),
         spliced=tuple((name, mode) for name, mode, _ in plan.spliced),
         output_rules=plan.output_rules,
         columns=plan.columns,
@@ -189,17 +192,6 @@ class _Plan:
         except ContractError as error:
             self.refused.append(error)
 
-    def refuse(self) -> None:
-        """Raise for all refused columns at once."""
-        if len(self.refused) == 1:
-            raise self.refused[0]
-        if self.refused:
-            raise ContractError(
-                "these columns cannot become tasks: " + "; ".join(error.message for error in self.refused),
-                column=self.refused[0].column,
-                remedy="; ".join(f"{error.column!r}: {error.remedy}" for error in self.refused),
-            )
-
     def _add_beside(self, name: str, data_type: T.DataType, column: Column) -> None:
         self.columns[name] = "not sent"
         for member, rule, otherwise in self.fields.by_row(name):
@@ -214,15 +206,15 @@ class _Plan:
         self._require(name, rule, column)
         self.flat.append(self._rendered(name, data_type, column, rule).alias(name))
         if is_text(data_type) and not self.lenient:
-            self.problems.append((name, _out_of_reach(column), _OUT_OF_REACH, column))
+            self.problems.append((name, _out_of_reach(column), OUT_OF_REACH, column))
 
     def _add_output(self, name: str, data_type: T.DataType, column: Column) -> None:
         output = name.removeprefix(OUTPUT_PREFIX)
-        rule, how = _output_rule(self.contract.rule(name), data_type, self.output_formats.get(output))
+        rule, how = output_rule(self.contract.rule(name), data_type, self.output_formats.get(output))
         self.output_rules[output] = how
         self.columns[name] = f"pre-annotation, {how}"
         self._require(name, rule, column)
-        if _is_spliced(rule, data_type):
+        if is_spliced(rule, data_type):
             self.spliced.append((name, "json" if rule.kind == "json" else "auto", column))
         else:
             self.flat.append(self._rendered(name, data_type, column, rule).alias(name))
@@ -237,11 +229,23 @@ class _Plan:
         return value.column
 
 
+def refuse(refused: Sequence[ContractError]) -> None:
+    """Raise for all refused columns at once."""
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        raise ContractError(
+            "these columns cannot become tasks: " + "; ".join(error.message for error in refused),
+            column=refused[0].column,
+            remedy="; ".join(f"{error.column!r}: {error.remedy}" for error in refused),
+        )
+
+
 def _out_of_reach(column: Column) -> Column:
-    return reduce(or_, (column.startswith(prefix) for prefix in _LOCAL_PATHS))
+    return reduce(or_, (column.startswith(prefix) for prefix in LOCAL_PATHS))
 
 
-def _output_rule(rule: Rule, data_type: T.DataType, chosen: OutputFormat | None) -> tuple[Rule, str]:
+def output_rule(rule: Rule, data_type: T.DataType, chosen: OutputFormat | None) -> tuple[Rule, str]:
     if chosen is not None:
         kind: Literal["json", "string"] = "json" if chosen == "json" else "string"
         return Rule(kind=kind, required=rule.required), f"{chosen}, as asked"
@@ -255,7 +259,7 @@ def _output_rule(rule: Rule, data_type: T.DataType, chosen: OutputFormat | None)
     return rule, f"text, because {rule.because}"
 
 
-def _is_spliced(rule: Rule, data_type: T.DataType) -> bool:
+def is_spliced(rule: Rule, data_type: T.DataType) -> bool:
     return is_text(data_type) and rule.kind in ("json", "any")
 
 
@@ -283,4 +287,4 @@ def _shown(column: Column) -> Column:
     """The start of the value's JSON; null where it has none."""
     wrapped = F.to_json(F.struct(column.alias("v")))  # {"v":...}
     text = F.substr(wrapped, F.lit(6), F.length(wrapped) - 6)
-    return F.when(column.isNotNull(), F.left(text, F.lit(_SHOWN_CHARACTERS)))
+    return F.when(column.isNotNull(), F.left(text, F.lit(SHOWN_CHARACTERS)))

@@ -136,11 +136,16 @@ def stage_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[Sta
 def spool_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[StagedPiece]:
     """As `stage_pieces`, where driver and workers share no folder: the driver writes them into one of its own."""
     file = folder / "pieces.txt"
-    with file.open("xb") as stream:
-        for piece in stream_pieces(rows, cutter):
-            described = structs.replace(piece.header, checksum=crc32(piece.body))
-            stream.writelines((_encode(described), HEADER_END.encode(), piece.body, PIECE_END.encode()))
+    write_pieces(stream_pieces(rows, cutter), file)
     return list(_listed(file))
+
+
+def write_pieces(pieces: Iterable[StreamedPiece], file: Path) -> None:
+    """Write pieces as Spark's writer does."""
+    with file.open("xb") as stream:
+        for piece in pieces:
+            header = _encode(structs.replace(piece.header, checksum=crc32(piece.body)))
+            stream.writelines((header, HEADER_END.encode(), piece.body, PIECE_END.encode()))
 
 
 def stream_pieces(rows: DataFrame, cutter: PieceCutter) -> Iterator[StreamedPiece]:

@@ -17,6 +17,8 @@ Each Spark type has one rendering or a refusal (`ContractError`, naming the colu
 
 NaN and infinities, years outside 1 to 9999, nulls in required columns and texts that are no option of the
 project make a row invalid. A null leaves its key out.
+
+`values` has the same table for workers that hold Arrow batches and no JVM; a property test holds the two together.
 """
 
 from __future__ import annotations
@@ -35,9 +37,16 @@ if TYPE_CHECKING:
 
     from sama_spark.outbound.contract import Rule
 
-_INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
-_FRACTIONS = (T.FloatType, T.DoubleType)
+INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
+FRACTIONS = (T.FloatType, T.DoubleType)
 _NESTED = (T.StructType, T.ArrayType, T.MapType)
+
+# `\z` and not `$`, which lets a line end stand behind it.
+INTEGER_TEXT, DATE_TEXT = r"^(0|-?[1-9][0-9]{0,9})\z", r"^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
+NOT_FINITE = "is NaN or infinite, which JSON cannot hold"
+NO_YEAR = "has a year outside 1 to 9999"
+NO_INTEGER_TEXT = "is not the text of a 32-bit integer"
+NO_DATE_TEXT = "is not a date of the form YYYY-MM-DD"
 
 
 @dataclass(frozen=True)
@@ -61,14 +70,26 @@ def render(column: Column, data_type: T.DataType, rule: Rule, path: str) -> Valu
     elif rule.kind == "date":
         value = _as_date(column, data_type, path)
     elif rule.kind == "json" and not is_native_json(data_type):
-        raise _refusal(path, data_type, "a structured value", "a struct, array, map or variant, or JSON text")
+        raise refusal(path, data_type, "a structured value", "a struct, array, map or variant, or JSON text")
     else:
         value = _as_json(column, data_type, path)
     if rule.options and rule.kind == "string":
-        options = ", ".join(rule.options[:10]) + (", ..." if len(rule.options) > 10 else "")
         bad = ~value.column.isin(*rule.options)
-        value = Value(value.column, (*value.problems, (bad, f"is none of the project's options: {options}")))
+        value = Value(value.column, (*value.problems, (bad, none_of(rule))))
     return value
+
+
+def none_of(rule: Rule) -> str:
+    options = ", ".join(rule.options[:10]) + (", ..." if len(rule.options) > 10 else "")
+    return f"is none of the project's options: {options}"
+
+
+def not_whole(rule: Rule) -> str:
+    return f"is not a whole number from {rule.minimum} to {rule.maximum}"
+
+
+def outside(rule: Rule) -> str:
+    return f"is outside {rule.minimum} to {rule.maximum}"
 
 
 def is_text(data_type: T.DataType) -> bool:
@@ -82,53 +103,50 @@ def is_native_json(data_type: T.DataType) -> bool:
 def _as_text(column: Column, data_type: T.DataType, path: str) -> Value:
     if is_text(data_type):
         return Value(column)
-    if isinstance(data_type, (*_INTEGERS, T.BooleanType, T.DecimalType)):
+    if isinstance(data_type, (*INTEGERS, T.BooleanType, T.DecimalType)):
         return Value(column.cast("string"))
-    if isinstance(data_type, _FRACTIONS):
+    if isinstance(data_type, FRACTIONS):
         return Value(column.cast("string"), (_not_finite(column),))
     if isinstance(data_type, (T.DateType, T.TimestampType, T.TimestampNTZType)):
         return _as_json(column, data_type, path)
-    raise _refusal(path, data_type, "text", "a string: to_json() for nested values, base64() for binary")
+    raise refusal(path, data_type, "text", "a string: to_json() for nested values, base64() for binary")
 
 
 def _as_integer(column: Column, data_type: T.DataType, rule: Rule, path: str) -> Value:
     no_problems: tuple[tuple[Column, str], ...] = ()
-    if isinstance(data_type, _INTEGERS):
+    if isinstance(data_type, INTEGERS):
         whole, problems = column, no_problems
     elif is_text(data_type):
         # At most ten digits reach the cast, which would fail on more under ANSI rules.
-        is_integer = column.rlike("^(0|-?[1-9][0-9]{0,9})$")
+        is_integer = column.rlike(INTEGER_TEXT)
         whole = F.when(is_integer, column).cast("bigint")
-        problems = ((~is_integer, "is not the text of a 32-bit integer"),)
-    elif isinstance(data_type, (T.DecimalType, *_FRACTIONS)):
+        problems = ((~is_integer, NO_INTEGER_TEXT),)
+    elif isinstance(data_type, (T.DecimalType, *FRACTIONS)):
         in_range = (column == F.floor(column)) & column.between(rule.minimum, rule.maximum)
         whole = F.when(in_range, column).cast("bigint")
-        problems = ((~in_range, f"is not a whole number from {rule.minimum} to {rule.maximum}"),)
+        problems = ((~in_range, not_whole(rule)),)
     else:
-        raise _refusal(path, data_type, "an integer", "an integer column, cast as you mean it")
+        raise refusal(path, data_type, "an integer", "an integer column, cast as you mean it")
     out_of_range = ~whole.between(rule.minimum, rule.maximum)
-    reason = f"is outside {rule.minimum} to {rule.maximum}"
-    return Value(whole, (*problems, (out_of_range, reason)))
+    return Value(whole, (*problems, (out_of_range, outside(rule))))
 
 
 def _as_date(column: Column, data_type: T.DataType, path: str) -> Value:
     if isinstance(data_type, T.DateType):
         return _as_json(column, data_type, path)
     if is_text(data_type):
-        is_date = column.rlike("^[0-9]{4}-[0-9]{2}-[0-9]{2}$") & (
-            F.try_to_timestamp(column, F.lit("yyyy-MM-dd")).isNotNull()
-        )
-        return Value(column, ((column.isNotNull() & ~is_date, "is not a date of the form YYYY-MM-DD"),))
-    raise _refusal(path, data_type, "a date", "a date column (to_date()) or YYYY-MM-DD text")
+        is_date = column.rlike(DATE_TEXT) & (F.try_to_timestamp(column, F.lit("yyyy-MM-dd")).isNotNull())
+        return Value(column, ((column.isNotNull() & ~is_date, NO_DATE_TEXT),))
+    raise refusal(path, data_type, "a date", "a date column (to_date()) or YYYY-MM-DD text")
 
 
 def _as_json(column: Column, data_type: T.DataType, path: str) -> Value:
     """The value as to_json takes it, with what to_json would bend rendered or found."""
-    if is_text(data_type) or isinstance(data_type, (*_INTEGERS, T.BooleanType, T.DecimalType, T.NullType)):
+    if is_text(data_type) or isinstance(data_type, (*INTEGERS, T.BooleanType, T.DecimalType, T.NullType)):
         return Value(column)
     if data_type.typeName() == "variant":
         return Value(column)
-    if isinstance(data_type, _FRACTIONS):
+    if isinstance(data_type, FRACTIONS):
         return Value(column, (_not_finite(column),))
     if isinstance(data_type, T.DateType):
         return Value(column.cast("string"), (_year_out_of_range(column),))
@@ -146,7 +164,7 @@ def _as_json(column: Column, data_type: T.DataType, path: str) -> Value:
         return _struct(column, data_type, path)
     if isinstance(data_type, T.MapType):
         return _map(column, data_type, path)
-    raise _refusal(path, data_type, "JSON", "a type that JSON has: base64() for binary, a string for intervals")
+    raise refusal(path, data_type, "JSON", "a type that JSON has: base64() for binary, a string for intervals")
 
 
 def _array(column: Column, data_type: T.ArrayType, path: str) -> Value:
@@ -159,8 +177,8 @@ def _array(column: Column, data_type: T.ArrayType, path: str) -> Value:
 
 
 def _map(column: Column, data_type: T.MapType, path: str) -> Value:
-    if not (is_text(data_type.keyType) or isinstance(data_type.keyType, _INTEGERS)):
-        raise _refusal(path, data_type, "JSON", "a map with string or integer keys")
+    if not (is_text(data_type.keyType) or isinstance(data_type.keyType, INTEGERS)):
+        raise refusal(path, data_type, "JSON", "a map with string or integer keys")
 
     def rendered_value(value: Column) -> Value:
         return _as_json(value, data_type.valueType, f"{path}{{}}")
@@ -174,7 +192,7 @@ def _map(column: Column, data_type: T.MapType, path: str) -> Value:
 def _struct(column: Column, data_type: T.StructType, path: str) -> Value:
     names = data_type.fieldNames()
     if len(set(names)) < len(names):
-        raise _refusal(path, data_type, "JSON", "a struct whose fields have different names")
+        raise refusal(path, data_type, "JSON", "a struct whose fields have different names")
     values = [_as_json(column.getField(f.name), f.dataType, f"{path}.{f.name}") for f in data_type.fields]
     rendered = column
     if _bends(data_type):
@@ -211,14 +229,14 @@ def _iso(timestamp_ntz: Column) -> Column:
 
 def _not_finite(column: Column) -> tuple[Column, str]:
     beyond = F.abs(column.cast("double")) == F.lit(float("inf"))
-    return F.isnan(column) | beyond, "is NaN or infinite, which JSON cannot hold"
+    return F.isnan(column) | beyond, NOT_FINITE
 
 
 def _year_out_of_range(column: Column) -> tuple[Column, str]:
-    return ~F.year(column).between(1, 9999), "has a year outside 1 to 9999"
+    return ~F.year(column).between(1, 9999), NO_YEAR
 
 
-def _refusal(path: str, data_type: T.DataType, wanted: str, remedy: str) -> ContractError:
+def refusal(path: str, data_type: T.DataType, wanted: str, remedy: str) -> ContractError:
     return ContractError(
         f"column {path!r} is {data_type.simpleString()[:100]}, which has no exact rendering as {wanted}",
         column=path,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sama_spark.api.errors import SamaError
 from sama_spark.outbound.chunk import InvalidRow
 from sama_spark.outbound.outbox.report import OutboxReport
+from sama_spark.outbound.tables import RunTables
 from sama_spark.outbound.upload import Batch
 from sama_spark.outbound.wait import Outcome, cancel_all, wait_for_all
 
@@ -48,7 +49,7 @@ class CreationResult(Mapping[str, Any]):
     rejected_rows: int = 0
     rejected: DataFrame | None = field(default=None, repr=False, compare=False)
     outbox: OutboxReport | None = None
-    record: Callable[[Outcome], None] | None = field(default=None, repr=False, compare=False)
+    tables: RunTables | None = field(default=None, repr=False, compare=False)
 
     @property
     def batch_ids(self) -> list[int]:
@@ -109,23 +110,47 @@ class CreationResult(Mapping[str, Any]):
         return self._recorded(cancel_all(self._client(), self.project_id, self.batches, timeout))
 
     def _recorded(self, outcome: Outcome) -> Outcome:
-        if self.record is not None:
-            self.record(outcome)
+        if self.tables is not None:
+            self.tables.record(outcome)
         return outcome
+
+    def tasks(self, match_on: str) -> DataFrame:
+        """The task of each row of this run: `row_key` (JSON), `batch_id`, `task_id`, and `reason` where that is null.
+
+        Sama keeps no key of ours and documents no order. So a row is told by the value of one input, and only where
+        one row and one task of a batch have that value. The result is kept in the Delta table `<outbox>_tasks`,
+        from where batches that are complete are taken the next time. On the wire, for each other batch: GET
+        tasks/delivered.json, 1,000 tasks a call, and for tasks that are not delivered GET tasks.json, 100 a second.
+
+        Args:
+            match_on: a column of `row_key` that was sent as an input and that Sama gives back unchanged.
+
+        Raises:
+            InvalidInput: there is no outbox, or `match_on` is no part of its key or was not sent.
+            SamaError: a call failed for good, or the result was pickled.
+        """
+        if self.tables is None:
+            raise self._pickled("run again with the same outbox: its batches are known there")
+        return self.tables.tasks(match_on)
+
+    def _pickled(self, remedy: str) -> SamaError:
+        return SamaError(
+            "this result was pickled, and the client, which holds the key, was left out",
+            project_id=self.project_id,
+            remedy=remedy,
+        )
 
     def _client(self) -> ApiClient:
         if self.api is None:
-            raise SamaError(
-                "this result was pickled, and the client, which holds the key, was left out",
-                project_id=self.project_id,
-                remedy=f"make a client and call client.wait_for_batch({self.project_id!r}, batch_id) "
+            raise self._pickled(
+                f"make a client and call client.wait_for_batch({self.project_id!r}, batch_id) "
                 "for each of result.batch_ids",
             )
         return self.api
 
     def __getstate__(self) -> dict[str, Any]:
         # A client refuses to be pickled, because it holds the key; a DataFrame belongs to its session.
-        return {**self.__dict__, "api": None, "rejected": None, "record": None}
+        return {**self.__dict__, "api": None, "rejected": None, "tables": None}
 
     _KEYS: ClassVar[tuple[str, ...]] = (
         "batch_id",

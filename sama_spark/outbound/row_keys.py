@@ -57,20 +57,21 @@ def key_in(data: Mapping[str, Any] | None, names: Sequence[str]) -> str | None:
 class OutboxKeys:
     """How an outbox knows rows again.
 
-    `names`: the key columns, or none where a row's whole content is its key, behind `stream`. `ignored`: columns
+    `names`: the key columns, or none where a row's whole content is its key, behind `prefix`. `ignored`: columns
     that may change without the row counting as changed.
     """
 
     names: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
-    stream: str = ""
+    prefix: str = ""
 
-    def check(self, types: Mapping[str, T.DataType]) -> None:
+    def check(self, schema: T.StructType) -> None:
         """Refuse key columns whose text could differ from session to session, and `ignored` ones that are not there.
 
         Raises:
             ContractError: it names the column.
         """
+        types = {column.name: column.dataType for column in schema.fields}
         for name in self.ignored:
             if name not in types:
                 raise ContractError(
@@ -90,7 +91,7 @@ class OutboxKeys:
         """The key of each row, as text."""
         if self.names:
             return key_text(columns, types, self.names)
-        return F.concat(F.lit(self.stream), F.left(F.sha2(_as_json(columns), 256), F.lit(32)))
+        return F.concat(F.lit(self.prefix), F.left(F.sha2(_as_json(columns), 256), F.lit(32)))
 
     def content(self, columns: Mapping[str, Column], types: Mapping[str, T.DataType]) -> Column:
         """A hash of each row's values: neither columns in `ignored` nor queries of URLs count, nor nulls."""

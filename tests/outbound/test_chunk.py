@@ -17,10 +17,12 @@ from sama_spark.outbound.pieces import (
     HEADER_END,
     PIECE_END,
     ChunkBuffer,
+    PiecePart,
     StagedPiece,
     StreamedPiece,
     invalid_rows_in,
     pack,
+    write_pieces,
 )
 from sama_spark.outbound.pieces import _listed as listed
 
@@ -54,10 +56,11 @@ def encoded_rows(tasks: list[tuple[dict[str, object], str | None]]) -> list[tupl
         (
             b'"data":' + json.dumps(flat).encode(),
             None,
-            None,
+            b'{"n":"%d"}' % n,
+            b"%d" % -n,
             None if text is None else text.encode("utf-8", "surrogatepass"),
         )
-        for flat, text in tasks
+        for n, (flat, text) in enumerate(tasks)
     ]
 
 
@@ -84,17 +87,47 @@ def test_every_task_arrives_once_in_order_and_within_bounds(
         assert len(chunk) == 1 or sum(piece.header.tasks for piece in chunk) <= chunk_tasks
 
 
+@given(rows, st.integers(1, 5), st.data())
+def test_any_part_of_a_piece_has_its_own_tasks_and_keys(
+    tmp_path_factory: pytest.TempPathFactory,
+    tasks: list[tuple[dict[str, object], str | None]],
+    piece_tasks: int,
+    data: st.DataObject,
+) -> None:
+    cutter = PieceCutter(HEAD, (("output_shapes", "json"),), piece_tasks, keyed=True)
+    file = tmp_path_factory.mktemp("spool") / "pieces"
+    write_pieces(pieces_of(cutter, encoded_rows(tasks)), file)
+    sent, rows_sent, kept = [], [], []
+    for number, piece in enumerate(listed(file)):
+        left_out = data.draw(st.sets(st.integers(0, piece.header.tasks - 1)))
+        first = len(kept) and kept[-1][0] + 1
+        kept += [(first + i, i not in left_out) for i in range(piece.header.tasks)]
+        part = PiecePart.without(piece, number, left_out)
+        assert (part is None) == (len(left_out) == piece.header.tasks)
+        if part is not None:
+            sent += json.loads(bytes(ChunkBuffer().body([part])))
+            in_piece = piece.rows()
+            rows_sent += [(in_piece.keys[i], in_piece.contents[i]) for i in part.positions]
+            assert part.header.tasks == len(part.positions)
+    expected = [n for n, is_kept in kept if is_kept]
+    assert [task["data"] for task in sent] == [
+        tasks[n][0] | ({} if tasks[n][1] is None else {"output_shapes": json.loads(tasks[n][1] or "")})
+        for n in expected
+    ]
+    assert rows_sent == [(f'{{"n":"{n}"}}', -n) for n in expected]
+
+
 @given(structured_texts)
 def test_output_text_is_spliced_to_the_byte(text: str) -> None:
     raw = text.encode("utf-8", "surrogatepass")
-    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "json"),)), [(b'"data":{}', None, None, raw)])
+    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "json"),)), [(b'"data":{}', None, None, None, raw)])
     assert piece.body == HEAD + b'"data":{"output_o":' + raw + b"}}"
 
 
 @given(st.text())
 def test_auto_mode_never_refuses_a_text(text: str) -> None:
     raw = text.encode()
-    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "auto"),)), [(b'"data":{"a":1}', None, None, raw)])
+    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "auto"),)), [(b'"data":{"a":1}', None, None, None, raw)])
     sent = json.loads(piece.body)["data"]["output_o"]
     if sent != text:
         assert isinstance(sent, (dict, list))
@@ -121,8 +154,8 @@ def test_auto_mode_never_refuses_a_text(text: str) -> None:
 )
 def test_a_text_that_is_no_structure_rejects_its_row_alone(text: str) -> None:
     cutter = PieceCutter(HEAD, (("output_o", "json"),))
-    good = (b'"data":{"url":"good.jpg"}', None, None, b"[1]")
-    pieces = pieces_of(cutter, [good, (b'"data":{"url":"bad.jpg"}', None, None, text.encode()), good])
+    good = (b'"data":{"url":"good.jpg"}', None, None, None, b"[1]")
+    pieces = pieces_of(cutter, [good, (b'"data":{"url":"bad.jpg"}', None, None, None, text.encode()), good])
     assert [p.header.tasks for p in pieces] == [2, 0]
     [row] = invalid_rows_in(pieces[1])
     assert (row.column, row.value, row.row) == ("output_o", text, '{"url":"bad.jpg"}')

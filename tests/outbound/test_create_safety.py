@@ -124,7 +124,7 @@ def test_a_plain_run(client: Client, sandbox: Sandbox, project: int, df: DataFra
     result = run(client, df, project, on_progress=seen.append)
     assert created(sandbox, project) == URLS
     assert seen == [2, 4, 6]
-    assert set(result) >= {"batch_id", "batch_ids", "batches", "tasks", "bytes", "output_rules", "staged"}
+    assert set(result) >= {"batch_id", "batch_ids", "batches", "task_count", "bytes", "output_rules", "staged"}
     ids = [batch["batch_id"] for batch in sandbox.batches(project)]
     assert result["batch_id"] == result["batch_ids"][0] in ids
     assert sorted(result["batch_ids"]) == sorted(ids)
@@ -393,7 +393,7 @@ def test_max_tasks_refuses_before_a_batch_is_opened(
         run(client, df, project, max_tasks=ROWS - 1)
     assert "open" not in sandbox.calls()
     assert_nothing_left(sandbox, project, staging)
-    assert run(client, df, project, max_tasks=ROWS)["tasks"] == ROWS
+    assert run(client, df, project, max_tasks=ROWS)["task_count"] == ROWS
 
 
 def test_both_argument_orders_and_the_old_keyword(

@@ -56,7 +56,7 @@ def send(sandbox: Sandbox, client: Client, project: int) -> Send:
         result = client.create_task_batch_from_table(df, str(project), **options)
         job = client.wait_for_batch(project, result["batch_id"])
         if schema:
-            assert job.created_count == result["tasks"], list(client.get_failed_batch_items(project, job.batch_id))
+            assert job.created_count == result["task_count"], list(client.get_failed_batch_items(project, job.batch_id))
         return sandbox.uploaded(project, result["batch_id"]) or ""
 
     return create
@@ -285,7 +285,7 @@ def test_empty_dataframe(spark: SparkSession, sandbox: Sandbox, client: Client, 
     sandbox.forget_calls()
     result = client.create_task_batch_from_table(spark.createDataFrame([], "text string"), str(project))
     assert sandbox.calls() == {}
-    assert (result["batch_id"], result["batch_ids"], result["tasks"]) == (None, [], 0)
+    assert (result["batch_id"], result["batch_ids"], result["task_count"]) == (None, [], 0)
     assert "empty" in repr(result)
 
 
@@ -335,7 +335,7 @@ def test_many_rows_in_bounded_memory(spark: SparkSession, sandbox: Sandbox, clie
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert result["tasks"] == 24_000
+    assert result["task_count"] == 24_000
     assert result["bytes"] > 12 << 20
     sizes = [int(put["headers"]["content-length"]) for put in sandbox.requests("put")]
     assert max(sizes) <= most

@@ -46,7 +46,12 @@ def test_it_says_what_the_run_then_does(df: DataFrame, sandbox: Sandbox, client:
     assert not isinstance(result, DryRun)
     assert plan.staged == result.staged
     assert (plan.task_count, plan.bytes, plan.batch_count) == (ROWS, result.bytes, len(result.batches))
-    assert (plan["batch_id"], plan["batch_ids"], plan["tasks"], plan.calls) == (None, [], ROWS, 3 * plan.batch_count)
+    assert (plan["batch_id"], plan["batch_ids"], plan["task_count"], plan.calls) == (
+        None,
+        [],
+        ROWS,
+        3 * plan.batch_count,
+    )
     assert plan.columns == {
         "url": "required input, text",
         "n": "input, 32-bit integer",

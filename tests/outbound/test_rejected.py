@@ -103,7 +103,7 @@ def test_without_bad_rows_the_dataframe_of_rejected_rows_is_empty(df: DataFrame,
         result = client.create_task_batch_from_table(good, project, **OPTIONS)  # type: ignore[arg-type]
         assert result.rejected is not None
         assert (result.rejected.count(), result.rejected_rows) == (0, 0)
-        assert result.rejected.columns == ["run_id", "row_key", "column", "reason", "value", "row"]
+        assert result.rejected.columns == ["run_id", "batch_id", "row_key", "column", "reason", "value", "row"]
 
 
 def test_a_table_that_cannot_be_written_stops_the_run_before_anything_is_paid_for(

@@ -25,6 +25,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import OutboxError
+from sama_spark.outbound.row_keys import OutboxKeys
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -57,9 +58,12 @@ _OWN = "piece bigint, keys array<string>, contents array<bigint>"
 NUMBER_MARK = "#"
 _LAYOUT = "1"
 _WRITER = "sama_spark.outbox"  # a transaction is known within its table only, so all outboxes may use one name
-_PROJECT_PROPERTY, _KEY_PROPERTY, _LAYOUT_PROPERTY = "sama_spark.project", "sama_spark.row_key", "sama_spark.layout"
+_PROJECT_PROPERTY, _LAYOUT_PROPERTY = "sama_spark.project", "sama_spark.layout"
+_KEY_PROPERTY, _IGNORED_PROPERTY = "sama_spark.row_key", "sama_spark.ignore_changes"
 # Beyond this many keys Spark chooses how to join them.
 _MOST_BROADCAST = 2_000_000
+
+_decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 @dataclass(frozen=True)
@@ -125,23 +129,26 @@ class Ledger:
 
     table: DeltaTable
     project_id: str
-    row_key: tuple[str, ...]
+    keys: OutboxKeys
 
     @classmethod
-    def open(cls, spark: SparkSession, name: str, project_id: str | None, row_key: Sequence[str] | None) -> Ledger:
-        """The table `name`; with a project and `row_key` (empty: by content), created when absent.
+    def open(
+        cls, spark: SparkSession, name: str, project_id: str | None = None, keys: OutboxKeys | None = None
+    ) -> Ledger:
+        """The table `name`; with a project and `keys`, created when absent.
 
         Raises:
-            OutboxError: it belongs to another project or another key, or is no outbox of this layout.
+            OutboxError: it belongs to another project or other keys, or is no outbox of this layout.
         """
         table = DeltaTable(spark, name)
-        if project_id is not None and row_key is not None:
+        if project_id is not None and keys is not None:
             table.create(
                 SCHEMA,
                 f"What was sent to project {project_id} of Sama; written by sama_spark, not to be edited or copied",
                 {
                     _PROJECT_PROPERTY: str(project_id),
-                    _KEY_PROPERTY: msgspec.json.encode(sorted(row_key)).decode(),
+                    _KEY_PROPERTY: msgspec.json.encode(sorted(keys.names)).decode(),
+                    _IGNORED_PROPERTY: msgspec.json.encode(sorted(keys.ignored)).decode(),
                     _LAYOUT_PROPERTY: _LAYOUT,
                 },
             )
@@ -160,14 +167,20 @@ class Ledger:
                 project_id=project_id,
                 remedy="use one outbox for each project",
             )
-        known = tuple(msgspec.json.decode(found[_KEY_PROPERTY], type=list[str]))
-        if row_key is not None and known != tuple(sorted(row_key)):
+        known, ignored = (_decode_names(found[name]) for name in (_KEY_PROPERTY, _IGNORED_PROPERTY))
+        if keys is not None and known != tuple(sorted(keys.names)):
             raise OutboxError(
-                f"outbox {name!r} tells rows apart by {_shown(known)}, not by {_shown(row_key)}",
+                f"outbox {name!r} tells rows apart by {_shown(known)}, not by {_shown(keys.names)}",
                 project_id=project_id,
                 remedy=f"say row_key={_shown(known)}: under another key every row would be new, and be paid for again",
             )
-        return cls(table, bound_to, known)
+        if keys is not None and keys.ignored and ignored != tuple(sorted(keys.ignored)):
+            raise OutboxError(
+                f"outbox {name!r} was made with ignore_changes={list(ignored)}, not {sorted(keys.ignored)}",
+                project_id=project_id,
+                remedy="leave ignore_changes out: what was sent can only be compared as it was from the first run on",
+            )
+        return cls(table, bound_to, OutboxKeys(known, ignored, keys.prefix if keys else ""))
 
     def head(self) -> Head:
         """The number of the last conditional commit and the open batches, of one snapshot."""
@@ -268,6 +281,11 @@ class Ledger:
             F.array_distinct(F.flatten(F.collect_list("batch_ids"))).alias("batch_ids"),
         )
         return [Found(**row.asDict()) for row in found.toLocalIterator()]
+
+    def rows_of(self, batch_ids: Sequence[int]) -> DataFrame:
+        """`batch_id` and `row_key` of each row that these batches were bound with."""
+        claims = self.table.read().where(F.col("seq").isNotNull() & F.col("batch_id").isin(list(batch_ids)))
+        return claims.select("batch_id", F.explode("keys").alias("row_key"))
 
     def keys_of(self, batch_ids: Sequence[int]) -> Mapping[int, Sequence[str]]:
         """The row keys of some batches."""

@@ -15,6 +15,7 @@ from sama_spark.outbound.outbox.ledger import Claim, Head, Ledger, OpenBatch
 from sama_spark.outbound.outbox.report import OutboxReport, SettledBatch
 from sama_spark.outbound.outbox.run_rows import RunRows
 from sama_spark.outbound.outbox.settle import Settler, lease_for, permit
+from sama_spark.outbound.outbox.tasks import map_tasks
 from sama_spark.outbound.pieces import PiecePart, StagedPiece
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.outbound.upload import Batch, Uploader
@@ -58,7 +59,11 @@ class OutboxOptions:
 
 
 def outbox_options(
-    table: str | None, row_key: str | Sequence[str], on_changed: OnChanged, ignored: tuple[str, ...]
+    table: str | None,
+    row_key: str | Sequence[str],
+    on_changed: OnChanged,
+    ignored: tuple[str, ...],
+    key_prefix: str,
 ) -> OutboxOptions | None:
     """The options as a user gives them; None without a table.
 
@@ -78,7 +83,7 @@ def outbox_options(
             remedy="name columns in row_key, such as row_key=['image_id']; row_key='content' takes the whole row",
         )
     names = () if row_key == BY_CONTENT else (row_key,) if isinstance(row_key, str) else tuple(row_key)
-    return OutboxOptions(table, OutboxKeys(names, ignored), on_changed)
+    return OutboxOptions(table, OutboxKeys(names, ignored, key_prefix), on_changed)
 
 
 @dataclass
@@ -115,7 +120,7 @@ class Outbox:
     ) -> None:
         self._api, self._spark, self._options, self._run_id = api, spark, options, run_id
         self._folder, self._shared = folder, shared
-        self._ledger = Ledger.open(spark, options.table, project_id, options.keys.names)
+        self._ledger = Ledger.open(spark, options.table, project_id, options.keys)
         self.settler = Settler(api, self._ledger)
         self._head: Head = self._ledger.head()
         self.recovered: list[SettledBatch] = self.settler.settle(self._head)
@@ -138,6 +143,11 @@ class Outbox:
             self.unsure,
             tuple(still_open),
         )
+
+    @property
+    def keys(self) -> OutboxKeys:
+        """How it knows rows again."""
+        return self._ledger.keys
 
     @property
     def unsure(self) -> tuple[OpenBatch, ...]:
@@ -188,6 +198,10 @@ class Outbox:
     def keys_of(self, batch_ids: Sequence[int]) -> Mapping[int, Sequence[str]]:
         """The row keys of these batches."""
         return self._ledger.keys_of(batch_ids)
+
+    def tasks(self, batches: Sequence[Batch], match_on: str) -> DataFrame:
+        """The task of each row of these batches; see `map_tasks`."""
+        return map_tasks(self._api, self._ledger, batches, match_on)
 
     def settle_others(self) -> None:
         """Wait until the batches in which other runs hold our rows are started; start them once nobody else may."""

@@ -208,7 +208,7 @@ class Settler:
         """The row keys of failed items, by batch: those that stand in the batch's claim."""
         claimed = self.ledger.keys_of(list(items))
         found = {
-            batch_id: {text for item in failed if (text := key_in(item.data, self.ledger.row_key))}
+            batch_id: {text for item in failed if (text := key_in(item.data, self.ledger.keys.names))}
             for batch_id, failed in items.items()
         }
         return {batch_id: sorted(keys & set(claimed.get(batch_id, ()))) for batch_id, keys in found.items()}
@@ -261,7 +261,7 @@ def _unsure(batch: OpenBatch, why: str) -> Fact:
 
 def resume(api: ApiClient, spark: SparkSession, table: str, words: Mapping[int, Word], timeout: float) -> OutboxReport:
     """Settle all that is open in an outbox; the public face is `Client.resume`."""
-    settler = Settler(api, Ledger.open(spark, table, None, None))
+    settler = Settler(api, Ledger.open(spark, table))
     head = settler.ledger.head()
     recovered = settler.settle(head)
     if bound := {batch.batch_id for batch in head.batches if batch.state == "bound"}:

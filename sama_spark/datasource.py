@@ -1,0 +1,214 @@
+"""`format("sama")`: rows become tasks behind Spark's own doors, in batch and in streams."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import datasource as spark_api
+from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceStreamWriter, WriterCommitMessage
+
+from sama_spark.api.errors import InvalidInput
+from sama_spark.errors import BatchesNotStarted, StagingError
+from sama_spark.outbound.contract import Contract
+from sama_spark.outbound.create import read_contract
+from sama_spark.outbound.sink.options import SinkOptions, read_options
+from sama_spark.outbound.sink.record import Sent, StreamRecord, settle
+from sama_spark.outbound.sink.rows import RowEncoder, plan_rows
+from sama_spark.outbound.sink.staged_write import Staged, Target, clear, send, stage_rows, tasks_in
+from sama_spark.outbound.upload import Batch
+from sama_spark.staging import Stage, run_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import SparkSession
+    from pyspark.sql.types import StructType
+
+if hasattr(spark_api, "DataSourceStreamArrowWriter"):
+    _StreamArrowWriter: Any = spark_api.DataSourceStreamArrowWriter
+else:
+    # Spark 4.0 gives Arrow batches to whatever is a DataSourceArrowWriter, in streams too.
+    _StreamArrowWriter = type("_StreamArrowWriter", (DataSourceStreamWriter, DataSourceArrowWriter), {})
+
+
+def register(spark: SparkSession) -> None:
+    """Make `format("sama")` known to a session; not needed where the wheel is installed beside the driver.
+
+    Args:
+        spark: a session of Spark 4.0 or newer, classic or Connect.
+    """
+    spark.dataSource.register(SamaDataSource)
+
+
+class SamaDataSource(DataSource):
+    """Writes rows as tasks: `df.write.format("sama").mode("append").option("project", "4242").save()`.
+
+    Workers check rows, render them as `Client.create_task_batch_from_table` does and stage them. Beside the
+    driver, and only if all rows are valid, batches are opened, uploaded and, once all uploads stand, continued.
+    On the wire: GET the creation schema (for streams once for each micro-batch), then POST batches.json, PUT and
+    POST continue.json for each chunk. A DataFrame without rows makes no call but the first.
+
+    Options are text; names are those of the function's parameters, in any case:
+        project (or project_id): where the tasks go.
+        api_key_env: environment variable beside the driver that holds the key, by default SAMA_API_KEY. It has to
+            be set before the session starts.
+        api_key_file: a file beside the driver that holds the key, instead.
+        staging: a folder that driver and workers share and may write, such as /Volumes/catalog/schema/volume. By
+            default a temporary folder, which does on a single machine. Streams need one that lasts.
+        query: for streams, the name under which what was sent is recorded in the stage. A micro-batch that Spark
+            runs again after a failure sends nothing twice. Each stream needs a name of its own.
+        batch_priority, notification_email, submit, tasks_file_name, chunk_rows, chunk_bytes, in_flight, max_tasks,
+        priority_column, reserve_for_column, contract: as for the function.
+        not_sent, row_key: comma text or a JSON array. outputs: a JSON object.
+        base_url: the API's root, for a sandbox or proxy.
+
+    Raises, as text within Spark's own errors:
+        InvalidInput: an option is unknown, or what it asks for needs the function.
+        ContractError: columns do not fit the project; at planning, before anything runs.
+        InvalidRowsError, TooManyTasks, StagingError: before anything is sent.
+        BatchesNotStarted: uploads stand, but not all batches were started. A stream settles them on its restart.
+        SamaError: a call failed for good; batches opened by then were cancelled.
+    """
+
+    _unpickled = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Spark pickles the source of a stream for its commits, which need no schema: a call saved.
+        self.__dict__.update(state)
+        self._unpickled = True
+
+    @classmethod
+    def name(cls) -> str:
+        return "sama"
+
+    def schema(self) -> StructType:
+        raise InvalidInput(
+            'format("sama") writes and does not read',
+            remedy="read with client.get_delivered_tasks_to_table(spark, ...)",
+        )
+
+    def writer(self, schema: StructType, overwrite: bool) -> TaskWriter:
+        options = read_options(self.options, stream=False)
+        if overwrite:
+            raise InvalidInput("tasks are not overwritten", remedy='say .mode("append")')
+        rows = _planned(options.target, schema)
+        stage = Path(tempfile.gettempdir()) if options.staging is None else options.staging / "sama-spark"
+        return TaskWriter(options, rows, stage)
+
+    def streamWriter(self, schema: StructType, overwrite: bool) -> TaskStreamWriter:  # noqa: N802
+        options = read_options(self.options, stream=True)
+        if overwrite:
+            raise InvalidInput("tasks are not overwritten", remedy='say .outputMode("append")')
+        return TaskStreamWriter(options, None if self._unpickled else _planned(options.target, schema))
+
+
+class TaskWriter(DataSourceArrowWriter):
+    """One `save()`, whose workers stage in a folder of its own in `stage`."""
+
+    _KIND = "sama-spark-sink"  # says whose it is in a temporary folder
+
+    def __init__(self, options: SinkOptions, rows: RowEncoder, stage: Path) -> None:
+        self._options, self._rows, self._stage = options, rows, stage
+        self._folder = stage / run_name(self._KIND)
+
+    def write(self, iterator: Iterator[pa.RecordBatch]) -> Staged:
+        return stage_rows(iterator, self._rows, self._options.target.options, self._folder)
+
+    def commit(self, messages: Sequence[WriterCommitMessage | None]) -> None:
+        target = self._options.target
+        try:
+            if pieces := tasks_in(_staged(messages), target.options):
+                with closing(target.connect()) as api:
+                    send(api, target, pieces)
+        finally:
+            self._clear()
+
+    def abort(self, messages: Sequence[WriterCommitMessage | None]) -> None:  # noqa: ARG002
+        self._clear()
+
+    def _clear(self) -> None:
+        clear(self._folder)
+        Stage(self._stage).sweep(self._KIND)  # a task may end, and stage, after abort()
+
+
+class TaskStreamWriter(_StreamArrowWriter):  # type: ignore[misc]
+    """One micro-batch. Spark makes one for the workers and one beside the driver, which share the options."""
+
+    def __init__(self, options: SinkOptions, rows: RowEncoder | None) -> None:
+        assert options.staging is not None  # noqa: S101 - `read_options` has seen to it
+        self._options, self._rows, self._stage = options, rows, options.staging / "sama-spark"
+        self._kind = f"stream-{options.query}"
+        self._folder = self._stage / run_name(self._kind)
+
+    def write(self, iterator: Iterator[pa.RecordBatch]) -> Staged:
+        from pyspark import TaskContext
+
+        assert self._rows is not None  # noqa: S101 - only commits have none
+        context = TaskContext.get()
+        query_id = context.getLocalProperty("sql.streaming.queryId") if context else None
+        return stage_rows(iterator, self._rows, self._options.target.options, self._folder, query_id or "")
+
+    def commit(self, messages: Sequence[WriterCommitMessage | None], batchId: int) -> None:  # noqa: N803
+        staged = _staged(messages)
+        try:
+            self._send(staged, batchId)
+        finally:
+            self._clear()
+
+    def abort(self, messages: Sequence[WriterCommitMessage | None], batchId: int) -> None:  # noqa: ARG002, N803
+        self._clear()
+
+    def _send(self, staged: list[Staged], micro_batch: int) -> None:
+        if not staged:
+            return
+        target, query_id = self._options.target, staged[0].query_id
+        record = StreamRecord(self._stage / "streams" / str(self._options.query))
+        record.check(micro_batch, target.project_id, query_id)
+        sent = record.read(micro_batch)
+        pieces = [] if sent else tasks_in(staged, target.options)
+
+        def claim(batches: list[Batch]) -> bool:
+            return record.claim(micro_batch, Sent(target.project_id, query_id, tuple(batches)))
+
+        if not sent and not pieces:
+            return
+        with closing(target.connect()) as api:
+            try:
+                if sent:
+                    settle(api, sent)
+                elif not send(api, target, pieces, claim):
+                    raise StagingError(
+                        f"another driver sent micro-batch {micro_batch} of query {self._options.query!r} just now, and "
+                        "this one sent nothing",
+                        remedy="let one query at a time run from a checkpoint",
+                    )
+            except BatchesNotStarted as error:
+                error.remedy = (
+                    "restart the query: it asks Sama for the state of these batches, starts those that wait and sends "
+                    "nothing twice. To go on without the tasks of a batch that has failed, take the batch out of "
+                    f"{str(record.file(micro_batch))!r}"
+                )
+                raise
+
+    def _clear(self) -> None:
+        """Also what earlier runs of this query left: a query runs one micro-batch at a time."""
+        for folder in self._stage.glob(f"{self._kind}-*Z-*"):
+            if folder.name.rsplit("-", 2)[0] == self._kind:
+                clear(folder)
+        Stage(self._stage).sweep()
+
+
+def _planned(target: Target, schema: StructType) -> RowEncoder:
+    options = target.options
+    contract = Contract()
+    if options.contract != "off":
+        with closing(target.connect()) as api:
+            contract = read_contract(api, target.project_id)
+    return plan_rows(schema, contract, options.outputs, options.fields, lenient=options.contract != "strict")
+
+
+def _staged(messages: Sequence[WriterCommitMessage | None]) -> list[Staged]:
+    return [message for message in messages if isinstance(message, Staged)]

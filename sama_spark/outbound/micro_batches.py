@@ -1,0 +1,67 @@
+"""Streams through `foreachBatch`: each micro-batch becomes tasks once, however often Spark repeats it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sama_spark.api.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from sama_spark.client import Client
+    from sama_spark.outbound.result import CreationResult
+
+
+class MicroBatches:
+    """For `writeStream.foreachBatch(...)`: creates a task for each row of each micro-batch, through an outbox.
+
+    Spark repeats a micro-batch after a failure; the outbox knows its rows, so they are not sent again. It can be
+    pickled, as Spark Connect needs it: the key is not in it, `make_client` fetches it where the query runs.
+
+    Args:
+        make_client: makes the client, once in each process; a function without arguments.
+        project_id: Sama's project.
+        outbox: Delta table that remembers what was sent.
+        row_key: columns that tell rows apart over the whole life of the stream, or "content": then the same row in
+            another micro-batch is another task, and `query` has to name the stream.
+        query: a name of the stream that stays the same from restart to restart.
+        on_result: called with each micro-batch's result.
+        **options: as for `Client.create_task_batch_from_table`.
+
+    Raises (at each micro-batch, which ends the query; a restart goes on):
+        SamaError: as for `Client.create_task_batch_from_table`.
+    """
+
+    def __init__(
+        self,
+        make_client: Callable[[], Client],
+        project_id: str | int,
+        *,
+        outbox: str,
+        row_key: str | Sequence[str],
+        query: str | None = None,
+        on_result: Callable[[CreationResult], None] | None = None,
+        **options: Any,
+    ) -> None:
+        if row_key == "content" and not query:
+            raise InvalidInput(
+                "where a row's content is its key, the stream needs a name of its own",
+                remedy="give query= a name that stays the same from restart to restart",
+            )
+        self._make_client, self._project_id = make_client, str(project_id)
+        self._query, self._on_result = query, on_result
+        self._options = {"outbox": outbox, "row_key": row_key, **options}
+        self._client: Client | None = None
+
+    def __call__(self, rows: DataFrame, batch_id: int) -> None:
+        if self._client is None:
+            self._client = self._make_client()
+        within = f"{self._query}/{batch_id}/" if self._options["row_key"] == "content" else ""
+        result = self._client.create_task_batch_from_table(rows, self._project_id, key_prefix=within, **self._options)
+        if self._on_result is not None:
+            self._on_result(result)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_client": None}

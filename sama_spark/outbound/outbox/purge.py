@@ -1,0 +1,102 @@
+"""Forgetting: rows of an outbox and of the tables beside it, for good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from sama_spark.api.errors import InvalidInput
+from sama_spark.delta import DeltaTable
+from sama_spark.outbound.outbox.ledger import Ledger
+from sama_spark.outbound.outbox.tasks import TABLE_SUFFIX
+from sama_spark.outbound.row_keys import key_text
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_FORGOTTEN = "sama_spark_forgotten"
+
+
+@dataclass(frozen=True, repr=False)
+class Purged:
+    """What was removed: rows of tables by their name, run folders of the stage. Delta's old versions still have it."""
+
+    rows: dict[str, int]
+    folders: int
+
+    def __repr__(self) -> str:
+        tables = "".join(f"\n  {count:,} rows of {name}" for name, count in self.rows.items())
+        vacuum = "".join(f"\n    VACUUM {name}" for name in self.rows)
+        return (
+            f"<removed{tables}\n  {self.folders} run folders of the stage\n"
+            "  An outbox that has forgotten a row takes it for new: sent again, it is paid for again.\n"
+            "  Earlier versions of the tables keep what was removed until they are vacuumed, after 7 days by default:"
+            f"{vacuum}>"
+        )
+
+
+def purge_tables(
+    spark: SparkSession, outbox: str, rejected_table: str | None, rows: DataFrame | None
+) -> dict[str, int]:
+    """Remove `rows`, which have the outbox's key columns, or everything, from the outbox and the tables beside it.
+
+    Raises:
+        OutboxError: there is no such outbox. InvalidInput: `rows` lacks a key column, or the outbox has no names.
+    """
+    ledger = Ledger.open(spark, outbox)
+    keys = None if rows is None else _keys(ledger, rows)
+    counts = {outbox: _forget(ledger, keys)}
+    for name in (outbox + TABLE_SUFFIX, rejected_table):
+        if name is not None and (table := DeltaTable(spark, name)).exists():
+            counts[name] = table.delete(keys, "row_key")
+    return counts
+
+
+def _keys(ledger: Ledger, rows: DataFrame) -> DataFrame:
+    """`key` of each row, distinct."""
+    missing = [name for name in ledger.keys.names if name not in rows.columns]
+    if missing or not ledger.keys.names:
+        raise InvalidInput(
+            f"the rows to purge lack the outbox's key columns {missing}"
+            if missing
+            else "this outbox knows rows by their content alone",
+            remedy=f"give a DataFrame with the columns {list(ledger.keys.names)}"
+            if missing
+            else "purge all of it, by leaving `rows` out",
+        )
+    columns = {name: F.col(f"`{name.replace('`', '``')}`") for name in ledger.keys.names}
+    types = {name: rows.schema[name].dataType for name in ledger.keys.names}
+    return rows.select(key_text(columns, types, ledger.keys.names).alias("key")).distinct()
+
+
+def _forget(ledger: Ledger, keys: DataFrame | None) -> int:
+    """Remove row keys, and what was kept of their content, from the ledger; gives their number.
+
+    The batches stay, and with them the numbers of commits.
+    """
+    spark, name = ledger.table.spark, ledger.table.sql_name
+    rows = ledger.table.read().where(F.size("keys") > 0)
+    row = F.posexplode(F.arrays_zip("keys", "contents")).alias("i", "row")
+    exploded = rows.select("batch_id", "state", row).select("*", F.col("row.keys").alias("key"))
+    if keys is None:
+        count = exploded.count()
+        spark.sql(f"UPDATE {name} SET keys = array(), contents = array(), message = null").collect()
+        return count
+    known = exploded.join(F.broadcast(keys.withColumn("gone", F.lit(True))), "key", "left")
+    left = F.when(F.col("gone").isNull(), F.struct("i", "key", "row.contents"))
+    by_batch = known.groupBy("batch_id", "state").agg(
+        F.array_sort(F.collect_list(left)).alias("rows"), F.count("gone").alias("gone")
+    )
+    changed = by_batch.where("gone > 0").select(
+        "batch_id", "state", "gone", F.col("rows.key").alias("keys"), F.col("rows.contents").alias("contents")
+    )
+    count = int(changed.agg(F.coalesce(F.sum("gone"), F.lit(0))).collect()[0][0])
+    changed.createOrReplaceTempView(_FORGOTTEN)
+    spark.sql(
+        f"MERGE INTO {name} t USING {_FORGOTTEN} f "
+        "ON t.batch_id = f.batch_id AND t.state = f.state AND size(t.keys) > 0 "
+        "WHEN MATCHED THEN UPDATE SET keys = f.keys, contents = f.contents, message = null"
+    ).collect()
+    return count

@@ -1,0 +1,183 @@
+"""What a writer of `format("sama")` does: workers stage, and beside the driver what they staged is sent.
+
+There is no session and no dbutils on either side. The key is a reference, resolved beside the driver alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+from zlib import crc32
+
+from msgspec import structs
+from pyspark.sql.datasource import WriterCommitMessage
+
+from sama_spark.api.client import ApiClient
+from sama_spark.api.errors import InvalidInput
+from sama_spark.errors import BatchesNotStarted, StagingError
+from sama_spark.outbound.chunk import PIECE_BYTES, PIECE_TASKS, PieceCutter
+from sama_spark.outbound.create import CreationOptions, invalid_rows, refuse_too_many
+from sama_spark.outbound.pieces import StagedPiece, invalid_rows_in, pack
+from sama_spark.outbound.upload import Batch, Uploader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sama_spark.outbound.sink.rows import RowEncoder
+
+KEY_ENV = "SAMA_API_KEY"
+
+
+@dataclass(frozen=True)
+class KeyReference:
+    """Where the account's key is, beside the driver: an environment variable or a file."""
+
+    env: str = KEY_ENV
+    file: str | None = None
+
+    def resolve(self) -> str:
+        """The key. What the options hold is not repeated in errors: it may be the key itself, misplaced.
+
+        Raises:
+            InvalidInput: it is not there.
+        """
+        if self.file is None:
+            key, where = os.environ.get(self.env, ""), "the environment variable that `api_key_env` names"
+            where = f"the environment variable {KEY_ENV}" if self.env == KEY_ENV else where
+        else:
+            where = "the file that `api_key_file` names"
+            try:
+                key = Path(self.file).read_text().strip()
+            except (OSError, ValueError):
+                key = ""
+        if not key:
+            raise InvalidInput(
+                f"{where} does not give a key beside the driver",
+                remedy="set the variable before the session starts, or name another variable in `api_key_env` or a "
+                "file that the driver can read in `api_key_file`",
+            )
+        return key
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where tasks go, and how. Holds no secret and no connection: it travels in Spark's plans."""
+
+    project_id: str
+    base_url: str
+    key: KeyReference = field(default_factory=KeyReference)
+    options: CreationOptions = field(default_factory=CreationOptions)
+
+    def connect(self) -> ApiClient:
+        return ApiClient(self.key.resolve(), base_url=self.base_url)
+
+
+@dataclass(frozen=True)
+class Staged(WriterCommitMessage):
+    """What one task staged: a file and the pieces in it. `query_id`: Spark's name of a stream's checkpoint."""
+
+    file: Path
+    size: int
+    pieces: tuple[StagedPiece, ...]
+    query_id: str = ""
+
+
+def stage_rows(
+    batches: Iterable[pa.RecordBatch], rows: RowEncoder, options: CreationOptions, folder: Path, query_id: str = ""
+) -> Staged:
+    """On a worker: check and encode rows and stage them, those that cannot become tasks too.
+
+    Raises:
+        StagingError: the folder cannot be written.
+    """
+    cutter = PieceCutter(
+        head=rows.head,
+        spliced=rows.spliced,
+        max_tasks=min(PIECE_TASKS, options.chunk_rows),
+        max_bytes=min(PIECE_BYTES, options.chunk_bytes),
+    )
+    file = folder / f"part-{uuid4().hex}"  # attempts of one task do not meet
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stream = file.open("wb")
+    except OSError as error:
+        raise StagingError(
+            f"a worker cannot write to the stage {str(folder.parent)!r}: {error.strerror}",
+            remedy="name a folder in option `staging` that workers may write, or use "
+            "Client.create_task_batch_from_table, which needs none",
+        ) from error
+    pieces: list[StagedPiece] = []
+    offset = 0
+    with stream:
+        for header, body in cutter.pieces(rows.encode(batches)):
+            stream.write(body)
+            pieces.append(StagedPiece(structs.replace(header, checksum=crc32(body)), file, offset, offset))
+            offset += len(body)
+    return Staged(file, offset, tuple(pieces), query_id)
+
+
+def tasks_in(staged: Sequence[Staged], options: CreationOptions) -> list[StagedPiece]:
+    """Beside the driver: the staged tasks, once all rows and all files were looked at. Makes no call.
+
+    Raises:
+        StagingError: driver and workers do not share the stage.
+        InvalidRowsError, TooManyTasks: as in `Client.create_task_batch_from_table`.
+    """
+    for part in staged:
+        seen = part.file.stat().st_size if part.file.is_file() else None
+        if seen != part.size:
+            raise StagingError(
+                f"workers staged {part.size:,} bytes in {str(part.file)!r}, and the driver sees "
+                f"{'no such file' if seen is None else f'{seen:,} bytes'}: nothing was sent",
+                remedy="name a folder that driver and workers share in option `staging`, such as "
+                "/Volumes/catalog/schema/volume, or use Client.create_task_batch_from_table, which needs none",
+            )
+    pieces = [piece for part in staged for piece in part.pieces]
+    if invalid := [piece for piece in pieces if piece.header.invalid_rows]:
+        count = sum(piece.header.invalid_rows for piece in invalid)
+        error = invalid_rows(count, [row for piece in invalid for row in invalid_rows_in(piece)])
+        error.remedy = (
+            "mend or filter these rows, or use Client.create_task_batch_from_table(on_invalid='reject'), in a "
+            "stream from foreachBatch; a null leaves an optional input or pre-annotation out"
+        )
+        raise error
+    refuse_too_many(sum(piece.header.tasks for piece in pieces), options.max_tasks)
+    return pieces
+
+
+def send(
+    api: ApiClient, target: Target, pieces: Sequence[StagedPiece], claim: Callable[[list[Batch]], bool] | None = None
+) -> list[Batch]:
+    """Upload all pieces, claim the batches, start them. Those that `claim` loses are cancelled, and none is left.
+
+    Raises:
+        BatchesNotStarted: uploads stand, but not all batches were started; it tells which.
+        SamaError: a call failed for good; batches opened by then were cancelled.
+    """
+    options = target.options
+    uploader = Uploader(
+        api, target.project_id, options.notification_email, options.tasks_file_name, options.in_flight, None
+    )
+    batches = uploader.upload(pack(pieces, options.chunk_rows, options.chunk_bytes))
+    try:
+        ours = claim is None or claim(batches)
+    except BaseException:
+        uploader.cancel(batches)
+        raise
+    if not ours:
+        uploader.cancel(batches)
+        return []
+    if not_started := uploader.start(batches):
+        started = [batch.batch_id for batch in batches if batch.batch_id not in not_started]
+        raise BatchesNotStarted.of(target.project_id, started, not_started)
+    return batches
+
+
+def clear(folder: Path) -> None:
+    """Remove a run's folder, with what attempts left there that lost."""
+    shutil.rmtree(folder, ignore_errors=True)

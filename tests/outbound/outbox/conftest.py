@@ -1,0 +1,37 @@
+"""A project, an outbox of its own for each test, and a client whose time the test can move."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from fake_clock import FakeClock
+
+from sama_spark import Client
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+    from sama_spark.sandbox import Sandbox
+
+
+@pytest.fixture
+def project(sandbox: Sandbox) -> int:
+    return sandbox.create_project({"url": {"type": "string", "required": True}, "n": "integer"}, {"shapes": "image"})
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> str:
+    return str(tmp_path / "outbox")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def client(spark: SparkSession, sandbox: Sandbox, clock: FakeClock) -> Client:
+    return Client(sandbox.api_key, base_url=sandbox.base_url, clock=clock)

@@ -1,0 +1,263 @@
+"""The writer's rendering is the function's: the same texts, refusals and invalid rows from Arrow as from the JVM."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime, timezone
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pyspark import cloudpickle
+from pyspark.sql import types as T
+from test_encode import DATE, INTEGER, INVALID, REFUSALS, RENDERINGS, STRING, known, tasks_of
+
+from sama_spark.api.errors import ContractError
+from sama_spark.outbound.chunk import InvalidRow, PieceCutter
+from sama_spark.outbound.contract import Contract, Rule
+from sama_spark.outbound.create import CreationOptions, _cutter
+from sama_spark.outbound.encode import TaskFields, encode
+from sama_spark.outbound.pieces import ChunkBuffer, StreamedPiece, invalid_rows_in, stream_pieces
+from sama_spark.outbound.sink.rows import plan_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pyspark.sql import DataFrame, SparkSession
+
+PLAIN = TaskFields()
+Found = tuple[list[Any], list[InvalidRow]]
+
+
+def by_the_function(df: DataFrame, contract: Contract, fields: TaskFields = PLAIN) -> Found:
+    encoded = encode(df, contract, {}, fields)
+    return _read(stream_pieces(encoded.rows, _cutter(encoded, CreationOptions())))
+
+
+def by_the_writer(df: DataFrame, contract: Contract, fields: TaskFields = PLAIN) -> Found:
+    rows = cloudpickle.loads(cloudpickle.dumps(plan_rows(df.schema, contract, {}, fields)))
+    cutter = PieceCutter(rows.head, rows.spliced)
+    pieces = cutter.pieces(rows.encode(_batches(df)))
+    return _read(StreamedPiece(header, body) for header, body in pieces)
+
+
+def _batches(df: DataFrame) -> list[pa.RecordBatch]:
+    """What Spark hands to workers, to the byte."""
+
+    def packed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, batch.schema) as stream:
+                stream.write_batch(batch)
+            yield pa.RecordBatch.from_pydict({"ipc": [sink.getvalue().to_pybytes()]})
+
+    return [batch for row in df.mapInArrow(packed, "ipc binary").collect() for batch in pa.ipc.open_stream(row.ipc)]
+
+
+def _read(pieces: Iterable[Any]) -> Found:
+    tasks: list[Any] = []
+    invalid: list[InvalidRow] = []
+    for piece in pieces:
+        if piece.header.invalid_rows:
+            invalid += invalid_rows_in(piece)
+        else:
+            tasks += json.loads(bytes(ChunkBuffer().body([piece])), parse_int=_whole)
+    return tasks, invalid
+
+
+def _whole(text: str) -> tuple[str, str]:
+    return ("whole number", text)  # 1 is not 1.0, and digits are exact
+
+
+@pytest.mark.parametrize(("sql", "rule", "_"), [*RENDERINGS, *INVALID], ids=lambda value: str(value)[:40])
+def test_what_the_function_is_known_to_do(spark: SparkSession, sql: str, rule: Rule, _: str) -> None:
+    df = spark.sql(f"SELECT 'a.jpg' AS url, {sql} AS v")
+    contract = Contract() if rule == Rule() else known(url=STRING, v=rule)
+    assert by_the_writer(df, contract) == by_the_function(df, contract)
+
+
+@pytest.mark.parametrize(("sql", "rule"), REFUSALS, ids=lambda value: str(value)[:40])
+def test_what_the_function_refuses(spark: SparkSession, sql: str, rule: Rule) -> None:
+    df = spark.sql(f"SELECT {sql} AS v")
+    contract = Contract() if rule == Rule() else known(v=rule)
+    with pytest.raises(ContractError) as function:
+        tasks_of(df, contract)
+    with pytest.raises(ContractError) as writer:
+        plan_rows(df.schema, contract, {}, TaskFields())
+    assert str(writer.value) == str(function.value)
+
+
+def test_variant_is_refused_with_the_two_ways_to_send_it(spark: SparkSession) -> None:
+    schema = spark.sql("SELECT array(parse_json('1')) AS output_o").schema
+    with pytest.raises(ContractError, match=r"'output_o\[\]' is variant.*to_json\(\).*create_task_batch_from_table"):
+        plan_rows(schema, known(), {}, TaskFields())
+
+
+# --- any rows
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30))
+floats = st.floats(width=32) | st.sampled_from([0.0, -0.0, 0.5, 1e7, 1e-3])
+doubles = st.floats() | st.sampled_from([1e16, 0.1, 1e7, 9999999.0, 0.001, 0.00099, -0.0, 5e-324, 1e22, 2**53 + 0.0])
+zoned = st.datetimes(datetime(1902, 1, 1), datetime(2200, 1, 1), timezones=st.just(timezone.utc))
+decimals = st.decimals(-(10**10), 10**10, places=6)
+
+
+def integers(bits: int) -> st.SearchStrategy[int]:
+    return st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def nullable(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | values
+
+
+FLAT: dict[str, tuple[str, st.SearchStrategy[Any]]] = {
+    "text": ("string", texts),
+    "tiny": ("tinyint", integers(8)),
+    "small": ("smallint", integers(16)),
+    "whole": ("int", integers(32)),
+    "big": ("bigint", integers(64)),
+    "yes": ("boolean", st.booleans()),
+    "amount": ("decimal(18,6)", decimals),
+    "float": ("float", floats),
+    "double": ("double", doubles),
+    "day": ("date", st.dates()),
+    "moment": ("timestamp", zoned),
+    "wall": ("timestamp_ntz", moments),
+}
+DIGITS = ["0", "-0", "007", "2147483647", "2147483648", "-2147483648", "99999999999", "1\n", "\u0661", " 1", "1.0", ""]
+DAYS = ["2024-02-29", "2023-02-29", "0000-01-01", "0001-01-01", "9999-12-31", "2024-1-1", "2024-01-01\n", "20240101"]
+ROWS = settings(
+    max_examples=6, deadline=None, phases=(Phase.reuse, Phase.generate), suppress_health_check=list(HealthCheck)
+)
+
+
+def frame(
+    spark: SparkSession, columns: dict[str, tuple[str, st.SearchStrategy[Any]]], data: st.DataObject
+) -> DataFrame:
+    row = st.tuples(*(nullable(values) for _, values in columns.values()))
+    rows = data.draw(st.lists(row, min_size=20, max_size=60))
+    schema = ", ".join(f"`{name}` {kind}" for name, (kind, _) in columns.items())
+    return spark.createDataFrame(rows, schema).repartition(1)
+
+
+def difference(one: Any, other: Any) -> Any:
+    """Where two values differ, None if nowhere; but for the digits of a number, see `values`."""
+    if isinstance(one, dict) and isinstance(other, dict) and list(one) == list(other):
+        return next(filter(None, (difference(one[key], other[key]) for key in one)), None)
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return next(filter(None, map(difference, one, other)), None)
+    if (one == other and type(one) is type(other)) or (_number(one) and _number(one) == _number(other)):
+        return None
+    return one, other
+
+
+def _number(value: Any) -> tuple[float, ...]:
+    """The float that it reads back as, or the double where it has more digits than a float."""
+    try:
+        digits = len(Decimal(repr(value) if isinstance(value, float) else value).normalize().as_tuple().digits)
+    except (InvalidOperation, TypeError):
+        return ()
+    return (float(np.float32(value)) if digits <= 9 else float(value),)
+
+
+def assert_same(writer: Found, function: Found) -> None:
+    assert sorted(map(_told, writer[1])) == sorted(map(_told, function[1]))
+    assert len(writer[0]) == len(function[0])
+    for one, other in zip(writer[0], function[0], strict=True):
+        assert difference(one, other) is None
+
+
+def _told(row: InvalidRow) -> tuple[str, ...]:
+    return row.column, row.reason, json.dumps(json.loads(row.row_key or "null"))
+
+
+@ROWS
+@given(st.data())
+def test_any_flat_rows_without_a_schema(spark: SparkSession, data: st.DataObject) -> None:
+    df = frame(spark, FLAT, data)
+    fields = TaskFields(row_key=("whole", "text"))
+    assert_same(by_the_writer(df, Contract(), fields), by_the_function(df, Contract(), fields))
+
+
+@ROWS
+@given(st.data())
+def test_any_rows_as_text(spark: SparkSession, data: st.DataObject) -> None:
+    df = frame(spark, FLAT, data)
+    contract = known(**{name: Rule("string", required=name == "big") for name in FLAT})
+    assert_same(by_the_writer(df, contract), by_the_function(df, contract))
+
+
+@ROWS
+@given(st.data())
+def test_any_rows_as_integers_dates_and_options(spark: SparkSession, data: st.DataObject) -> None:
+    numbers = ("tiny", "small", "whole", "big", "amount", "float", "double")
+    columns = {
+        **{name: FLAT[name] for name in numbers},
+        "digits": ("string", st.sampled_from(DIGITS) | integers(33).map(str)),
+        "double 2": ("double", integers(33).map(float)),
+        "amount 2": ("decimal(18,6)", integers(33).map(Decimal)),
+        "day": ("date", st.dates()),
+        "day text": ("string", st.sampled_from(DAYS) | st.dates().map(date.isoformat)),
+        "option": ("string", st.sampled_from(["red", "green", "blue"])),
+        "url": ("string", st.sampled_from(["https://a/b", "/Volumes/x", "dbfs:/x", "file:x", "s3://x"])),
+        "priority": ("double", integers(32).map(float)),
+        "agent": ("bigint", integers(64)),
+    }
+    one = data.draw(st.sampled_from(list(columns)))  # most rows would be invalid in some column
+    columns = {name: column for name, column in columns.items() if name in (one, "option", "priority", "agent")}
+    df = frame(spark, columns, data)
+    rules = dict.fromkeys((*numbers, "digits", "double 2", "amount 2"), INTEGER)
+    rules |= {"day": DATE, "day text": DATE, "option": Rule("string", options=("red", "green", "blue")[:2])}
+    fields = TaskFields(priority=3, submit=True, priority_column="priority", reserve_for_column="agent")
+    contract = known(**rules, url=STRING)
+    assert_same(by_the_writer(df, contract, fields), by_the_function(df, contract, fields))
+
+
+STRUCT = 'struct<`a b`:int, day:date, t:timestamp, n:timestamp_ntz, x:array<float>, `"`:string>'
+struct = st.tuples(*map(nullable, (integers(32), st.dates(), zoned, moments, st.lists(nullable(floats)), texts)))
+NESTED: dict[str, tuple[str, st.SearchStrategy[Any]]] = {
+    "output_o": (STRUCT, struct),
+    "output_list": (f"array<{STRUCT}>", st.lists(nullable(struct), max_size=3)),
+    "map": (
+        "map<string, array<array<double>>>",
+        st.dictionaries(texts, nullable(st.lists(nullable(st.lists(nullable(doubles), max_size=3)), max_size=3))),
+    ),
+    "numbered": (f"map<bigint, {STRUCT}>", st.dictionaries(integers(64), nullable(struct), max_size=3)),
+    "output_text": ("string", st.sampled_from(['{"a": 1.10}', "[1", "[]", "null", "x", ' {"b": "\\u00e9"}'])),
+    "plain": ("array<decimal(18,6)>", st.lists(nullable(decimals), max_size=3)),
+    "yes": ("array<boolean>", st.lists(nullable(st.booleans()), max_size=3)),
+}
+
+
+@ROWS
+@given(st.data())
+def test_any_nested_rows(spark: SparkSession, data: st.DataObject) -> None:
+    df = frame(spark, NESTED, data)
+    assert_same(by_the_writer(df, Contract()), by_the_function(df, Contract()))
+
+
+def test_slices_of_many_rows(spark: SparkSession) -> None:
+    """More rows than are encoded at a time: what lies before a slice must not count."""
+    x = "if(id = 1600, double('NaN'), id)"
+    df = spark.range(0, 1700, numPartitions=1).selectExpr(
+        "id",
+        f"array_repeat(named_struct('t', timestamp_micros(id), 'x', {x}), int(id % 3)) AS list",
+        "map(string(id), if(id % 7 = 0, null, array(id)), 'z', array()) AS map",
+        "if(id % 5 = 0, null, struct(id)) AS struct",
+    )
+    function = by_the_function(df, Contract())
+    assert_same(by_the_writer(df, Contract()), function)
+    assert len(function[0]) == 1699
+
+
+def test_a_schema_beside_spark_is_the_same_object(spark: SparkSession) -> None:
+    """Spark hands the writer a schema that was read from JSON."""
+    schema = spark.sql("SELECT 1 AS a, array(named_struct('x', 1.5F)) AS output_b").schema
+    again = T.StructType.fromJson(json.loads(schema.json()))
+    planned = [cloudpickle.dumps(plan_rows(s, Contract(), {}, TaskFields())) for s in (schema, again)]
+    assert planned[0] == planned[1]
