@@ -15,6 +15,7 @@ from zlib import crc32
 
 import msgspec
 from mortal import watch_ledger
+from pyspark.sql.types import StructType
 
 from sama_spark.errors import OutboxError, RepeatedKeys
 from sama_spark.outbound import create, pieces
@@ -23,6 +24,7 @@ from sama_spark.outbound.outbox import outbox, settle
 from sama_spark.outbound.outbox.ledger import FREED, OPEN, STATES, Claim, Fact, Found, Head, OpenBatch
 from sama_spark.outbound.outbox.run_rows import RunRows
 from sama_spark.outbound.pieces import StreamedPiece, spool_pieces
+from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.staging import Staging
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class PaperTable:
 
     spark: Any
     name: str
+    project_id: str
     lines: list[dict[str, Any]] = field(default_factory=list)
     number: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -67,6 +70,8 @@ class PaperFrame:
     sparkSession: PaperSpark  # noqa: N815
     urls: Sequence[str]
     note: str | None = None
+    columns: Sequence[str] = ("url",)
+    schema: StructType = field(default_factory=lambda: StructType().add("url", "string"))
 
     def isEmpty(self) -> bool:  # noqa: N802
         return not self.urls
@@ -81,16 +86,14 @@ class PaperLedger:
 
     table: Any
     project_id: str
-    row_key: tuple[str, ...]
+    keys: OutboxKeys
 
     @classmethod
-    def open(cls, spark: PaperSpark, name: str, project_id: str | None, row_key: Sequence[str] | None) -> PaperLedger:
-        if name not in spark.tables:
-            table = PaperTable(spark, name)
-            table.properties = (project_id, tuple(row_key or ()))  # type: ignore[attr-defined]
-            spark.tables[name] = table
-        table = spark.tables[name]
-        return cls(table, *table.properties)  # type: ignore[attr-defined]
+    def open(
+        cls, spark: PaperSpark, name: str, project_id: str | None = None, keys: OutboxKeys | None = None
+    ) -> PaperLedger:
+        table = spark.tables.setdefault(name, PaperTable(spark, name, project_id or ""))
+        return cls(table, table.project_id, keys or OutboxKeys(("url",)))
 
     def head(self) -> Head:
         lines = list(self.table.lines)
@@ -192,4 +195,3 @@ def on_paper(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(outbox, "RunRows", PaperRows)
     patch.setattr(outbox, "text_lines", lambda spark, lines, file: list(lines))
     watch_ledger(patch, PaperLedger, PaperTable)
-

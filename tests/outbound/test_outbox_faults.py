@@ -181,9 +181,7 @@ def watched() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("error", [False, True], ids=["died", "told of a lost connection"])
-def test_a_claim_lands_late(
-    sandbox: Sandbox, spark: SparkSession, watched: None, tmp_path: Path, error: bool
-) -> None:
+def test_a_claim_lands_late(sandbox: Sandbox, spark: SparkSession, watched: None, tmp_path: Path, error: bool) -> None:
     """Two drivers' claims are on their way when they die. One lands before the next run claims, the other after."""
     project = sandbox.create_project({"url": {"type": "string", "required": True}}, second_continue="obey")
     clock, box = FakeClock(time.time()), str(tmp_path / "box")
@@ -201,7 +199,7 @@ def test_a_claim_lands_late(
     kept.undo()
     assert tasks_of(sandbox, project) == {}
     first.land()
-    ledger = Ledger.open(spark, box, None, None)
+    ledger = Ledger.open(spark, box)
     assert ledger.head().seq == 1
     # Within the lease its rows are its own; where its batches were cancelled, they come free with it.
     result = Mortal(sandbox, FakeClock(clock.now)).run(df, project, box)

@@ -87,9 +87,7 @@ def test_equal_rows_into_a_table_that_is_not_there_yet(
 ) -> None:
     outbox, clock = str(tmp_path / "outbox"), SharedClock()
     sandbox.switch(project, second_continue="obey")
-    results = compete(
-        [Mortal(sandbox, clock) for _ in range(2)], [frame(spark, range(6))] * 2, clock, project, outbox
-    )
+    results = compete([Mortal(sandbox, clock) for _ in range(2)], [frame(spark, range(6))] * 2, clock, project, outbox)
     errors = [result for result in results if isinstance(result, BaseException)]
     assert errors == []
     assert sorted(result.task_count for result in results) == [0, 6]
