@@ -47,8 +47,8 @@ class Mortal(Client):
         self.alive = True
         self.steps: list[str] = []
         self.late: list[tuple[str, Callable[[], Any]]] = []
-        self.meanwhile: Callable[[str, int], None] = lambda name, number: None
-        self._fate: Callable[[str, int], When | None] = lambda name, number: None
+        self.meanwhile: Callable[[str, int], None] = lambda *_: None
+        self._fate: Callable[[str, int], When | None] = lambda *_: None
         self._lock = threading.Lock()
         wire: Any = self._transport
         send, put = wire._attempt, wire._attempt_upload

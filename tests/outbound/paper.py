@@ -112,7 +112,7 @@ class PaperLedger:
         freed = any(line["state"] in FREED or (not line["seq"] and line.get("keys")) for line in lines)
         return Head(max((line["seq"] or 0 for line in lines), default=0), tuple(batches), freed)
 
-    def bind(self, claims: Lines, seq: int, token: str, lease_until: float, now: float) -> bool:
+    def bind(self, claims: Lines, seq: int, token: str, lease_until: float, _: float) -> bool:
         rows = [
             {**msgspec.structs.asdict(msgspec.json.decode(line, type=Claim)), "state": "bound", "seq": seq,
              "token": token, "lease_until": lease_until}
@@ -128,11 +128,11 @@ class PaperLedger:
             raise OutboxError("the claim was not written", remedy="run again") from failure
         return tokens == {token}
 
-    def record(self, facts: Iterable[Fact], now: float) -> None:
+    def record(self, facts: Iterable[Fact], _: float) -> None:
         if rows := [{**msgspec.structs.asdict(fact), "seq": None} for fact in facts]:
             self.table.append(rows)
 
-    def find(self, own: list[tuple[int, int, str, int]], own_rows: int, head: Head, after: int = 0) -> list[Found]:
+    def find(self, own: list[tuple[int, int, str, int]], _: int, head: Head, after: int = 0) -> list[Found]:
         lines = list(self.table.lines)
         freed = {line["batch_id"] for line in lines if line["state"] in FREED}
         failed = {(line["batch_id"], key) for line in lines if line["state"] == "done" for key in line["keys"] or ()}
@@ -159,7 +159,7 @@ class PaperLedger:
 
 
 class PaperRows(RunRows):
-    def __init__(self, pieces: Any, to_frame: Any, *, by_content: bool) -> None:
+    def __init__(self, pieces: Any, *_: Any, **__: Any) -> None:
         self.pieces = pieces
         self.count = sum(piece.header.tasks for piece in pieces)
         self.frame: Any = [
@@ -193,5 +193,5 @@ def on_paper(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(outbox, "Ledger", PaperLedger)
     patch.setattr(settle, "Ledger", PaperLedger)
     patch.setattr(outbox, "RunRows", PaperRows)
-    patch.setattr(outbox, "text_lines", lambda spark, lines, file: list(lines))
+    patch.setattr(outbox, "text_lines", lambda _, lines, *__: list(lines))
     watch_ledger(patch, PaperLedger, PaperTable)

@@ -80,7 +80,7 @@ def run(driver: Mortal, df: Any, project: int, outbox: str) -> SamaError | None:
 @pytest.mark.parametrize("call", CALLS)
 def test_fault_by_fault(sandbox: Sandbox, paper: PaperSpark, call: str, times: int | None, vendor: str) -> None:
     """From the second call on: in the run, then in a run that settles what one before has left."""
-    for fault in FAULTS:
+    for fault, failure in FAULTS.items():
         if (call, fault, times) in (("put", "time-out", None), ("status", "time-out", None)):
             continue  # a quarter of a second of real time for each of many tries
         project = sandbox.create_project({"url": {"type": "string", "required": True}}, second_continue=vendor)
@@ -88,7 +88,7 @@ def test_fault_by_fault(sandbox: Sandbox, paper: PaperSpark, call: str, times: i
         patience = 0.25 if fault == "time-out" else 10.0
         df = PaperFrame(paper, urls(*range(ROWS)))
         driver = Mortal(sandbox, clock, read_timeout=patience, deadline=60.0)
-        sandbox.fail(call, **FAULTS[fault], times=times, skip=1)
+        sandbox.fail(call, **failure, times=times, skip=1)
         if call in LEADING_TO:
             sandbox.fail(**LEADING_TO[call])
         failed = run(driver, df, project, box)

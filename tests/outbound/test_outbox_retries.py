@@ -1,4 +1,4 @@
-"""Spark computes again, in part or whole, and gives other values or other rows: a named key is one task all the same."""
+"""Spark computes again, in part or whole, with other values or other rows: a named key is one task all the same."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_the_slow_one_lost_its_lease(sandbox: Sandbox, paper: PaperSpark, vendor
         def held_up(name: str, step: int, number: int = number, seconds: float = seconds) -> None:
             if step == number:
                 held.add(name)
-                clock.now += seconds
+                clock.now += seconds  # noqa: B023
                 other.run(df, project, box)  # noqa: B023
 
         slow.meanwhile = held_up

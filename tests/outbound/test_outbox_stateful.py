@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -110,10 +111,8 @@ class Outboxes(RuleBasedStateMachine):
         if "box" in self.spark.tables:
             self._fail(faults)
             driver = self._driver(fate)
-            try:
+            with suppress(Died, SamaError, ConnectionError):
                 driver.settle(self.spark, "box")
-            except (Died, SamaError, ConnectionError):
-                pass
             self.sandbox.heal()
 
     @rule()

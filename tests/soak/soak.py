@@ -197,8 +197,8 @@ def main() -> int:
         for what, count in soak.ended.most_common():
             print(f"  {count:5} {what}")
         print(
-            f"{runs} runs, {soak.count} faults and deaths, {time.monotonic() - begun:.0f} s: rows in {len(soak.given)}, "
-            f"created {sum(tasks_of(sandbox, soak.project).values())}, doubled {len(doubled)}, lost {lost}"
+            f"{runs} runs, {soak.count} faults and deaths, {time.monotonic() - begun:.0f} s: "
+            f"rows in {len(soak.given)}, created {sum(tasks_of(sandbox, soak.project).values())}, doubled {len(doubled)}, lost {lost}"
         )
     return 1 if doubled or lost else 0
 
