@@ -28,12 +28,16 @@ class DeltaTable:
         return f"delta.`{self.name.replace('`', '``')}`" if self.is_path else self.name
 
     def create(self, schema: str, comment: str, properties: Mapping[str, str]) -> None:
-        """Create it unless it is there."""
+        """Create it unless it is there, or comes to be there at the same time."""
         pairs = ", ".join(f"{_text(name)} = {_text(value)}" for name, value in properties.items())
-        self.spark.sql(
-            f"CREATE TABLE IF NOT EXISTS {self.sql_name} ({schema}) USING DELTA "
-            f"COMMENT {_text(comment)} TBLPROPERTIES ({pairs})"
-        ).collect()
+        try:
+            self.spark.sql(
+                f"CREATE TABLE IF NOT EXISTS {self.sql_name} ({schema}) USING DELTA "
+                f"COMMENT {_text(comment)} TBLPROPERTIES ({pairs})"
+            ).collect()
+        except Exception:  # Delta has several for a table that another session has just made
+            if not self.exists():
+                raise
 
     def properties(self) -> Mapping[str, str] | None:
         """Its table properties; None where there is no table."""

@@ -126,13 +126,14 @@ class Outbox:
         self.recovered: list[SettledBatch] = self.settler.settle(self._head)
         if self.recovered:
             log.info("outbox %s: %d batches of earlier runs were settled", options.table, len(self.recovered))
+        if self.recovered or self.settler.tokens:  # a take-over moves the number on, also where nothing came of it
             self._head = self._ledger.head()
         self.known = KnownRows()
         self._lease_until = 0.0
 
     def report(self) -> OutboxReport:
         """What this run found."""
-        still_open = [b for b in self._head.batches if b.state != "unsure" and b.token != self.settler.token]
+        still_open = [b for b in self._head.batches if b.state != "unsure" and b.token not in self.settler.tokens]
         return OutboxReport(
             self._options.table,
             self.known.count,
@@ -214,7 +215,7 @@ class Outbox:
         self._lease_until = now + lease_for(len(sent))
         seq = self._head.seq + 1
         claims = self._frame(f"claim-{seq}", (msgspec.json.encode(self._claim(*one)) for one in sent))
-        return self._ledger.bind(claims, seq, self.settler.token, self._lease_until, now)
+        return self._ledger.bind(claims, seq, self.settler.new_token(), self._lease_until, now)
 
     def _claim(self, batch: Batch, chunk: Sequence[PiecePart]) -> Claim:
         rows = [self._rows.of(part) for part in chunk]

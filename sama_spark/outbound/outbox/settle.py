@@ -39,15 +39,22 @@ Word = Literal["created", "void"]
 
 @dataclass
 class Settler:
-    """Settles what is open in one outbox. `token`: owner's name in claims of this run."""
+    """Settles what is open in one outbox. `tokens`: the owner's names in claims of this run."""
 
     api: ApiClient
     ledger: Ledger
-    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    tokens: set[str] = field(default_factory=set)
 
     @property
     def project_id(self) -> str:
         return self.ledger.project_id
+
+    def new_token(self) -> str:
+        """The owner's name in one claim. Each has its own: a claim that was skipped must not take an earlier one,
+        under the same number, for itself."""
+        token = uuid.uuid4().hex
+        self.tokens.add(token)
+        return token
 
     def settle(self, head: Head, only: Collection[int] | None = None) -> list[SettledBatch]:
         """Ask for each open batch, continue what waits and belongs to nobody any more, record what was learnt.
@@ -185,9 +192,10 @@ class Settler:
         lease_until = now + lease_for(len(abandoned))
         lines = [(msgspec.json.encode(Claim(b.batch_id, b.run_id, b.tasks)).decode(),) for b in abandoned]
         frame = self.ledger.table.spark.createDataFrame(lines, "value string")
-        if not self.ledger.bind(frame, seq + 1, self.token, lease_until, now):
+        token = self.new_token()
+        if not self.ledger.bind(frame, seq + 1, token, lease_until, now):
             return ()
-        return [OpenBatch(b.batch_id, b.state, b.tasks, b.run_id, self.token, lease_until) for b in abandoned]
+        return [OpenBatch(b.batch_id, b.state, b.tasks, b.run_id, token, lease_until) for b in abandoned]
 
     def _continue(self, batch: OpenBatch) -> Fact | None:
         try:

@@ -1,0 +1,197 @@
+"""An outbox on paper: the whole way of a run but for Spark and Delta, which two dozen lines stand in for.
+
+Spark takes seconds for a run and this takes milliseconds, so that thousands of runs with faults and deaths can be
+tried. `test_outbox_stateful.py` compares the stand-in with the real ledger.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import starmap
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import msgspec
+from mortal import watch_ledger
+from pyspark.sql.types import StructType
+
+from sama_spark.errors import OutboxError, RepeatedKeys
+from sama_spark.outbound import create, pieces
+from sama_spark.outbound.encode import EncodedRows
+from sama_spark.outbound.outbox import outbox, settle
+from sama_spark.outbound.outbox.ledger import FREED, OPEN, STATES, Claim, Fact, Found, Head, OpenBatch
+from sama_spark.outbound.outbox.run_rows import RunRows
+from sama_spark.outbound.pieces import StreamedPiece, spool_pieces
+from sama_spark.outbound.row_keys import OutboxKeys
+from sama_spark.staging import Staging
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+Lines = list[bytes]
+
+
+@dataclass
+class PaperTable:
+    """Lines of a table. As Delta does, it takes a transaction's number once, and skips it else."""
+
+    spark: Any
+    name: str
+    project_id: str
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    number: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def append(self, rows: list[dict[str, Any]], *, transaction: tuple[str, int] | None = None) -> None:
+        with self.lock:
+            if transaction is None or transaction[1] > self.number:
+                self.number = transaction[1] if transaction else self.number
+                self.lines += rows
+
+
+class PaperSpark:
+    """As much of a session as a run asks for; it holds the tables."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, PaperTable] = {}
+
+    def createDataFrame(self, lines: Iterable[tuple[str]], _: str) -> Lines:  # noqa: N802
+        return [line.encode() for (line,) in lines]
+
+
+@dataclass
+class PaperFrame:
+    """Rows of one input, `url`, and what else they send."""
+
+    sparkSession: PaperSpark  # noqa: N815
+    urls: Sequence[str]
+    note: str | None = None
+    columns: Sequence[str] = ("url",)
+    schema: StructType = field(default_factory=lambda: StructType().add("url", "string"))
+
+    def isEmpty(self) -> bool:  # noqa: N802
+        return not self.urls
+
+    def mapInArrow(self) -> None:  # noqa: N802
+        """A DataFrame is known by it."""
+
+
+@dataclass
+class PaperLedger:
+    """The ledger's promises, over lines in memory."""
+
+    table: Any
+    project_id: str
+    keys: OutboxKeys
+
+    @classmethod
+    def open(
+        cls, spark: PaperSpark, name: str, project_id: str | None = None, keys: OutboxKeys | None = None
+    ) -> PaperLedger:
+        table = spark.tables.setdefault(name, PaperTable(spark, name, project_id or ""))
+        return cls(table, table.project_id, keys or OutboxKeys(("url",)))
+
+    def head(self) -> Head:
+        lines = list(self.table.lines)
+        by_batch: dict[int, list[dict[str, Any]]] = {}
+        for line in lines:
+            by_batch.setdefault(line["batch_id"], []).append(line)
+        batches = []
+        for batch_id, own in sorted(by_batch.items()):
+            last = max(own, key=lambda line: STATES.index(line["state"]))
+            claims = sorted((line for line in own if line["seq"]), key=lambda line: line["seq"])
+            if last["state"] in OPEN:
+                lease, run_id = claims[-1]["lease_until"], claims[0]["run_id"]
+                tasks = max(line["tasks"] for line in own)
+                token, message = claims[-1]["token"], last.get("message")
+                batches.append(OpenBatch(batch_id, last["state"], tasks, run_id, token, lease, message))
+        freed = any(line["state"] in FREED or (not line["seq"] and line.get("keys")) for line in lines)
+        return Head(max((line["seq"] or 0 for line in lines), default=0), tuple(batches), freed)
+
+    def bind(self, claims: Lines, seq: int, token: str, lease_until: float, _: float) -> bool:
+        rows = [
+            {**msgspec.structs.asdict(msgspec.json.decode(line, type=Claim)), "state": "bound", "seq": seq,
+             "token": token, "lease_until": lease_until}
+            for line in claims
+        ]  # fmt: skip
+        failure: Exception | None = None
+        try:
+            self.table.append(rows, transaction=("paper", seq))
+        except Exception as error:  # as the real one
+            failure = error
+        tokens = {line["token"] for line in self.table.lines if line["seq"] == seq}
+        if not tokens:
+            raise OutboxError("the claim was not written", remedy="run again") from failure
+        return tokens == {token}
+
+    def record(self, facts: Iterable[Fact], _: float) -> None:
+        if rows := [{**msgspec.structs.asdict(fact), "seq": None} for fact in facts]:
+            self.table.append(rows)
+
+    def find(self, own: list[tuple[int, int, str, int]], _: int, head: Head, after: int = 0) -> list[Found]:
+        lines = list(self.table.lines)
+        freed = {line["batch_id"] for line in lines if line["state"] in FREED}
+        failed = {(line["batch_id"], key) for line in lines if line["state"] == "done" for key in line["keys"] or ()}
+        sent: dict[str, list[tuple[int, int]]] = {}
+        for line in lines:
+            if (line["seq"] or 0) > after and line["batch_id"] not in freed:
+                for key, content in zip(line["keys"], line["contents"], strict=True):
+                    if (line["batch_id"], key) not in failed:
+                        sent.setdefault(key, []).append((line["batch_id"], content))
+        unsure = {batch.batch_id for batch in head.batches if batch.state == "unsure"}
+        found: dict[int, Found] = {}
+        for piece, position, key, content in own:
+            if hits := sent.get(key):
+                one = found.setdefault(piece, Found(piece, [], [], [], []))
+                (one.known if any(content == c for _, c in hits) else one.changed).append(position)
+                if any(batch_id in unsure for batch_id, _ in hits):
+                    one.unsure.append(position)
+                one.batch_ids.extend({batch_id for batch_id, _ in hits} - set(one.batch_ids))
+        return list(found.values())
+
+    def keys_of(self, batch_ids: Sequence[int]) -> dict[int, Sequence[str]]:
+        claims = [line for line in self.table.lines if line["seq"] and line["keys"]]
+        return {line["batch_id"]: line["keys"] for line in claims if line["batch_id"] in batch_ids}
+
+
+class PaperRows(RunRows):
+    def __init__(self, pieces: Any, *_: Any, **__: Any) -> None:
+        self.pieces = pieces
+        self.count = sum(piece.header.tasks for piece in pieces)
+        self.frame: Any = [
+            (number, position, key, content)
+            for number, piece in enumerate(pieces)
+            for position, (key, content) in enumerate(zip(piece.rows().keys, piece.rows().contents, strict=True))
+        ]
+        self._numbers = None
+        if len({key for _, _, key, _ in self.frame}) < len(self.frame):
+            raise RepeatedKeys("row keys stand more than once", remedy="drop duplicates")
+
+
+def _encode(df: PaperFrame, *_: Any) -> EncodedRows:
+    return EncodedRows(df, b'{"priority":0,', (), {}, {})  # type: ignore[arg-type]
+
+
+def _spool(df: Any, cutter: Any, stage: None, folder: Path, *, spooled: bool) -> Any:
+    flat = [b'"data":' + msgspec.json.encode({"url": url} | ({"note": df.note} if df.note else {})) for url in df.urls]
+    keys = [msgspec.json.encode({"url": url}) for url in df.urls]
+    contents = [b"%d" % crc32((df.note or "").encode()) for _ in df.urls]
+    nothing: list[None] = [None] * len(df.urls)
+    return spool_pieces([flat, nothing, keys, contents], cutter, folder)  # type: ignore[arg-type]
+
+
+def on_paper(patch: pytest.MonkeyPatch) -> None:
+    """Runs and `resume` take a `PaperFrame` or `PaperSpark` from here on."""
+    patch.setattr(pieces, "stream_pieces", lambda rows, cutter: starmap(StreamedPiece, cutter.pieces([rows])))
+    patch.setattr(create, "_encode", _encode)
+    patch.setattr(create, "_pieces", _spool)
+    patch.setattr(Staging, "stage", lambda *_: None)
+    patch.setattr(outbox, "Ledger", PaperLedger)
+    patch.setattr(settle, "Ledger", PaperLedger)
+    patch.setattr(outbox, "RunRows", PaperRows)
+    patch.setattr(outbox, "text_lines", lambda _, lines, *__: list(lines))
+    watch_ledger(patch, PaperLedger, PaperTable)

@@ -1,0 +1,112 @@
+"""Drivers killed with SIGKILL at every step of a run; then the same call again, or `resume`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from doomed import ROWS, STEPS
+from fake_clock import FakeClock
+from mortal import Mortal, tasks_of, urls
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from sama_spark.sandbox import Sandbox
+
+HERE = Path(__file__).parent
+# What stands in the ledger when the process is gone; "claiming" may go either way.
+BOUND = {step: step not in ("staged", "uploading", "uploaded") for step in STEPS}
+LATER = ("claimed", "two continued, no reply")  # the same call comes when the leases are over
+WAYS = {"again": tuple(STEPS), "resume": tuple(step for step in STEPS if step not in ("staged", "recorded"))}
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def killed(
+    running_sandbox: Sandbox, spark: SparkSession, session_kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], tuple[int, str]]:
+    """Project and outbox by step and way; a driver of each was killed at that step, all in one process."""
+    sandbox, folder = running_sandbox, tmp_path_factory.mktemp("killed")
+    sandbox.reset()
+    found: dict[tuple[str, str], tuple[int, str]] = {}
+    for number, (way, step) in enumerate((way, step) for way, steps in WAYS.items() for step in steps):
+        # Where a second `continue` makes second tasks.
+        project = sandbox.create_project({"url": {"type": "string", "required": True}}, second_continue="obey")
+        found[step, way] = project, str(folder / f"outbox-{number}")
+    told = {
+        "base_url": sandbox.base_url,
+        "api_key": sandbox.api_key,
+        "remote": "sc://localhost:15002" if session_kind == "connect" else None,
+        "warehouse": str(folder),
+        "drivers": [{"project": p, "outbox": outbox, "step": step} for (step, _), (p, outbox) in found.items()],
+    }
+    paths = os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "doomed.py"), json.dumps(told)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": paths},
+        start_new_session=True,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines, family = [], []
+    for line in process.stdout:
+        lines.append(line.strip())
+        if lines[-1] in STEPS and not family:
+            family = psutil.Process(process.pid).children(recursive=True)
+    assert process.wait(60) == -9
+    assert sorted(lines) == sorted([step for step, _ in found] + ["over"])
+    # Two processes must not commit to one table: Spark's own has to be gone.
+    gone, alive = psutil.wait_procs(family, timeout=60)
+    assert not alive
+    assert bool(gone) == (session_kind == "classic")
+    return found
+
+
+@pytest.fixture
+def df(spark: SparkSession) -> DataFrame:
+    return spark.range(ROWS, numPartitions=1).selectExpr("concat('https://example.org/', id, '.jpg') AS url")
+
+
+def once(count: int) -> dict[str, int]:
+    return dict.fromkeys(urls(*range(count)), 1)
+
+
+@pytest.mark.parametrize("step", WAYS["again"])
+def test_the_same_call_again(killed: Any, running_sandbox: Sandbox, df: DataFrame, step: str) -> None:
+    """What the dead driver holds is waited for, on a clock of its own, and continued."""
+    project, outbox = killed[step, "again"]
+    clock = FakeClock(time.time() + (3600 if step in LATER else 0))
+    result = Mortal(running_sandbox, clock).run(df, project, outbox)
+    assert tasks_of(running_sandbox, project) == once(ROWS)
+    assert result.task_count + result.outbox.known == ROWS
+    if step != "claiming":
+        assert result.outbox.known == (ROWS if BOUND[step] else 0)
+    if step in LATER:
+        assert len(result.outbox.recovered) == 3
+        assert sum(clock.sleeps) == 0
+
+
+@pytest.mark.parametrize("step", WAYS["resume"])
+def test_resume(killed: Any, running_sandbox: Sandbox, spark: SparkSession, df: DataFrame, step: str) -> None:
+    """What was claimed becomes tasks without the DataFrame; the call again makes it complete."""
+    project, outbox = killed[step, "resume"]
+    clock = FakeClock(time.time())
+    report = Mortal(running_sandbox, clock).settle(spark, outbox)
+    if step != "claiming":
+        assert tasks_of(running_sandbox, project) == once(ROWS if BOUND[step] else 0)
+        assert {batch.state for batch in (*report.unsure, *report.still_open)} <= {"started"}
+    if not BOUND[step] or step in ("claiming", "one continued"):
+        clock.now += 3600
+        result = Mortal(running_sandbox, clock).run(df, project, outbox)
+        assert tasks_of(running_sandbox, project) == once(ROWS)
+        assert result.task_count + result.outbox.known == ROWS
