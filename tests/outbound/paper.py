@@ -192,6 +192,7 @@ def on_paper(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Staging, "stage", lambda *_: None)
     patch.setattr(outbox, "Ledger", PaperLedger)
     patch.setattr(settle, "Ledger", PaperLedger)
+    patch.setattr(settle, "_AT_A_TIME", 1)  # steps in the same order every time, one sleeper at a time
     patch.setattr(outbox, "RunRows", PaperRows)
     patch.setattr(outbox, "text_lines", lambda _, lines, *__: list(lines))
     watch_ledger(patch, PaperLedger, PaperTable)

@@ -14,6 +14,8 @@ from paper import PaperFrame, PaperSpark, on_paper
 from sama_spark.api.errors import BatchStateError, SamaError
 from sama_spark.errors import BatchesNotStarted, OutboxError
 from sama_spark.outbound.outbox.ledger import Ledger
+from sama_spark.outbound.outbox.settle import CONTINUE as CONTINUE_SECONDS
+from sama_spark.outbound.outbox.settle import GRACE, lease_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,6 +169,44 @@ def test_a_person_cancels_between_claim_and_continue(sandbox: Sandbox, paper: Pa
     assert [type(error) for error in caught.value.not_started.values()] == [BatchStateError]
     clock.now += LEASES
     assert Mortal(sandbox, clock).run(df, project, "box").task_count == 2
+    assert tasks_of(sandbox, project) == once()
+
+
+def test_a_continue_that_was_sent_at_the_last_moment_arrives_late(sandbox: Sandbox, paper: PaperSpark) -> None:
+    """The lease is over, and the request is under way still: nobody else continues the batch before the grace ends."""
+    project = sandbox.create_project({"url": {"type": "string", "required": True}}, second_continue="obey")
+    clock, df = FakeClock(time.time()), PaperFrame(paper, urls(0, 1))
+    holder, begun = Mortal(sandbox, clock).dies("late", CONTINUE), clock.now
+    with pytest.raises(Died):
+        holder.run(df, project, "box")
+    clock.now = begun + lease_for(1) + GRACE - 5  # the lease is over by nearly all of the grace
+    report = Mortal(sandbox, clock).settle(paper, "box", timeout=2)
+    assert [batch.state for batch in report.still_open] == ["bound"]
+    Mortal(sandbox, clock).continue_batch(project, report.still_open[0].batch_id)  # it arrives
+    clock.now += LEASES
+    assert Mortal(sandbox, clock).run(df, project, "box").outbox.known == 2
+    assert tasks_of(sandbox, project) == once(2)
+
+
+def test_a_request_is_over_before_the_grace_is() -> None:
+    """What `permit` allows at the last moment ends within the lease, and the grace is longer than it may take."""
+    assert min(GRACE, lease_for(1)) > CONTINUE_SECONDS
+
+
+def test_a_batch_that_was_continued_and_came_to_nothing(sandbox: Sandbox, paper: PaperSpark) -> None:
+    """That `continue` was accepted does not say that tasks were created: a person stops the job."""
+    inputs = {"url": {"type": "string", "required": True}}
+    project = sandbox.create_project(inputs, second_continue="obey", creation_delay=60)
+    clock, df = FakeClock(time.time()), PaperFrame(paper, urls(*range(ROWS)))
+    with pytest.raises(Died):
+        Mortal(sandbox, clock).dies("after", CLAIM).run(df, project, "box")
+    clock.now += LEASES
+    assert Mortal(sandbox, clock).run(df, project, "box").task_count == 0
+    for batch in sandbox.batches(project)[:2]:
+        Mortal(sandbox, clock).cancel_batch_creation_job(project, batch["batch_id"])
+    assert Mortal(sandbox, clock).run(df, project, "box").task_count == 4
+    sandbox.advance(60)
+    assert Mortal(sandbox, clock).run(df, project, "box").task_count == 0
     assert tasks_of(sandbox, project) == once()
 
 

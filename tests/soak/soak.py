@@ -196,9 +196,10 @@ def main() -> int:
             print(f"  {count:5} {what}")
         for what, count in soak.ended.most_common():
             print(f"  {count:5} {what}")
+        created = sum(tasks_of(sandbox, soak.project).values())
         print(
             f"{runs} runs, {soak.count} faults and deaths, {time.monotonic() - begun:.0f} s: "
-            f"rows in {len(soak.given)}, created {sum(tasks_of(sandbox, soak.project).values())}, doubled {len(doubled)}, lost {lost}"
+            f"rows in {len(soak.given)}, created {created}, doubled {len(doubled)}, lost {lost}"
         )
     return 1 if doubled or lost else 0
 
