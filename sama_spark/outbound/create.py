@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from sama_spark.api.errors import InvalidInput, InvalidRowsError, NotFoundError
+from sama_spark.delta import DeltaTable
 from sama_spark.errors import BatchesNotStarted, TooManyTasks
 from sama_spark.outbound.chunk import FEW_INVALID, PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract, ContractMode, OutputFormat
@@ -103,12 +104,21 @@ def create_tasks(
     rules: Mapping[str, str] = {}
     with _folder(stage, spooled=options.outbox is not None) as folder:
         outbox = None
-        if options.outbox is not None and not options.dry_run:
+        if options.outbox is not None:
             # Before the table is made, which is bound to these columns for good.
             options.fields.inputs(df.columns)
             options.outbox.keys.check(df.schema)
-            shared = stage is not None
-            outbox = Outbox(api, df.sparkSession, str(project_id), options.outbox, run_id, folder, shared=shared)
+            if not options.dry_run or DeltaTable(df.sparkSession, options.outbox.table).exists():
+                outbox = Outbox(
+                    api,
+                    df.sparkSession,
+                    str(project_id),
+                    options.outbox,
+                    run_id,
+                    folder,
+                    shared=stage is not None,
+                    look_only=options.dry_run,
+                )
         if options.dry_run or not df.isEmpty():
             contract = Contract() if options.contract == "off" else read_contract(api, project_id)
             encoded = _encode(df, contract, options, outbox.keys if outbox else None)
@@ -117,7 +127,7 @@ def create_tasks(
                 refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
             pieces = _pieces(encoded.rows, _cutter(encoded, options), stage, folder, spooled=outbox is not None)
             if options.dry_run:
-                return _dry_run(pieces, project_id, encoded, options, begun, staged=stage is not None)
+                return _dry_run(pieces, project_id, encoded, options, begun, outbox, staged=stage is not None)
             to_send: Iterable[Piece] = _accepted(pieces, rejected if reject else None)
             if outbox is not None:
                 to_send = outbox.unknown([piece for piece in to_send if isinstance(piece, StagedPiece)])
@@ -164,7 +174,7 @@ def _cutter(encoded: EncodedRows, options: CreationOptions) -> PieceCutter:
         max_tasks=min(PIECE_TASKS, options.chunk_rows),
         max_bytes=min(PIECE_BYTES, options.chunk_bytes),
         most_invalid=sys.maxsize if options.on_invalid == "reject" and not options.dry_run else FEW_INVALID,
-        keyed=options.outbox is not None and not options.dry_run,
+        keyed=options.outbox is not None,
     )
 
 
@@ -206,13 +216,17 @@ def _dry_run(
     encoded: EncodedRows,
     options: CreationOptions,
     begun: float,
+    outbox: Outbox | None,
     *,
     staged: bool,
 ) -> DryRun:
     invalid: list[Piece] = []
+    valid: Iterable[Piece] = _valid(pieces, invalid)
+    if outbox is not None:
+        valid = outbox.unknown([piece for piece in valid if isinstance(piece, StagedPiece)])
     chunks = [
         (sum(piece.header.tasks for piece in chunk), sum(piece.header.bytes + 1 for piece in chunk) + 1)
-        for chunk in pack(_valid(pieces, invalid), options.chunk_rows, options.chunk_bytes)
+        for chunk in pack(valid, options.chunk_rows, options.chunk_bytes)
     ]
     return DryRun(
         str(project_id),
@@ -220,6 +234,7 @@ def _dry_run(
         encoded.output_rules,
         time.monotonic() - begun,
         staged,
+        outbox=outbox.report() if outbox else None,
         task_count=sum(tasks for tasks, _ in chunks),
         bytes=sum(size for _, size in chunks),
         batch_count=len(chunks),

@@ -233,6 +233,7 @@ class DryRun(CreationResult):
     def __repr__(self) -> str:
         columns = "".join(f"\n  column {name!r}: {what}" for name, what in self.columns.items())
         invalid = "".join(f"\n  cannot become a task: {row}" for row in self.invalid[:5])
+        invalid += "".join(f"\n  {line}" for line in self.outbox.lines()) if self.outbox else ""
         return (
             f"<dry run for project {self.project_id}, nothing was sent: {self.task_count:,} tasks "
             f"in {self.batch_count} batches ({self.bytes / 1e6:,.1f} MB, {self.calls} calls), "

@@ -104,7 +104,7 @@ class Outbox:
     """One run's use of an outbox, in the order of the methods.
 
     Opening it creates the table when absent and settles what earlier runs left there. `folder`: for files of this
-    run, which Spark sees too where it is `shared`.
+    run, which Spark sees too where it is `shared`. `look_only`: nothing is made, settled or written.
     """
 
     def __init__(
@@ -117,13 +117,14 @@ class Outbox:
         folder: Path,
         *,
         shared: bool,
+        look_only: bool = False,
     ) -> None:
         self._api, self._spark, self._options, self._run_id = api, spark, options, run_id
         self._folder, self._shared = folder, shared
         self._ledger = Ledger.open(spark, options.table, project_id, options.keys)
         self.settler = Settler(api, self._ledger)
         self._head: Head = self._ledger.head()
-        self.recovered: list[SettledBatch] = self.settler.settle(self._head)
+        self.recovered: list[SettledBatch] = [] if look_only else self.settler.settle(self._head)
         if self.recovered:
             log.info("outbox %s: %d batches of earlier runs were settled", options.table, len(self.recovered))
         if self.recovered or self.settler.tokens:  # a take-over moves the number on, also where nothing came of it

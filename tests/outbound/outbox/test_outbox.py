@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,8 +21,6 @@ from sama_spark import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.outbound.result import CreationResult
@@ -54,6 +53,21 @@ def test_it_lives_under_a_name_as_well(spark: SparkSession, client: Client, sand
         send(client, images(spark, 0, 5), project, name)
     assert numbers(sandbox, project) == once(range(5))
     assert spark.sql(f"DESCRIBE DETAIL {name}").collect()[0]["properties"]["sama_spark.project"] == str(project)
+
+
+def test_a_dry_run_counts_what_is_known_and_makes_nothing(
+    spark: SparkSession, client: Client, sandbox: Sandbox, project: int, outbox: str
+) -> None:
+    plan = send(client, images(spark, 0, 9), project, outbox, dry_run=True)
+    assert (plan.task_count, plan.outbox, Path(outbox).exists()) == (9, None, False)
+    send(client, images(spark, 0, 9), project, outbox)
+    before = spark.read.format("delta").load(outbox).count()
+    sandbox.forget_calls()
+    plan = send(client, images(spark, 5, 20), project, outbox, dry_run=True)
+    assert (plan.task_count, plan.outbox and plan.outbox.known) == (11, 4)
+    assert "4 rows were known to the outbox" in repr(plan)
+    assert set(sandbox.calls()) <= {"create_schema", "deliver_schema"}
+    assert spark.read.format("delta").load(outbox).count() == before
 
 
 def test_only_what_is_sent_counts_against_max_tasks(
