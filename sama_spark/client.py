@@ -13,8 +13,9 @@ from sama_spark.api.errors import InvalidInput
 from sama_spark.api.states import TaskStates
 from sama_spark.inbound.read import FeedReader
 from sama_spark.outbound.contract import ContractMode, OutputFormat
-from sama_spark.outbound.create import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, CreationOptions, OnInvalid, create_tasks
+from sama_spark.outbound.create import create_tasks
 from sama_spark.outbound.encode import TaskFields
+from sama_spark.outbound.options import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, CreationOptions, OnInvalid
 from sama_spark.outbound.outbox.outbox import BY_CONTENT, OnChanged, outbox_options
 from sama_spark.outbound.outbox.purge import Purged, purge_tables
 from sama_spark.outbound.outbox.report import OutboxReport

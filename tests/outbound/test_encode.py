@@ -11,8 +11,9 @@ from pyspark.sql import functions as F
 from sama_spark.api.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract, Rule
-from sama_spark.outbound.create import CreationOptions, _cutter
+from sama_spark.outbound.create import _cutter
 from sama_spark.outbound.encode import encode
+from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import ChunkBuffer, invalid_rows_in, stream_pieces
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from test_encode import DATE, INTEGER, INVALID, REFUSALS, RENDERINGS, STRING, kn
 from sama_spark.api.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract, Rule
-from sama_spark.outbound.create import CreationOptions, _cutter
+from sama_spark.outbound.create import _cutter
 from sama_spark.outbound.encode import TaskFields, encode
+from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import ChunkBuffer, StreamedPiece, invalid_rows_in, stream_pieces
 from sama_spark.outbound.sink.rows import plan_rows
 

@@ -10,8 +10,9 @@ import pytest
 from sama_spark import Client
 from sama_spark.api.errors import ContractError, InvalidInput, InvalidRowsError
 from sama_spark.outbound.contract import Contract
-from sama_spark.outbound.create import CreationOptions, _cutter
+from sama_spark.outbound.create import _cutter
 from sama_spark.outbound.encode import TaskFields, encode
+from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import ChunkBuffer, stream_pieces
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable
@@ -54,8 +53,6 @@ _FACT = (
     "state string, batch_id bigint, run_id string, tasks bigint, keys array<string>, "
     "created bigint, failed bigint, cancelled bigint, message string"
 )
-_OWN = "piece bigint, keys array<string>, contents array<bigint>"
-NUMBER_MARK = "#"
 _LAYOUT = "1"
 _WRITER = "sama_spark.outbox"  # a transaction is known within its table only, so all outboxes may use one name
 _PROJECT_PROPERTY, _LAYOUT_PROPERTY = "sama_spark.project", "sama_spark.layout"
@@ -295,21 +292,6 @@ class Ledger:
             row["batch_id"]: row["keys"]
             for row in claims.where(F.size("keys") > 0).select("batch_id", "keys").collect()
         }
-
-
-def own_rows(lines: DataFrame, *, numbered: bool) -> DataFrame:
-    """`piece`, `position`, `key` and `own_content` of each row, from lines with a piece's number and its rows.
-
-    `numbered`: equal keys are one row's and another's, so each gets its number among them (`own_number`, from 1).
-    """
-    pieces = lines.select(F.from_json("value", _OWN).alias("own"))
-    rows = pieces.select("own.piece", F.posexplode(F.arrays_zip("own.keys", "own.contents")).alias("position", "row"))
-    rows = rows.select("piece", "position", F.col("row.keys").alias("key"), F.col("row.contents").alias("own_content"))
-    if not numbered:
-        return rows
-    number = F.row_number().over(Window.partitionBy("key").orderBy("piece", "position"))
-    numbers = rows.withColumn("own_number", number)
-    return numbers.withColumn("key", F.concat("key", F.lit(NUMBER_MARK), F.col("own_number").cast("string")))
 
 
 def _shown(row_key: Sequence[str]) -> str:

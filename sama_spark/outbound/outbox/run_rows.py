@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
 from sama_spark.errors import RepeatedKeys
-from sama_spark.outbound.outbox.ledger import NUMBER_MARK, own_rows
 from sama_spark.outbound.pieces import PiecePart, StagedPiece
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+_OWN = "piece bigint, keys array<string>, contents array<bigint>"
 _SHOWN = 5
+_NUMBER_MARK = "#"
 
 
 class RunRows:
@@ -30,7 +34,7 @@ class RunRows:
     ) -> None:
         self.pieces = pieces
         self.count = sum(piece.header.tasks for piece in pieces)
-        self.frame = own_rows(to_frame(self._lines()), numbered=by_content)
+        self.frame = _own_rows(to_frame(self._lines()), numbered=by_content)
         self._numbers: dict[int, dict[int, int]] | None = {} if by_content else None
         if by_content:
             repeated = self.frame.where("own_number > 1").select("piece", "position", "own_number")
@@ -45,7 +49,7 @@ class RunRows:
         if self._numbers is None:
             return keys
         numbers = self._numbers_of(number)
-        return [f"{key}{NUMBER_MARK}{numbers.get(i, 1)}" for i, key in enumerate(keys)]
+        return [f"{key}{_NUMBER_MARK}{numbers.get(i, 1)}" for i, key in enumerate(keys)]
 
     def of(self, part: PiecePart) -> tuple[list[str], list[int]]:
         """Key and content of each row in `part`."""
@@ -69,3 +73,18 @@ class RunRows:
                 rows=lines,
                 remedy="name columns in row_key that tell all rows apart, or drop duplicates",
             )
+
+
+def _own_rows(lines: DataFrame, *, numbered: bool) -> DataFrame:
+    """`piece`, `position`, `key` and `own_content` of each row, from lines with a piece's number and its rows.
+
+    `numbered`: equal keys are one row's and another's, so each gets its number among them (`own_number`, from 1).
+    """
+    pieces = lines.select(F.from_json("value", _OWN).alias("own"))
+    rows = pieces.select("own.piece", F.posexplode(F.arrays_zip("own.keys", "own.contents")).alias("position", "row"))
+    rows = rows.select("piece", "position", F.col("row.keys").alias("key"), F.col("row.contents").alias("own_content"))
+    if not numbered:
+        return rows
+    number = F.row_number().over(Window.partitionBy("key").orderBy("piece", "position"))
+    numbers = rows.withColumn("own_number", number)
+    return numbers.withColumn("key", F.concat("key", F.lit(_NUMBER_MARK), F.col("own_number").cast("string")))

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from sama_spark.api.errors import InvalidInput
-from sama_spark.outbound.create import CreationOptions
 from sama_spark.outbound.encode import TaskFields
+from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.sink.staged_write import KEY_ENV, KeyReference, Target
 from sama_spark.staging import local_path
 

@@ -21,7 +21,8 @@ from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import BatchesNotStarted, StagingError
 from sama_spark.outbound.chunk import PIECE_BYTES, PIECE_TASKS, PieceCutter
-from sama_spark.outbound.create import CreationOptions, invalid_rows, refuse_too_many
+from sama_spark.outbound.create import invalid_rows, refuse_too_many
+from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import StagedPiece, invalid_rows_in, pack
 from sama_spark.outbound.upload import Batch, Uploader
 
