@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "outbound"), str(TESTS.parent)]
+sys.path[:0] = [str(TESTS), str(TESTS / "outbound" / "outbox"), str(TESTS.parent)]
 
 import pytest  # noqa: E402
 from fake_clock import FakeClock  # noqa: E402

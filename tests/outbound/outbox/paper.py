@@ -1,7 +1,7 @@
 """An outbox on paper: the whole way of a run but for Spark and Delta, which two dozen lines stand in for.
 
 Spark takes seconds for a run and this takes milliseconds, so that thousands of runs with faults and deaths can be
-tried. `test_outbox_stateful.py` compares the stand-in with the real ledger.
+tried. `test_paper.py` compares the stand-in with the real ledger.
 """
 
 from __future__ import annotations

@@ -1,0 +1,79 @@
+"""The outbox on paper, which thousands of runs are tried on, tells what the real one tells."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from paper import PaperLedger, PaperSpark
+
+from sama_spark import OutboxError
+from sama_spark.outbound.outbox.ledger import Claim, Fact, Found, Head, Ledger
+from sama_spark.outbound.row_keys import OutboxKeys
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+KEYS = [f'{{"url":"{n}"}}' for n in range(12)]
+STATES = ["started", "unsure", "void", "failed", "done"]
+
+
+def seen(head: Head, found: list[Found]) -> tuple[Any, ...]:
+    """What both must agree on; positions and batches have no order."""
+    batches = [replace(batch, message=None) for batch in head.batches]
+    rows = [(f.piece, *(sorted(part) for part in (f.known, f.changed, f.unsure, f.batch_ids))) for f in found]
+    return head.seq, batches, head.has_freed, sorted(rows)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_both_tell_the_same_after_every_step(spark: SparkSession, outbox: str, seed: int) -> None:
+    chance = random.Random(seed)
+    by_url = OutboxKeys(("url",))
+    real, paper = Ledger.open(spark, outbox, "7", by_url), PaperLedger.open(PaperSpark(), "box", "7", by_url)
+    claimed: dict[int, list[str]] = {}
+    for step in range(7):
+        seq = real.head().seq + 1
+        if step == 4:
+            seq -= 1  # a claim that is too late
+        if step % 3 != 2:
+            mine = {batch_id: chance.sample(KEYS, 3) for batch_id in (10 * step + 1, 10 * step + 2)}
+            claims = [
+                msgspec.json.encode(Claim(batch_id, f"run {step}", 3, keys, [chance.randrange(2) for _ in range(3)]))
+                for batch_id, keys in mine.items()
+            ]
+            frame = spark.createDataFrame([(line.decode(),) for line in claims], "value string")
+            token = f"token {step}"
+            won = real.bind(frame, seq, token, 100.0 + step, 1.0)
+            assert won == paper.bind(claims, seq, token, 100.0 + step, 1.0) == (step != 4)
+            claimed |= mine if won else {}
+        else:
+            facts = []
+            for batch_id in chance.sample(sorted(claimed), 3):
+                state: Any = chance.choice(STATES)
+                freed = chance.sample(claimed[batch_id], 1) if state == "done" else None
+                facts.append(Fact(state, batch_id, "run", 3, freed))
+            real.record(facts, 1.0)
+            paper.record(facts, 1.0)
+        own = [(0, i, key, 0) for i, key in enumerate(KEYS)]
+        frame = spark.createDataFrame(own, "piece bigint, position int, key string, own_content bigint")
+        head = real.head()
+        after = chance.choice([0, 0, max(head.seq - 1, 0)])
+        here = seen(head, real.find(frame, len(own), head, after))
+        assert here == seen(paper.head(), paper.find(own, len(own), paper.head(), after))
+    assert {n: list(k) for n, k in real.keys_of(list(claimed)).items()} == paper.keys_of(list(claimed))
+
+
+def test_a_number_that_nobody_wrote_is_an_error_on_both(spark: SparkSession, outbox: str) -> None:
+    keys = OutboxKeys(("url",))
+    real, paper = Ledger.open(spark, outbox, "7", keys), PaperLedger.open(PaperSpark(), "box", "7", keys)
+    line = msgspec.json.encode(Claim(1, "run", 1, KEYS[:1], [0]))
+    frame = spark.createDataFrame([(line.decode(),)], "value string")
+    assert real.bind(frame, 5, "first", 1.0, 1.0)
+    assert paper.bind([line], 5, "first", 1.0, 1.0)
+    with pytest.raises(OutboxError):
+        real.bind(frame, 4, "second", 1.0, 1.0)
+    with pytest.raises(OutboxError):
+        paper.bind([line], 4, "second", 1.0, 1.0)
