@@ -17,6 +17,8 @@ from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.settle import CONTINUE as CONTINUE_SECONDS
 from sama_spark.outbound.outbox.settle import GRACE, lease_for
 
+pytestmark = pytest.mark.one_kind
+
 if TYPE_CHECKING:
     from pathlib import Path
 

@@ -27,7 +27,7 @@ BOUND = {step: step not in ("staged", "uploading", "uploaded") for step in STEPS
 LATER = ("claimed", "two continued, no reply")  # the same call comes when the leases are over
 WAYS = {"again": tuple(STEPS), "resume": tuple(step for step in STEPS if step not in ("staged", "recorded"))}
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.one_kind]
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from sama_spark import OutboxError
 from sama_spark.outbound.outbox.ledger import Claim, Fact, Found, Head, Ledger
 from sama_spark.outbound.row_keys import OutboxKeys
 
+pytestmark = pytest.mark.one_kind
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 

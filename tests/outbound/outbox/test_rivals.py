@@ -15,6 +15,8 @@ from paper import PaperFrame, PaperSpark, on_paper
 
 from sama_spark.api.errors import SamaError
 
+pytestmark = pytest.mark.one_kind
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
