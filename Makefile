@@ -28,11 +28,10 @@ test: install  ## the whole suite: without Spark and on a classic session, then 
 soak: install  ## an outbox under a thousand faults and deaths, some 10 to 20 minutes; SEED=n for the same again
 	$(BIN)/python tests/soak/soak.py $(if $(SEED),--seed $(SEED))
 
-check: install  ## lint, types, and the code in the documentation
+check: install  ## lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest tests/docs
 
 format: install  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
