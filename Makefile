@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak check format bench clean
+.PHONY: help install demo test test-long soak check format bench clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 install: $(INSTALLED)  ## set .venv up: this package, Spark, Delta and what the tests need
 
@@ -24,6 +24,9 @@ demo: install  ## photographs -> tasks -> labels -> Delta tables, on this machin
 test: install  ## the whole suite: without Spark and on a classic session, then on a Connect session
 	$(BIN)/pytest
 	$(BIN)/pytest --session connect -m spark
+
+test-long: install  ## what make test leaves out for its length, some 10 minutes
+	$(BIN)/pytest --long -m long
 
 soak: install  ## an outbox under a thousand faults and deaths, some 10 to 20 minutes; SEED=n for the same again
 	$(BIN)/python tests/soak/soak.py $(if $(SEED),--seed $(SEED))

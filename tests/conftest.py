@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--session", choices=("classic", "connect"), default="classic")
+    parser.addoption("--long", action="store_true", help="the long tests too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     for item in items:
         if "spark" in getattr(item, "fixturenames", ()) and item.get_closest_marker("one_kind") is None:
             item.add_marker("spark")

@@ -80,7 +80,7 @@ def run(driver: Mortal, df: Any, project: int, outbox: str) -> SamaError | None:
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-@pytest.mark.parametrize("times", [1, 3, None])
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.long), None])
 @pytest.mark.parametrize("call", CALLS)
 def test_fault_by_fault(sandbox: Sandbox, paper: PaperSpark, call: str, times: int | None, vendor: str) -> None:
     """From the second call on: in the run, then in a run that settles what one before has left."""

@@ -11,6 +11,8 @@ from outbox_runs import numbers, once
 
 from sama_spark import Client, InvalidInput, MicroBatches
 
+pytestmark = pytest.mark.one_kind
+
 if TYPE_CHECKING:
     from pathlib import Path
 

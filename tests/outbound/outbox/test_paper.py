@@ -30,7 +30,7 @@ def seen(head: Head, found: list[Found]) -> tuple[Any, ...]:
     return head.seq, batches, head.has_freed, sorted(rows)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_both_tell_the_same_after_every_step(spark: SparkSession, outbox: str, seed: int) -> None:
     chance = random.Random(seed)
     by_url = OutboxKeys(("url",))

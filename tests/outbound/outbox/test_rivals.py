@@ -63,7 +63,7 @@ def compete(drivers: list[Mortal], frames: list[Any], clock: SharedClock, projec
     return clock.together([work(driver, df) for driver, df in zip(drivers, frames, strict=True)])
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("vendor", ["obey", pytest.param("refuse", marks=pytest.mark.long)])
 def test_overlapping_rows(
     sandbox: Sandbox, project: int, spark: SparkSession, watched: None, tmp_path: Path, vendor: str
 ) -> None:

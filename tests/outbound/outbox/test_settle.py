@@ -12,6 +12,8 @@ from sama_spark.outbound.outbox import settle
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.upload import Uploader
 
+pytestmark = pytest.mark.one_kind
+
 if TYPE_CHECKING:
     from pathlib import Path
 

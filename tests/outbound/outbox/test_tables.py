@@ -9,6 +9,8 @@ from outbox_runs import images, numbers, once, send
 
 from sama_spark import Client, InvalidInput
 
+pytestmark = pytest.mark.one_kind
+
 if TYPE_CHECKING:
     from pathlib import Path
 
