@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 # What stands in the ledger when the process is gone; "claiming" may go either way.
 BOUND = {step: step not in ("staged", "uploading", "uploaded") for step in STEPS}
 LATER = ("claimed", "two continued, no reply")  # the same call comes when the leases are over
+SHORT = ("claiming", "claimed", "one continued")  # of `resume`, in every run
 WAYS = {"again": tuple(STEPS), "resume": tuple(step for step in STEPS if step not in ("staged", "recorded"))}
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.one_kind]
@@ -96,7 +97,9 @@ def test_the_same_call_again(killed: Any, running_sandbox: Sandbox, df: DataFram
         assert sum(clock.sleeps) == 0
 
 
-@pytest.mark.parametrize("step", WAYS["resume"])
+@pytest.mark.parametrize(
+    "step", [step if step in SHORT else pytest.param(step, marks=pytest.mark.long) for step in WAYS["resume"]]
+)
 def test_resume(killed: Any, running_sandbox: Sandbox, spark: SparkSession, df: DataFrame, step: str) -> None:
     """What was claimed becomes tasks without the DataFrame; the call again makes it complete."""
     project, outbox = killed[step, "resume"]

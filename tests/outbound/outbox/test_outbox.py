@@ -20,6 +20,8 @@ from sama_spark import (
     TooManyTasks,
 )
 
+pytestmark = pytest.mark.one_kind
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
@@ -28,31 +30,6 @@ if TYPE_CHECKING:
 
 
 # --- what is sent
-
-
-def test_a_rerun_sends_what_is_missing(
-    spark: SparkSession, client: Client, sandbox: Sandbox, project: int, outbox: str
-) -> None:
-    first = send(client, images(spark, 0, 20), project, outbox)
-    assert (first.task_count, first.outbox and first.outbox.known) == (20, 0)
-    sandbox.forget_calls()
-    again = send(client, images(spark, 0, 20), project, outbox)
-    assert again.outbox is not None
-    assert (again.task_count, again.outbox.known, again.outbox.changed) == (0, 20, 0)
-    assert not {"open", "put", "continue"} & set(sandbox.calls())
-    more = send(client, images(spark, 10, 35), project, outbox)
-    assert more.outbox is not None
-    assert (more.task_count, more.outbox.known) == (15, 10)
-    assert numbers(sandbox, project) == once(range(35))
-    assert "10 rows were known to the outbox and not sent" in repr(more)
-
-
-def test_it_lives_under_a_name_as_well(spark: SparkSession, client: Client, sandbox: Sandbox, project: int) -> None:
-    name = "default.outbox_by_name"
-    for _ in range(2):
-        send(client, images(spark, 0, 5), project, name)
-    assert numbers(sandbox, project) == once(range(5))
-    assert spark.sql(f"DESCRIBE DETAIL {name}").collect()[0]["properties"]["sama_spark.project"] == str(project)
 
 
 def test_a_dry_run_counts_what_is_known_and_makes_nothing(
@@ -150,6 +127,7 @@ def test_a_content_is_sent_once_even_when_it_comes_back(
     assert numbers(sandbox, project) == Counter({0: 2, 1: 2, 2: 2})
 
 
+@pytest.mark.long
 def test_order_of_columns_nulls_and_integer_types_are_no_change(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, outbox: str
 ) -> None:
@@ -158,6 +136,7 @@ def test_order_of_columns_nulls_and_integer_types_are_no_change(
     assert send(client, same, project, outbox, on_changed="error").task_count == 0
 
 
+@pytest.mark.long
 def test_an_integer_key_is_the_same_key_as_its_text(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, outbox: str
 ) -> None:
@@ -190,6 +169,7 @@ def test_repeated_and_missing_keys_are_errors_that_show_some(
     assert (rejected.task_count, rejected.rejected_rows) == (4, 1)
 
 
+@pytest.mark.long
 def test_keys_of_several_columns(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, outbox: str
 ) -> None:

@@ -81,6 +81,7 @@ def test_resume_settles_without_the_dataframe(
     assert client.resume(spark, outbox=outbox).recovered == ()
 
 
+@pytest.mark.long
 def test_an_empty_dataframe_settles_too(
     spark: SparkSession,
     client: Client,
@@ -147,6 +148,7 @@ def test_a_cancelled_run_leaves_its_rows_free(
     assert numbers(sandbox, project) == once(range(9))
 
 
+@pytest.mark.long
 def test_somebody_cancelled_a_batch_by_hand(
     spark: SparkSession,
     client: Client,
@@ -185,6 +187,7 @@ def test_rows_that_fail_at_sama_are_free_again_and_stand_in_the_table_once(
     assert numbers(sandbox, project) == once(range(9))
 
 
+@pytest.mark.long
 def test_a_batch_that_fails_as_a_whole_frees_its_rows(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, outbox: str, tmp_path: Path
 ) -> None:
@@ -201,7 +204,7 @@ def test_a_batch_that_fails_as_a_whole_frees_its_rows(
     assert numbers(sandbox, project) == once(range(7))
 
 
-@pytest.mark.parametrize("word", ["created", "void"])
+@pytest.mark.parametrize("word", [pytest.param("created", marks=pytest.mark.long), "void"])
 def test_what_nobody_can_tell_is_listed_until_a_person_settles_it(
     spark: SparkSession, client: Client, clock: FakeClock, sandbox: Sandbox, project: int, outbox: str, word: str
 ) -> None:
@@ -226,6 +229,7 @@ def test_what_nobody_can_tell_is_listed_until_a_person_settles_it(
     assert send(client, images(spark, 0, 6), project, outbox).task_count == (5 if word == "void" else 0)
 
 
+@pytest.mark.long
 def test_a_batch_that_was_cut_in_two_is_unsure(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, outbox: str
 ) -> None:

@@ -91,6 +91,7 @@ def test_some_rows_are_forgotten_everywhere(
         client.purge(spark, outbox=outbox, rows=gone.toDF("m"))
 
 
+@pytest.mark.long
 def test_everything_is_forgotten_and_the_outbox_still_works(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, outbox: str, tmp_path: Path
 ) -> None:
