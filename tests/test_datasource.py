@@ -443,6 +443,7 @@ df.write.format("sama").mode("append").options(project=project, base_url=base_ur
 """
 
 
+@pytest.mark.long
 def test_the_wheel_makes_the_format_known(sandbox: Sandbox, project: int, tmp_path: Path, session_kind: str) -> None:
     if session_kind == "connect":
         pytest.skip("the scan is the server's, the same for both")

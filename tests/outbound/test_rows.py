@@ -25,6 +25,8 @@ from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import ChunkBuffer, StreamedPiece, invalid_rows_in, stream_pieces
 from sama_spark.outbound.sink.rows import plan_rows
 
+pytestmark = pytest.mark.one_kind
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
