@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from outbox_runs import numbers, once
+from pyspark import cloudpickle
 
 from sama_spark import Client, InvalidInput, MicroBatches
 
@@ -21,20 +22,23 @@ if TYPE_CHECKING:
     from sama_spark.sandbox import Sandbox
 
 
-class MakeClient:
-    """As a user's function would: the key comes from somewhere else."""
-
-    def __init__(self, key_file: Path, base_url: str) -> None:
-        self.key_file, self.base_url = key_file, base_url
-
-    def __call__(self) -> Client:
-        return Client(self.key_file.read_text(), base_url=self.base_url)
+MakeClient = Callable[[], Client]
 
 
 @pytest.fixture
 def make_client(sandbox: Sandbox, tmp_path: Path) -> MakeClient:
+    """As a user's function: the key comes from somewhere else. It travels by value, as from a notebook."""
     (tmp_path / "key").write_text(sandbox.api_key)
-    return MakeClient(tmp_path / "key", sandbox.base_url)
+    key_file, base_url = str(tmp_path / "key"), sandbox.base_url
+
+    def make() -> Any:
+        import pathlib
+
+        from sama_spark import Client
+
+        return Client(pathlib.Path(key_file).read_text(), base_url=base_url)
+
+    return make
 
 
 def stream(spark: SparkSession, source: Path, checkpoint: Path, each: Any) -> None:
@@ -78,8 +82,8 @@ def test_a_repeated_micro_batch_sends_nothing(
 def test_the_key_is_not_in_it(sandbox: Sandbox, make_client: MakeClient) -> None:
     each = MicroBatches(make_client, 1, outbox="o", row_key="n")
     each._client = make_client()
-    assert sandbox.api_key.encode() not in pickle.dumps(each)
-    assert pickle.loads(pickle.dumps(each))._client is None  # noqa: S301
+    assert sandbox.api_key.encode() not in cloudpickle.dumps(each)
+    assert cloudpickle.loads(cloudpickle.dumps(each))._client is None
 
 
 def test_by_content_the_stream_needs_a_name(make_client: MakeClient) -> None:
