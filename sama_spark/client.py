@@ -21,6 +21,7 @@ from sama_spark.outbound.outbox.purge import Purged, purge_tables
 from sama_spark.outbound.outbox.report import OutboxReport
 from sama_spark.outbound.outbox.settle import Word, resume
 from sama_spark.outbound.result import CreationResult
+from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.staging import STAGING_TTL, Staging
 
 if TYPE_CHECKING:
@@ -170,6 +171,8 @@ class Client(ApiClient):
                 f"create_task_batch_from_table got a {type(spark_dataframe).__name__} where a Spark DataFrame is due",
                 remedy="call it as create_task_batch_from_table(df, project_id)",
             )
+        by_content = row_key == BY_CONTENT
+        names = () if by_content else _names(row_key)
         options = CreationOptions(
             fields=TaskFields(
                 priority=batch_priority,
@@ -177,12 +180,14 @@ class Client(ApiClient):
                 priority_column=priority_column,
                 reserve_for_column=reserve_for_column,
                 not_sent=_names(not_sent),
-                row_key=() if row_key == BY_CONTENT else _names(row_key),
+                row_key=names,
             ),
             contract=contract,
             on_invalid=on_invalid,
             rejected_table=rejected_table,
-            outbox=outbox_options(outbox, row_key, on_changed, _names(ignore_changes), key_prefix),
+            outbox=outbox_options(
+                outbox, OutboxKeys(names, _names(ignore_changes), key_prefix), on_changed, by_content=by_content
+            ),
             dry_run=dry_run,
             notification_email=notification_email,
             tasks_file_name=tasks_file_name,

@@ -58,20 +58,14 @@ class BatchesNotStarted(SamaError):
 
     @classmethod
     def of(
-        cls,
-        project_id: str | int,
-        started: Sequence[int],
-        not_started: Mapping[int, SamaError],
-        outbox: str | None = None,
+        cls, project_id: str | int, started: Sequence[int], not_started: Mapping[int, SamaError]
     ) -> BatchesNotStarted:
         reasons = "; ".join(f"batch {batch_id}: {error}" for batch_id, error in list(not_started.items())[:3])
         return cls(
             f"{len(started)} batches were started ({_ids(started)}), "
             f"{len(not_started)} were not ({_ids(not_started)}): {reasons}",
             project_id=project_id,
-            remedy=f"run the same call again, or client.resume(spark, outbox={outbox!r}): nothing is sent twice"
-            if outbox
-            else "do not send the DataFrame again: that would pay for the started ones twice; look at each of "
+            remedy="do not send the DataFrame again: that would pay for the started ones twice; look at each of "
             "the others with get_batch_job and start those that wait with continue_batch",
             started=started,
             not_started=not_started,

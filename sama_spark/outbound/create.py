@@ -16,7 +16,7 @@ from sama_spark.delta import DeltaTable
 from sama_spark.errors import BatchesNotStarted, TooManyTasks
 from sama_spark.outbound.chunk import FEW_INVALID, PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract
-from sama_spark.outbound.encode import EncodedRows, encode
+from sama_spark.outbound.encode import EncodedRows, SpliceMode, encode
 from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.outbox.outbox import Outbox
 from sama_spark.outbound.pieces import (
@@ -82,7 +82,13 @@ def create_tasks(
             rules = encoded.output_rules
             if options.max_tasks is not None and stage is None and not options.dry_run and outbox is None:
                 refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
-            pieces = _pieces(encoded.rows, _cutter(encoded, options), stage, folder, spooled=outbox is not None)
+            pieces = _pieces(
+                encoded.rows,
+                cutter_for(encoded.head, encoded.spliced, options),
+                stage,
+                folder,
+                spooled=outbox is not None,
+            )
             if options.dry_run:
                 return _dry_run(pieces, project_id, encoded, options, begun, outbox, staged=stage is not None)
             to_send: Iterable[Piece] = _accepted(pieces, rejected if reject else None)
@@ -124,10 +130,11 @@ def read_contract(api: ApiClient, project_id: str | int) -> Contract:
         return contract
 
 
-def _cutter(encoded: EncodedRows, options: CreationOptions) -> PieceCutter:
+def cutter_for(head: bytes, spliced: tuple[tuple[str, SpliceMode], ...], options: CreationOptions) -> PieceCutter:
+    """What cuts the encoded rows of a run; `head` and `spliced` as in `EncodedRows`."""
     return PieceCutter(
-        head=encoded.head,
-        spliced=encoded.spliced,
+        head=head,
+        spliced=spliced,
         max_tasks=min(PIECE_TASKS, options.chunk_rows),
         max_bytes=min(PIECE_BYTES, options.chunk_bytes),
         most_invalid=sys.maxsize if options.on_invalid == "reject" and not options.dry_run else FEW_INVALID,
@@ -225,10 +232,13 @@ def _send(
             raise
     if outbox is not None:
         batches = outbox.claim(list(zip(batches, cast("list[list[PiecePart]]", chunks), strict=True)), uploader)
-    not_started = uploader.start(batches, outbox.permit if outbox else None)
-    if not_started:
-        ids = [batch.batch_id for batch in batches if batch.batch_id not in not_started]
-        raise BatchesNotStarted.of(project_id, ids, not_started, options.outbox.table if options.outbox else None)
+    try:
+        uploader.start(batches, outbox.permit if outbox else None)
+    except BatchesNotStarted as error:
+        if options.outbox is not None:
+            again = f"client.resume(spark, outbox={options.outbox.table!r})"
+            error.remedy = f"run the same call again, or {again}: nothing is sent twice"
+        raise
     return batches
 
 

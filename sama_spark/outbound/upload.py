@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sama_spark.api import batches
 from sama_spark.api.errors import SamaError
+from sama_spark.errors import BatchesNotStarted
 from sama_spark.outbound.pieces import ChunkBuffer, Piece
 
 if TYPE_CHECKING:
@@ -61,14 +62,18 @@ class Uploader:
                 raise
         return uploaded
 
-    def start(self, uploaded: Sequence[Batch], permit: Callable[[], float] | None = None) -> Mapping[int, SamaError]:
+    def start(self, uploaded: Sequence[Batch], permit: Callable[[], float] | None = None) -> None:
         """Let the batches become tasks; `permit` as for `batches.start`.
 
-        Returns why some were not started, or cannot be known to be, by batch id.
+        Raises:
+            BatchesNotStarted: some were not started, or nobody can know; it names each batch and its outcome.
         """
         with ThreadPoolExecutor(self.in_flight, thread_name_prefix="sama-start") as pool:
             errors = list(pool.map(lambda batch: self._start(batch, permit), uploaded))
-        return {batch.batch_id: error for batch, error in zip(uploaded, errors, strict=True) if error}
+        failed = {batch.batch_id: error for batch, error in zip(uploaded, errors, strict=True) if error}
+        if failed:
+            started = [batch.batch_id for batch in uploaded if batch.batch_id not in failed]
+            raise BatchesNotStarted.of(self.project_id, started, failed)
 
     def cancel(self, waiting: Sequence[Batch]) -> None:
         """Cancel batches on the way out of a failure, so far as the server can be reached."""

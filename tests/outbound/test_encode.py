@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from sama_spark.api.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract, Rule
-from sama_spark.outbound.create import _cutter
+from sama_spark.outbound.create import cutter_for
 from sama_spark.outbound.encode import encode
 from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import ChunkBuffer, invalid_rows_in, stream_pieces
@@ -26,7 +26,7 @@ def tasks_of(
     """The `data` texts of the tasks, and the rows that cannot become one."""
     encoded = encode(df, contract or Contract(), outputs or {})
     texts, invalid = [], []
-    for piece in stream_pieces(encoded.rows, _cutter(encoded, CreationOptions(chunk_rows=2))):
+    for piece in stream_pieces(encoded.rows, cutter_for(encoded.head, encoded.spliced, CreationOptions(chunk_rows=2))):
         if piece.header.invalid_rows:
             invalid += invalid_rows_in(piece)
         else:

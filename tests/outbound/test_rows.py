@@ -19,7 +19,7 @@ from test_encode import DATE, INTEGER, INVALID, REFUSALS, RENDERINGS, STRING, kn
 from sama_spark.api.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract, Rule
-from sama_spark.outbound.create import _cutter
+from sama_spark.outbound.create import cutter_for
 from sama_spark.outbound.encode import TaskFields, encode
 from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import ChunkBuffer, StreamedPiece, invalid_rows_in, stream_pieces
@@ -38,7 +38,7 @@ Found = tuple[list[Any], list[InvalidRow]]
 
 def by_the_function(df: DataFrame, contract: Contract, fields: TaskFields = PLAIN) -> Found:
     encoded = encode(df, contract, {}, fields)
-    return _read(stream_pieces(encoded.rows, _cutter(encoded, CreationOptions())))
+    return _read(stream_pieces(encoded.rows, cutter_for(encoded.head, encoded.spliced, CreationOptions())))
 
 
 def by_the_writer(df: DataFrame, contract: Contract, fields: TaskFields = PLAIN) -> Found:

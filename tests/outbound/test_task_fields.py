@@ -10,7 +10,7 @@ import pytest
 from sama_spark import Client
 from sama_spark.api.errors import ContractError, InvalidInput, InvalidRowsError
 from sama_spark.outbound.contract import Contract
-from sama_spark.outbound.create import _cutter
+from sama_spark.outbound.create import cutter_for
 from sama_spark.outbound.encode import TaskFields, encode
 from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import ChunkBuffer, stream_pieces
@@ -43,7 +43,7 @@ def df(spark: SparkSession) -> DataFrame:
 
 def sent(df: DataFrame, fields: TaskFields) -> list[Any]:
     encoded = encode(df, Contract(), {}, fields)
-    pieces = stream_pieces(encoded.rows, _cutter(encoded, CreationOptions()))
+    pieces = stream_pieces(encoded.rows, cutter_for(encoded.head, encoded.spliced, CreationOptions()))
     return [task for piece in pieces for task in json.loads(bytes(ChunkBuffer().body([piece])))]
 
 

@@ -85,6 +85,11 @@ class Head:
     batches: tuple[OpenBatch, ...]
     has_freed: bool
 
+    @property
+    def unsure(self) -> tuple[OpenBatch, ...]:
+        """The batches that a person has to settle."""
+        return tuple(batch for batch in self.batches if batch.state == "unsure")
+
 
 class Claim(msgspec.Struct, frozen=True):
     """A batch to be bound, and its rows."""
@@ -265,7 +270,7 @@ class Ledger:
             freed = facts.where(F.col("state").isin(*FREED)).select("batch_id")
             failed = facts.where(F.col("state") == "done").select("batch_id", F.explode("keys").alias("key"))
             hits = hits.join(freed, "batch_id", "left_anti").join(failed, ["batch_id", "key"], "left_anti")
-        unsure = [batch.batch_id for batch in head.batches if batch.state == "unsure"]
+        unsure = [batch.batch_id for batch in head.unsure]
         by_row = hits.groupBy("piece", "position").agg(
             F.max(F.col("content") == F.col("own_content")).alias("same"),
             F.max(F.col("batch_id").isin(*unsure)).alias("unsure"),

@@ -11,7 +11,7 @@ import msgspec
 
 from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import ChangedRows, OutboxError
-from sama_spark.outbound.outbox.ledger import Claim, Head, Ledger, OpenBatch
+from sama_spark.outbound.outbox.ledger import Claim, Head, Ledger
 from sama_spark.outbound.outbox.report import OutboxReport, SettledBatch
 from sama_spark.outbound.outbox.run_rows import RunRows
 from sama_spark.outbound.outbox.settle import Settler, lease_for, permit
@@ -59,31 +59,26 @@ class OutboxOptions:
 
 
 def outbox_options(
-    table: str | None,
-    row_key: str | Sequence[str],
-    on_changed: OnChanged,
-    ignored: tuple[str, ...],
-    key_prefix: str,
+    table: str | None, keys: OutboxKeys, on_changed: OnChanged, *, by_content: bool
 ) -> OutboxOptions | None:
-    """The options as a user gives them; None without a table.
+    """The options as a user gives them; None without a table. `by_content`: that no key is named is meant so.
 
     Raises:
         InvalidInput: they do not go together.
     """
     if table is None:
-        if row_key == BY_CONTENT or on_changed != "skip" or ignored:
+        if by_content or on_changed != "skip" or keys.ignored:
             raise InvalidInput(
                 "row_key='content', on_changed and ignore_changes are words on an outbox, and none is named",
                 remedy="name a Delta table in outbox; a column of the name 'content' is given as row_key=['content']",
             )
         return None
-    if not row_key:
+    if not keys.names and not by_content:
         raise InvalidInput(
             f"outbox {table!r} needs to know what tells one row from another",
             remedy="name columns in row_key, such as row_key=['image_id']; row_key='content' takes the whole row",
         )
-    names = () if row_key == BY_CONTENT else (row_key,) if isinstance(row_key, str) else tuple(row_key)
-    return OutboxOptions(table, OutboxKeys(names, ignored, key_prefix), on_changed)
+    return OutboxOptions(table, keys, on_changed)
 
 
 @dataclass
@@ -141,7 +136,7 @@ class Outbox:
             self.known.changed,
             self.known.unsure,
             tuple(self.recovered),
-            self.unsure,
+            self._head.unsure,
             tuple(still_open),
         )
 
@@ -149,11 +144,6 @@ class Outbox:
     def keys(self) -> OutboxKeys:
         """How it knows rows again."""
         return self._ledger.keys
-
-    @property
-    def unsure(self) -> tuple[OpenBatch, ...]:
-        """The batches that a person has to settle."""
-        return tuple(batch for batch in self._head.batches if batch.state == "unsure")
 
     def unknown(self, pieces: Sequence[StagedPiece]) -> list[PiecePart]:
         """What is left to send of a run's pieces.

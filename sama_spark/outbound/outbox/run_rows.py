@@ -45,16 +45,19 @@ class RunRows:
 
     def keys(self, number: int) -> list[str]:
         """The keys of a piece's rows, as the ledger has them."""
-        keys = self.pieces[number].rows().keys
+        return self._in_ledger(number, self.pieces[number].rows().keys)
+
+    def of(self, part: PiecePart) -> tuple[list[str], list[int]]:
+        """Key and content of each row in `part`."""
+        rows = part.whole.rows()
+        keys = self._in_ledger(part.number, rows.keys)
+        return [keys[i] for i in part.positions], [rows.contents[i] for i in part.positions]
+
+    def _in_ledger(self, number: int, keys: list[str]) -> list[str]:
         if self._numbers is None:
             return keys
         numbers = self._numbers_of(number)
         return [f"{key}{_NUMBER_MARK}{numbers.get(i, 1)}" for i, key in enumerate(keys)]
-
-    def of(self, part: PiecePart) -> tuple[list[str], list[int]]:
-        """Key and content of each row in `part`."""
-        keys, contents = self.keys(part.number), part.whole.rows().contents
-        return [keys[i] for i in part.positions], [contents[i] for i in part.positions]
 
     def _numbers_of(self, number: int) -> dict[int, int]:
         assert self._numbers is not None  # noqa: S101 - for the type checker

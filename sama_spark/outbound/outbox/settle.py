@@ -124,7 +124,7 @@ class Settler:
         Raises:
             InvalidInput: a batch is not unsure, or a word is neither "created" nor "void".
         """
-        unsure = {batch.batch_id: batch for batch in self.ledger.head().batches if batch.state == "unsure"}
+        unsure = {batch.batch_id: batch for batch in self.ledger.head().unsure}
         for batch_id, word in words.items():
             if batch_id not in unsure or word not in ("created", "void"):
                 raise InvalidInput(
@@ -271,10 +271,10 @@ def resume(api: ApiClient, spark: SparkSession, table: str, words: Mapping[int, 
         recovered += settler.settle_patiently(bound, timeout)
     if words:
         recovered += settler.take_word(words)
-    left = settler.ledger.head().batches
+    left = settler.ledger.head()
     return OutboxReport(
         table,
         recovered=tuple(recovered),
-        unsure=tuple(batch for batch in left if batch.state == "unsure"),
-        still_open=tuple(batch for batch in left if batch.state != "unsure"),
+        unsure=left.unsure,
+        still_open=tuple(batch for batch in left.batches if batch.state != "unsure"),
     )

@@ -19,9 +19,8 @@ from pyspark.sql.datasource import WriterCommitMessage
 
 from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
-from sama_spark.errors import BatchesNotStarted, StagingError
-from sama_spark.outbound.chunk import PIECE_BYTES, PIECE_TASKS, PieceCutter
-from sama_spark.outbound.create import invalid_rows, refuse_too_many
+from sama_spark.errors import StagingError
+from sama_spark.outbound.create import cutter_for, invalid_rows, refuse_too_many
 from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import StagedPiece, invalid_rows_in, pack
 from sama_spark.outbound.upload import Batch, Uploader
@@ -96,12 +95,7 @@ def stage_rows(
     Raises:
         StagingError: the folder cannot be written.
     """
-    cutter = PieceCutter(
-        head=rows.head,
-        spliced=rows.spliced,
-        max_tasks=min(PIECE_TASKS, options.chunk_rows),
-        max_bytes=min(PIECE_BYTES, options.chunk_bytes),
-    )
+    cutter = cutter_for(rows.head, rows.spliced, options)
     file = folder / f"part-{uuid4().hex}"  # attempts of one task do not meet
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -173,9 +167,7 @@ def send(
     if not ours:
         uploader.cancel(batches)
         return []
-    if not_started := uploader.start(batches):
-        started = [batch.batch_id for batch in batches if batch.batch_id not in not_started]
-        raise BatchesNotStarted.of(target.project_id, started, not_started)
+    uploader.start(batches)
     return batches
 
 
