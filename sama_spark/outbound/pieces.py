@@ -38,7 +38,7 @@ _ARROW_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _decode_invalid = msgspec.json.Decoder(list[InvalidRow]).decode
 _decode_header = msgspec.json.Decoder(PieceHeader).decode
 _decode_keyed = msgspec.json.Decoder(KeyedHeader).decode
-_decode_rows = msgspec.json.Decoder(PieceRows).decode
+decode_rows = msgspec.json.Decoder(PieceRows).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -68,7 +68,7 @@ class StagedPiece:
 
     def rows(self) -> PieceRows:
         """Which rows it holds; they stay in the file, because a run may have millions."""
-        return _decode_rows(self.header_text())
+        return decode_rows(self.header_text())
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
 from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import ChangedRows, OutboxError
+from sama_spark.outbound.outbox.known_rows import KnownRows
 from sama_spark.outbound.outbox.ledger import Claim, Head, Ledger
 from sama_spark.outbound.outbox.report import OutboxReport, SettledBatch
 from sama_spark.outbound.outbox.run_rows import RunRows
@@ -81,20 +83,6 @@ def outbox_options(
     return OutboxOptions(table, keys, on_changed)
 
 
-@dataclass
-class KnownRows:
-    """Rows of a run that the outbox has: positions by piece, how many of them have changed or are unsure, where."""
-
-    positions: dict[int, set[int]] = field(default_factory=dict)
-    changed: int = 0
-    unsure: int = 0
-    batch_ids: set[int] = field(default_factory=set)
-
-    @property
-    def count(self) -> int:
-        return sum(map(len, self.positions.values()))
-
-
 class Outbox:
     """One run's use of an outbox, in the order of the methods.
 
@@ -124,7 +112,7 @@ class Outbox:
             log.info("outbox %s: %d batches of earlier runs were settled", options.table, len(self.recovered))
         if self.recovered or self.settler.tokens:  # a take-over moves the number on, also where nothing came of it
             self._head = self._ledger.head()
-        self.known = KnownRows()
+        self.known = KnownRows(resend_changed=options.on_changed == "resend")
         self._lease_until = 0.0
 
     def report(self) -> OutboxReport:
@@ -133,8 +121,8 @@ class Outbox:
         return OutboxReport(
             self._options.table,
             self.known.count,
-            self.known.changed,
-            self.known.unsure,
+            0 if self.known.resend_changed else self.known.changed_count,
+            self.known.unsure_count,
             tuple(self.recovered),
             self._head.unsure,
             tuple(still_open),
@@ -222,8 +210,8 @@ class Outbox:
         """After a lost claim: the batches that can be claimed as they are, and new ones for the rest of the others."""
         before = self._head.seq
         self._head = self._ledger.head()
-        lost = self._look_up(after=before)
-        touched = [one for one in sent if any(lost.get(part.number, set()) & set(part.positions) for part in one[1])]
+        self._look_up(after=before)
+        touched = [one for one in sent if any(self.known.within(part.number) & {*part.positions} for part in one[1])]
         uploader.cancel([batch for batch, _ in touched])
         log.info("outbox %s: another run was first with rows of %d batches", self._options.table, len(touched))
         chunks = [chunk for _, parts in touched if (chunk := list(self._left(part.number for part in parts)))]
@@ -232,34 +220,23 @@ class Outbox:
 
     def _left(self, numbers: Iterable[int]) -> Iterator[PiecePart]:
         for number in numbers:
-            part = PiecePart.without(self._rows.pieces[number], number, self.known.positions.get(number, ()))
+            part = PiecePart.without(self._rows.pieces[number], number, self.known.within(number))
             if part is not None:
                 yield part
 
-    def _look_up(self, after: int) -> dict[int, set[int]]:
-        """Add what claims above `after` know of our rows; gives the positions that are new among them, by piece."""
-        new: dict[int, set[int]] = {}
-        changed: dict[int, list[int]] = {}
+    def _look_up(self, after: int) -> None:
+        """Add what claims above `after` know of our rows."""
+        unsure = {batch.batch_id for batch in self._head.unsure}
         for found in self._ledger.find(self._rows.frame, self._rows.count, self._head, after):
-            positions = set(found.known)
-            if self._options.on_changed != "resend":
-                positions.update(found.changed)
-                changed[found.piece] = found.changed
-            new[found.piece] = positions - self.known.positions.get(found.piece, set())
-            self.known.positions.setdefault(found.piece, set()).update(positions)
-            self.known.unsure += len(found.unsure)
-            self.known.batch_ids.update(found.batch_ids)
-        count = sum(map(len, changed.values()))
-        self.known.changed += count
-        if count and self._options.on_changed == "error":
-            keys = [self._rows.keys(piece)[i] for piece, places in changed.items() for i in places[:_SHOWN]][:_SHOWN]
+            self.known.add(found, unsure=found.batch_id in unsure)
+        if self._options.on_changed == "error" and (count := self.known.changed_count):
+            keys = [self._rows.keys(piece)[place] for piece, place in islice(self.known.changed(), _SHOWN)]
             raise ChangedRows(
                 f"{count:,} rows have changed since they were sent, nothing was created: {'; '.join(keys)}",
                 rows=keys,
                 remedy="say on_changed='resend' to pay for them again, 'skip' to leave them, or name columns that "
                 "may change in ignore_changes",
             )
-        return new
 
     def _frame(self, name: str, lines: Iterable[bytes]) -> DataFrame:
         return text_lines(self._spark, lines, self._folder / f"{name}.txt" if self._shared else None)

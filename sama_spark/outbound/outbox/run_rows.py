@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from sama_spark.errors import RepeatedKeys
-from sama_spark.outbound.pieces import PiecePart, StagedPiece
+from sama_spark.outbound.pieces import PiecePart, StagedPiece, decode_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -34,13 +35,14 @@ class RunRows:
     ) -> None:
         self.pieces = pieces
         self.count = sum(piece.header.tasks for piece in pieces)
-        self.frame = _own_rows(to_frame(self._lines()), numbered=by_content)
+        hashes = array("q")
+        self.frame = _own_rows(to_frame(self._lines(hashes)), numbered=by_content)
         self._numbers: dict[int, dict[int, int]] | None = {} if by_content else None
         if by_content:
             repeated = self.frame.where("own_number > 1").select("piece", "position", "own_number")
             for row in repeated.toLocalIterator():
                 self._numbers_of(row["piece"])[row["position"]] = row["own_number"]
-        else:
+        elif _may_repeat(hashes):
             self._refuse_repeated()
 
     def keys(self, number: int) -> list[str]:
@@ -63,9 +65,11 @@ class RunRows:
         assert self._numbers is not None  # noqa: S101 - for the type checker
         return self._numbers.setdefault(number, {})
 
-    def _lines(self) -> Iterator[bytes]:
+    def _lines(self, hashes: array[int]) -> Iterator[bytes]:
         for number, piece in enumerate(self.pieces):
-            yield b'{"piece":%d,' % number + piece.header_text()[1:]
+            text = piece.header_text()
+            hashes.extend(map(hash, decode_rows(text).keys))
+            yield b'{"piece":%d,' % number + text[1:]
 
     def _refuse_repeated(self) -> None:
         repeated = self.frame.groupBy("key").count().where("count > 1")
@@ -76,6 +80,15 @@ class RunRows:
                 rows=lines,
                 remedy="name columns in row_key that tell all rows apart, or drop duplicates",
             )
+
+
+def _may_repeat(hashes: array[int]) -> bool:
+    """Whether two are equal: hardly ever by chance, so that Spark need not look for repeated keys in every run."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = pa.Array.from_buffers(pa.int64(), len(hashes), [None, pa.py_buffer(hashes)])
+    return bool(pc.count_distinct(values).as_py() < len(hashes))
 
 
 def _own_rows(lines: DataFrame, *, numbered: bool) -> DataFrame:

@@ -133,6 +133,8 @@ class PaperLedger:
             self.table.append(rows)
 
     def find(self, own: list[tuple[int, int, str, int]], _: int, head: Head, after: int = 0) -> list[Found]:
+        if head.seq <= after:
+            return []
         lines = list(self.table.lines)
         freed = {line["batch_id"] for line in lines if line["state"] in FREED}
         failed = {(line["batch_id"], key) for line in lines if line["state"] == "done" for key in line["keys"] or ()}
@@ -142,16 +144,11 @@ class PaperLedger:
                 for key, content in zip(line["keys"], line["contents"], strict=True):
                     if (line["batch_id"], key) not in failed:
                         sent.setdefault(key, []).append((line["batch_id"], content))
-        unsure = {batch.batch_id for batch in head.batches if batch.state == "unsure"}
-        found: dict[int, Found] = {}
+        found: dict[tuple[int, int, bool], list[int]] = {}
         for piece, position, key, content in own:
-            if hits := sent.get(key):
-                one = found.setdefault(piece, Found(piece, [], [], [], []))
-                (one.known if any(content == c for _, c in hits) else one.changed).append(position)
-                if any(batch_id in unsure for batch_id, _ in hits):
-                    one.unsure.append(position)
-                one.batch_ids.extend({batch_id for batch_id, _ in hits} - set(one.batch_ids))
-        return list(found.values())
+            for batch_id, sent_content in sent.get(key, ()):
+                found.setdefault((piece, batch_id, content == sent_content), []).append(position)
+        return [Found(*group, positions) for group, positions in found.items()]
 
     def keys_of(self, batch_ids: Sequence[int]) -> dict[int, Sequence[str]]:
         claims = [line for line in self.table.lines if line["seq"] and line["keys"]]

@@ -24,9 +24,9 @@ STATES = ["started", "unsure", "void", "failed", "done"]
 
 
 def seen(head: Head, found: list[Found]) -> tuple[Any, ...]:
-    """What both must agree on; positions and batches have no order."""
+    """What both must agree on; positions have no order."""
     batches = [replace(batch, message=None) for batch in head.batches]
-    rows = [(f.piece, *(sorted(part) for part in (f.known, f.changed, f.unsure, f.batch_ids))) for f in found]
+    rows = [(f.piece, f.batch_id, f.same, sorted(f.positions)) for f in found]
     return head.seq, batches, head.has_freed, sorted(rows)
 
 
