@@ -1,4 +1,4 @@
-"""The outbox's Delta table: append-only, a row for each batch that is claimed and for each thing learnt of it.
+"""The outbox's Delta table: append-only, lines for the rows of each claimed batch and for each thing learnt of one.
 
 | state | written | means |
 | --- | --- | --- |
@@ -57,6 +57,8 @@ _LAYOUT = "1"
 _WRITER = "sama_spark.outbox"  # a transaction is known within its table only, so all outboxes may use one name
 _PROJECT_PROPERTY, _LAYOUT_PROPERTY = "sama_spark.project", "sama_spark.layout"
 _KEY_PROPERTY, _IGNORED_PROPERTY = "sama_spark.row_key", "sama_spark.ignore_changes"
+# Readers of Parquet hold thousands of lines at a time: with all keys of a batch in one they run out of memory.
+KEYS_IN_LINE = 200
 # Beyond this many keys Spark chooses how to join them.
 _MOST_BROADCAST = 2_000_000
 
@@ -92,7 +94,7 @@ class Head:
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A batch to be bound, and its rows."""
+    """A batch of `tasks` to be bound, and some of its rows."""
 
     batch_id: int
     run_id: str
@@ -198,7 +200,8 @@ class Ledger:
                 F.max_by("token", "seq").alias("token"),
                 F.max_by(F.unix_micros("lease_until"), "seq").alias("lease_until"),
                 F.max_by("message", rank).alias("message"),
-                F.max(F.col("state").isin(*FREED) | (F.col("seq").isNull() & (F.size("keys") > 0))).alias("freed"),
+                # Not by looking for keys: all of them would be read.
+                F.max(F.col("state").isin(*FREED) | F.coalesce(F.col("failed") > 0, F.lit(False))).alias("freed"),
             )
         )
         batch = F.struct("batch_id", "state", "tasks", "run_id", "token", "lease_until", "message")
@@ -282,11 +285,10 @@ class Ledger:
 
     def keys_of(self, batch_ids: Sequence[int]) -> Mapping[int, Sequence[str]]:
         """The row keys of some batches."""
-        claims = self.table.read().where(F.col("seq").isNotNull() & F.col("batch_id").isin(*batch_ids))
-        return {
-            row["batch_id"]: row["keys"]
-            for row in claims.where(F.size("keys") > 0).select("batch_id", "keys").collect()
-        }
+        keys: dict[int, list[str]] = {}
+        for row in self.rows_of(batch_ids).toLocalIterator():
+            keys.setdefault(row["batch_id"], []).append(row["row_key"])
+        return keys
 
 
 def _shown(row_key: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import ChangedRows, OutboxError
 from sama_spark.outbound.outbox.known_rows import KnownRows
-from sama_spark.outbound.outbox.ledger import Claim, Head, Ledger
+from sama_spark.outbound.outbox.ledger import KEYS_IN_LINE, Claim, Head, Ledger
 from sama_spark.outbound.outbox.report import OutboxReport, SettledBatch
 from sama_spark.outbound.outbox.run_rows import RunRows
 from sama_spark.outbound.outbox.settle import Settler, lease_for, permit
@@ -193,18 +193,15 @@ class Outbox:
         now = self._api.clock.time()
         self._lease_until = now + lease_for(len(sent))
         seq = self._head.seq + 1
-        claims = self._frame(f"claim-{seq}", (msgspec.json.encode(self._claim(*one)) for one in sent))
+        claims = self._frame(f"claim-{seq}", map(msgspec.json.encode, self._claims(sent)))
         return self._ledger.bind(claims, seq, self.settler.new_token(), self._lease_until, now)
 
-    def _claim(self, batch: Batch, chunk: Sequence[PiecePart]) -> Claim:
-        rows = [self._rows.of(part) for part in chunk]
-        return Claim(
-            batch.batch_id,
-            self._run_id,
-            batch.tasks,
-            [key for keys, _ in rows for key in keys],
-            [content for _, contents in rows for content in contents],
-        )
+    def _claims(self, sent: Sent) -> Iterator[Claim]:
+        for batch, chunk in sent:
+            for part in chunk:
+                keys, contents = self._rows.of(part)
+                for some in (slice(i, i + KEYS_IN_LINE) for i in range(0, len(keys), KEYS_IN_LINE)):
+                    yield Claim(batch.batch_id, self._run_id, batch.tasks, keys[some], contents[some])
 
     def _cut_again(self, sent: Sent, uploader: Uploader) -> Sent:
         """After a lost claim: the batches that can be claimed as they are, and new ones for the rest of the others."""

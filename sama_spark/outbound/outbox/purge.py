@@ -78,25 +78,27 @@ def _forget(ledger: Ledger, keys: DataFrame | None) -> int:
     """
     spark, name = ledger.table.spark, ledger.table.sql_name
     rows = ledger.table.read().where(F.size("keys") > 0)
-    row = F.posexplode(F.arrays_zip("keys", "contents")).alias("i", "row")
-    exploded = rows.select("batch_id", "state", row).select("*", F.col("row.keys").alias("key"))
+    contents = F.coalesce("contents", F.transform("keys", lambda _: F.lit(None).cast("bigint")))
+    row = F.posexplode(F.arrays_zip("keys", contents.alias("contents"))).alias("i", "row")
+    exploded = rows.select("batch_id", "state", F.col("keys").alias("before"), row)
+    exploded = exploded.withColumn("key", F.col("row.keys"))
     if keys is None:
-        count = exploded.count()
+        count = exploded.where("state = 'bound'").count()
         spark.sql(f"UPDATE {name} SET keys = array(), contents = array(), message = null").collect()
         return count
     known = exploded.join(F.broadcast(keys.withColumn("gone", F.lit(True))), "key", "left")
     left = F.when(F.col("gone").isNull(), F.struct("i", "key", "row.contents"))
-    by_batch = known.groupBy("batch_id", "state").agg(
+    by_line = known.groupBy("batch_id", "state", "before").agg(
         F.array_sort(F.collect_list(left)).alias("rows"), F.count("gone").alias("gone")
     )
-    changed = by_batch.where("gone > 0").select(
-        "batch_id", "state", "gone", F.col("rows.key").alias("keys"), F.col("rows.contents").alias("contents")
+    changed = by_line.where("gone > 0").select(
+        "batch_id", "state", "before", "gone", F.col("rows.key").alias("keys"), F.col("rows.contents").alias("contents")
     )
-    count = int(changed.agg(F.coalesce(F.sum("gone"), F.lit(0))).collect()[0][0])
+    count = int(changed.where("state = 'bound'").agg(F.coalesce(F.sum("gone"), F.lit(0))).collect()[0][0])
     changed.createOrReplaceTempView(_FORGOTTEN)
     spark.sql(
         f"MERGE INTO {name} t USING {_FORGOTTEN} f "
-        "ON t.batch_id = f.batch_id AND t.state = f.state AND size(t.keys) > 0 "
+        "ON t.batch_id = f.batch_id AND t.state = f.state AND t.keys = f.before "
         "WHEN MATCHED THEN UPDATE SET keys = f.keys, contents = f.contents, message = null"
     ).collect()
     return count

@@ -109,7 +109,7 @@ class PaperLedger:
                 tasks = max(line["tasks"] for line in own)
                 token, message = claims[-1]["token"], last.get("message")
                 batches.append(OpenBatch(batch_id, last["state"], tasks, run_id, token, lease, message))
-        freed = any(line["state"] in FREED or (not line["seq"] and line.get("keys")) for line in lines)
+        freed = any(line["state"] in FREED or line.get("failed") for line in lines)
         return Head(max((line["seq"] or 0 for line in lines), default=0), tuple(batches), freed)
 
     def bind(self, claims: Lines, seq: int, token: str, lease_until: float, _: float) -> bool:

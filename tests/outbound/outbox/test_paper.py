@@ -56,7 +56,7 @@ def test_both_tell_the_same_after_every_step(spark: SparkSession, outbox: str, s
             for batch_id in chance.sample(sorted(claimed), 3):
                 state: Any = chance.choice(STATES)
                 freed = chance.sample(claimed[batch_id], 1) if state == "done" else None
-                facts.append(Fact(state, batch_id, "run", 3, freed))
+                facts.append(Fact(state, batch_id, "run", 3, freed, failed=len(freed or ())))
             real.record(facts, 1.0)
             paper.record(facts, 1.0)
         own = [(0, i, key, 0) for i, key in enumerate(KEYS)]
