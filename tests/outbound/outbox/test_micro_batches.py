@@ -12,8 +12,6 @@ from pyspark import cloudpickle
 
 from sama_spark import Client, InvalidInput, MicroBatches
 
-pytestmark = pytest.mark.one_kind
-
 if TYPE_CHECKING:
     from pathlib import Path
 
