@@ -72,7 +72,7 @@ def test_block_runs(
     code: str, databricks: dict[str, Any], tmp_path: Path, session_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "MicroBatches" in code and session_kind == "connect":
-        return  # there the function runs in another process, which knows nothing of these stand-ins
+        return  # the function runs in another process, which knows nothing of these stand-ins; its own tests do
     monkeypatch.chdir(tmp_path)
     exec(compile(code, str(README), "exec"), databricks)  # noqa: S102
 
