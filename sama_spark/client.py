@@ -12,6 +12,8 @@ from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
 from sama_spark.api.states import TaskStates
 from sama_spark.inbound.read import FeedReader
+from sama_spark.inbound.sync.run import OVERLAP, Sync, SyncResult
+from sama_spark.inbound.sync.tables import SyncTables
 from sama_spark.outbound.contract import ContractMode, OutputFormat
 from sama_spark.outbound.create import create_tasks
 from sama_spark.outbound.encode import TaskFields
@@ -27,6 +29,8 @@ from sama_spark.staging import STAGING_TTL, Staging
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import DataType
+
+    from sama_spark.inbound.annotations import Frames, Label
 
 
 class Client(ApiClient):
@@ -259,6 +263,53 @@ class Client(ApiClient):
         counts = purge_tables(spark, outbox, rejected_table, rows)
         stage = self._staging.stage(spark, staging or self._staging_folder)
         return Purged(counts, stage.clear() if stage else 0)
+
+    @accepts_proj_id
+    def sync(
+        self,
+        spark: SparkSession,
+        project_id: str,
+        into: str,
+        *,
+        prefix: str = "",
+        full: bool = False,
+        overlap: timedelta = OVERLAP,
+        label: Label = None,
+        frames: Frames = "key",
+        staging: str | None = None,
+    ) -> SyncResult:
+        """Bring a project's deliveries into Delta tables: the first time all, later what is new.
+
+        | table | holds |
+        | --- | --- |
+        | `deliveries_raw` | every delivery as received, its JSON text to the byte |
+        | `tasks` | the latest delivery of each task, typed by the project's delivery schema |
+        | `annotations` | a row for each shape or answer of these; see `flatten_annotations` |
+        | `runs` | what each sync did, also one that failed |
+
+        The tables are made when absent. A sync that dies, at whatever point, is made good by the next one; one that
+        is run again changes nothing. One sync of a project at a time. On the wire: GET
+        schemas/deliver_task.json and tasks/delivered.json.
+
+        Args:
+            spark: the session to use, classic or Connect.
+            project_id: Sama's project; the tables belong to it.
+            into: schema ("schema", "catalog.schema") or path of a folder for the tables.
+            prefix: begins the tables' names, so that projects share a schema.
+            full: read all deliveries again, and take over what has been missed.
+            overlap: how far before the last delivery to begin, for deliveries that become visible late.
+            label, frames: as for `flatten_annotations`.
+            staging: as for the client, for this call.
+
+        Returns:
+            `SyncResult`: counts, the contract's changes and the watermark; the same stands in `runs`.
+
+        Raises:
+            SyncError: the tables belong to another project, or to a layout that is not known.
+        """
+        stage = self._staging.stage(spark, staging or self._staging_folder)
+        tables = SyncTables(spark, into, str(project_id), prefix)
+        return Sync(self, spark, tables, stage, label, frames, overlap, full).run()
 
     @accepts_proj_id
     def get_delivered_tasks_to_table(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
 _KEYS_VIEW = "sama_spark_keys"
 
@@ -27,13 +29,13 @@ class DeltaTable:
     def sql_name(self) -> str:
         return f"delta.`{self.name.replace('`', '``')}`" if self.is_path else self.name
 
-    def create(self, schema: str, comment: str, properties: Mapping[str, str]) -> None:
+    def create(self, schema: str, comment: str, properties: Mapping[str, str], cluster_by: str = "") -> None:
         """Create it unless it is there, or comes to be there at the same time."""
-        pairs = ", ".join(f"{_text(name)} = {_text(value)}" for name, value in properties.items())
+        clusters = f"CLUSTER BY ({cluster_by}) " if cluster_by else ""
         try:
             self.spark.sql(
-                f"CREATE TABLE IF NOT EXISTS {self.sql_name} ({schema}) USING DELTA "
-                f"COMMENT {_text(comment)} TBLPROPERTIES ({pairs})"
+                f"CREATE TABLE IF NOT EXISTS {self.sql_name} ({schema}) USING DELTA {clusters}"
+                f"COMMENT {_text(comment)} TBLPROPERTIES ({_pairs(properties)})"
             ).collect()
         except Exception:  # Delta has several for a table that another session has just made
             if not self.exists():
@@ -64,6 +66,16 @@ class DeltaTable:
         """As it is now: on a classic session a DataFrame that was made earlier shows an earlier state."""
         return self.spark.read.format("delta").load(self.name) if self.is_path else self.spark.read.table(self.name)
 
+    def set_properties(self, properties: Mapping[str, str]) -> None:
+        """Add table properties, or give them other values."""
+        self.spark.sql(f"ALTER TABLE {self.sql_name} SET TBLPROPERTIES ({_pairs(properties)})").collect()
+
+    def grow(self, schema: StructType) -> None:
+        """Add the columns and fields of `schema` that it lacks."""
+        writer = self.spark.createDataFrame([], schema).write.format("delta").mode("append")
+        writer = writer.option("mergeSchema", "true")
+        writer.save(self.name) if self.is_path else writer.saveAsTable(self.name)
+
     def append(self, rows: DataFrame, *, transaction: tuple[str, int] | None = None) -> None:
         """Append `rows`; made when absent. Delta takes a `transaction` (writer's name, number) once: the same or
         a lower number is skipped in silence, or refused where the two meet."""
@@ -72,6 +84,15 @@ class DeltaTable:
             name, number = transaction
             writer = writer.option("txnAppId", name).option("txnVersion", number)
         writer.save(self.name) if self.is_path else writer.saveAsTable(self.name)
+
+    def merge(self, rows: DataFrame, on: str, clauses: str) -> None:
+        """MERGE `rows` (as `s`) into it (as `t`)."""
+        view = f"sama_spark_{uuid4().hex}"
+        rows.createOrReplaceTempView(view)
+        try:
+            self.spark.sql(f"MERGE INTO {self.sql_name} t USING {view} s ON {on} {clauses}").collect()
+        finally:
+            self.spark.catalog.dropTempView(view)
 
     def replace(self, rows: DataFrame, where: str) -> None:
         """Put `rows` in place of those that satisfy the SQL condition `where`; made when absent."""
@@ -88,6 +109,10 @@ class DeltaTable:
         keys.createOrReplaceTempView(_KEYS_VIEW)
         merged = f"MERGE INTO {self.sql_name} t USING {_KEYS_VIEW} k ON t.{column} = k.key WHEN MATCHED THEN DELETE"
         return int(self.spark.sql(merged).collect()[0]["num_deleted_rows"])
+
+
+def _pairs(properties: Mapping[str, str]) -> str:
+    return ", ".join(f"{_text(name)} = {_text(value)}" for name, value in properties.items())
 
 
 def _text(value: str) -> str:

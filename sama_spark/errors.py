@@ -114,6 +114,10 @@ class TasksUnaccounted(SamaError):
         )
 
 
+class SyncError(SamaError):
+    """The tables of a project cannot be brought up to date as they are."""
+
+
 class FeedInterrupted(SamaError):
     """A feed that serves each task once broke off: what had been received is not lost.
 

@@ -168,3 +168,34 @@ def _merged(types: list[T.DataType]) -> T.DataType:
     if all(isinstance(t, T.ArrayType) for t in known):
         return T.ArrayType(_merged([t.elementType for t in known]))  # type: ignore[attr-defined]
     return known[0] if all(t == known[0] for t in known) else T.StringType()
+
+
+def grown(old: T.DataType, new: T.DataType, path: str, gained: list[str]) -> T.DataType:
+    """`old` with the fields that only `new` has; where they conflict `old` stays. `gained`: takes the new paths."""
+    if isinstance(old, T.StructType) and isinstance(new, T.StructType):
+        found = {field.name: field.dataType for field in new.fields}
+        known = {_saveable_name(field.name).lower() for field in old.fields}
+        fields = [
+            T.StructField(f.name, grown(f.dataType, found[f.name], f"{path}.{f.name}", gained))
+            if f.name in found
+            else f
+            for f in old.fields
+        ]
+        added = [field for field in new.fields if _saveable_name(field.name).lower() not in known]
+        gained.extend(f"{path}.{field.name}" for field in added)
+        return T.StructType([*fields, *added])
+    if isinstance(old, T.ArrayType) and isinstance(new, T.ArrayType):
+        return T.ArrayType(grown(old.elementType, new.elementType, f"{path}[]", gained))
+    return old
+
+
+def quoted_ddl(found: T.DataType) -> str:
+    """The type as DDL, with every field's name in backticks."""
+    if isinstance(found, T.ArrayType):
+        return f"ARRAY<{quoted_ddl(found.elementType)}>"
+    if isinstance(found, T.MapType):
+        return f"MAP<{quoted_ddl(found.keyType)}, {quoted_ddl(found.valueType)}>"
+    if isinstance(found, T.StructType):
+        fields = (f"`{f.name.replace('`', '``')}`: {quoted_ddl(f.dataType)}" for f in found.fields)
+        return f"STRUCT<{', '.join(fields)}>"
+    return found.simpleString()

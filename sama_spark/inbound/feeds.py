@@ -7,7 +7,7 @@ counted from the line's first byte) and length in bytes of the task's `data` and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
@@ -33,28 +33,30 @@ def spans(task: TaskText) -> bytes:
     return b"%010d%010d%010d%010d" % (*_span(task.data, line), *_span(task.answers, line))
 
 
-def stage_lines(pages: Iterable[Page], folder: Path) -> int:
+def stage_lines(pages: Iterable[Page], folder: Path, head: Callable[[TaskText], bytes] = spans) -> int:
     """Write each page as a file of lines into `folder`, closed before the next page is asked for.
 
-    Returns the number of tasks.
+    `head`: what stands before a task's text. Returns the number of tasks.
     """
     tasks = 0
     end = LINE_END.encode()
     for number, page in enumerate(pages):
         # Joined once, so that the texts are copied once.
-        lines = b"".join([part for task in page for part in (spans(task), task.text, end)])
+        lines = b"".join([part for task in page for part in (head(task), task.text, end)])
         with (folder / f"page-{number:06}.txt").open("xb") as file:
             file.write(lines)
         tasks += len(page)
     return tasks
 
 
-def line_tables(pages: Iterable[Page], table_bytes: int) -> Iterator[pa.Table]:
+def line_tables(
+    pages: Iterable[Page], table_bytes: int, head: Callable[[TaskText], bytes] = spans
+) -> Iterator[pa.Table]:
     """The lines as Arrow tables of one column `value`, of about `table_bytes` each."""
     lines: list[bytes] = []
     size = 0
     for page in pages:
-        lines += [spans(task) + task.text for task in page]
+        lines += [head(task) + task.text for task in page]
         size += sum(len(task.text) for task in page)
         if size >= table_bytes:
             yield _line_table(lines)

@@ -89,10 +89,7 @@ class FeedReader:
 
     def _types(self) -> tuple[DataType, DataType | None]:
         """The types of `data` and `answers`, known before a task is fetched; None is to be inferred."""
-        try:
-            types = contract_types(self._api.get_delivery_task_schema(self._project_id))
-        except NotFoundError:
-            types = contract_types(None)
+        types = delivery_contract(self._api, self._project_id)
         if self._answers_schema is None:
             return types
         return types[0], None if self._answers_schema == "infer" else asked_type(self._spark, self._answers_schema)
@@ -104,6 +101,14 @@ class FeedReader:
         if self._stage is not None:
             until = datetime.now(timezone.utc) + self._stage.ttl
             log.info("%s tasks staged; the DataFrame reads them until %s UTC or close()", tasks, f"{until:%F %R}")
+
+
+def delivery_contract(api: ApiClient, project_id: str | int) -> tuple[DataType, DataType]:
+    """The types of `data` and `answers` by the project's delivery schema, JSON text where it cannot be reached (404)."""
+    try:
+        return contract_types(api.get_delivery_task_schema(project_id))
+    except NotFoundError:
+        return contract_types(None)
 
 
 def _until_error(pages: Iterator[Page], failure: list[SamaError]) -> Iterator[Page]:

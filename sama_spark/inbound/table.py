@@ -25,6 +25,7 @@ TABLE_BYTES = 64 << 20
 _MOST_STREAMED_BYTES = 2 << 30
 _LONGS = ("project_id", "batch_id")
 _TIMESTAMPS = ("created_at", "delivered_at")
+RESCUED = "_rescued_data"
 _TEXTS = ("id", "client_batch_id", "state", "submitter_ids_by_step", "_extras")
 
 
@@ -58,27 +59,40 @@ def task_table(lines: DataFrame, data_type: T.DataType, answers_type: T.DataType
     """
     line = F.col("value").cast("binary")
     raw = F.substring(line, SPANS + 1, 2**31 - 1).cast("string")
+    data_raw, answers_raw = raw_parts(line)
+    return typed_tasks(
+        lines.select(raw.alias("raw"), data_raw.alias("data_raw"), answers_raw.alias("answers_raw")),
+        data_type,
+        answers_type,
+    ).drop(RESCUED)
+
+
+def raw_parts(line: Column) -> tuple[Column, Column]:
+    """The JSON text of `data` and of `answers`, to the byte, out of a line (binary)."""
+    return _cut(line, 1), _cut(line, 1 + SPANS // 2)
+
+
+def typed_tasks(rows: DataFrame, data_type: T.DataType, answers_type: T.DataType) -> DataFrame:
+    """`rows` has `raw`, `data_raw` and `answers_raw`, and any more columns, which stay. As `task_table` with
+    `_rescued_data`: the whole text of a task in which a value does not fit its type, else null."""
     declared = T.StructType(
         [
             *(T.StructField(name, T.StringType()) for name in (*_LONGS, *_TIMESTAMPS, *_TEXTS, "priority")),
             T.StructField("data", data_type),
             T.StructField("answers", answers_type),
+            T.StructField(RESCUED, T.StringType()),
         ]
     )
-    parsed = lines.select(
-        # With an option set, Spark parses once for all fields, not once for each.
-        F.from_json(raw, declared, {"mode": "PERMISSIVE"}).alias("t"),
-        _cut(line, 1).alias("data_raw"),
-        _cut(line, 1 + SPANS // 2).alias("answers_raw"),
-        raw.alias("raw"),
-    )
-    return parsed.select(
+    more = [name for name in rows.columns if name not in ("raw", "data_raw", "answers_raw")]
+    # With an option set, Spark parses once for all fields, not once for each.
+    parsed = F.from_json("raw", declared, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": RESCUED})
+    return rows.withColumn("t", parsed).select(
         "t.id",
         *(F.expr(f"try_cast(t.{name} AS BIGINT)").alias(name) for name in _LONGS),
         "t.client_batch_id",
         "t.state",
         F.expr("try_cast(t.priority AS INT)").alias("priority"),
-        *(_timestamp(F.col(f"t.{name}")).alias(name) for name in _TIMESTAMPS),
+        *(as_timestamp(F.col(f"t.{name}")).alias(name) for name in _TIMESTAMPS),
         _typed("data", data_type),
         _typed("answers", answers_type),
         "t.submitter_ids_by_step",
@@ -86,6 +100,8 @@ def task_table(lines: DataFrame, data_type: T.DataType, answers_type: T.DataType
         "data_raw",
         "answers_raw",
         "raw",
+        f"t.{RESCUED}",
+        *more,
     )
 
 
@@ -135,7 +151,8 @@ def _cut(line: Column, position: int) -> Column:
     return F.when(length > 0, F.substring(line, start, length).cast("string"))
 
 
-def _timestamp(text: Column) -> Column:
+def as_timestamp(text: Column) -> Column:
+    """The time that a text means; null where it is none."""
     # Nearly every text is plain; the rest costs regular expressions.
     return F.coalesce(F.when(text.endswith("Z"), F.try_to_timestamp(text)), _unusual_timestamp(text))
 

@@ -1,0 +1,88 @@
+"""Deliveries land as text, each once, before anything is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+from pyspark.sql import functions as F
+
+from sama_spark.inbound.feeds import SPANS, ahead, line_tables, spans, stage_lines
+from sama_spark.inbound.table import TABLE_BYTES, as_timestamp, staged_lines
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+    from sama_spark.api.task_text import Page, TaskText
+    from sama_spark.delta import DeltaTable
+    from sama_spark.staging import Stage
+
+_KEY_END = "\x1f"  # JSON text cannot hold it
+
+
+def land(
+    spark: SparkSession,
+    pages: Iterable[Page],
+    table: DeltaTable,
+    stage: Stage | None,
+    *,
+    run_id: str,
+    now: datetime,
+    since: datetime | None,
+) -> None:
+    """Append the deliveries of `pages` that `table` lacks. `since`: from when on any of them can be in it.
+
+    All pages are fetched first where there is a stage; else they pass through the driver in pieces of some 64 MB.
+    """
+    if stage is not None:
+        with stage.run("sync") as folder:
+            if stage_lines(ahead(iter(pages)), folder, _head):
+                _append(staged_lines(spark, folder), table, run_id, now, since)
+    else:
+        for lines in line_tables(ahead(iter(pages)), TABLE_BYTES, _head):
+            _append(spark.createDataFrame(lines), table, run_id, now, since)
+
+
+def counted(pages: Iterable[Page], counts: dict[str, int]) -> Iterator[Page]:
+    """The same pages; counts them and their tasks on the way."""
+    for page in pages:
+        counts["pages"] += 1
+        counts["received"] += len(page)
+        yield page
+
+
+def _head(task: TaskText) -> bytes:
+    return b"%b%b%b%b%b" % (_text(task.id), _KEY_END.encode(), _text(task.delivered_at), _KEY_END.encode(), spans(task))
+
+
+def _text(value: object) -> bytes:
+    if value is None:
+        return b""
+    return value.encode() if isinstance(value, str) else msgspec.json.encode(value)
+
+
+def _append(lines: DataFrame, table: DeltaTable, run_id: str, now: datetime, since: datetime | None) -> None:
+    to_the_end = F.lit(2**31 - 1)
+    rest = F.col("value").substr(F.instr("value", _KEY_END) + 1, to_the_end)
+    rows = (
+        lines.select(_or_null(F.substring_index("value", _KEY_END, 1)).alias("id"), rest.alias("rest"))
+        .select("id", F.substring_index("rest", _KEY_END, 1).alias("at"), "rest")
+        .select(
+            "id",
+            as_timestamp(_or_null(F.col("at"))).alias("delivered_at"),
+            F.col("rest").substr(F.length("at") + 2 + SPANS, to_the_end).alias("raw"),
+            F.col("rest").substr(F.length("at") + 2, F.lit(SPANS)).alias("parts"),
+            F.lit(run_id).alias("run_id"),
+            F.lit(now).alias("landed_at"),
+        )
+    )
+    there = table.read()
+    if since is not None:
+        there = there.where(F.col("delivered_at") >= F.lit(since))
+    table.append(rows.join(there.select("id", "delivered_at"), ["id", "delivered_at"], "left_anti"))
+
+
+def _or_null(text: Column) -> Column:
+    return F.when(text != "", text)

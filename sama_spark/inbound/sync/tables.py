@@ -1,0 +1,135 @@
+"""The Delta tables of a project: their names, their columns, and whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+from pyspark.sql import types as T
+
+from sama_spark.delta import DeltaTable
+from sama_spark.errors import SyncError
+from sama_spark.inbound.annotations import ANNOTATIONS
+from sama_spark.inbound.contract import grown, quoted_ddl, saveable
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_LAYOUT = "1"
+_PROJECT, _LAYOUT_NAME, _CONTRACT = "sama_spark.project", "sama_spark.layout", "sama_spark.contract"
+
+RAW = """
+    id STRING COMMENT 'of the task',
+    delivered_at TIMESTAMP,
+    raw STRING COMMENT 'the task as Sama delivered it, JSON text to the byte',
+    parts STRING COMMENT 'start and length in raw of data and answers, ten digits each',
+    run_id STRING,
+    landed_at TIMESTAMP
+"""
+RUNS = """
+    run_id STRING,
+    feed STRING,
+    started_at TIMESTAMP,
+    seconds DOUBLE,
+    pages BIGINT, landed BIGINT COMMENT 'deliveries that had not been seen before',
+    new BIGINT, updated BIGINT, unchanged BIGINT COMMENT 'tasks',
+    rejected BIGINT COMMENT 'deliveries that cannot be read as a task',
+    contract_changes ARRAY<STRING>,
+    watermark_from TIMESTAMP, watermark_to TIMESTAMP,
+    error STRING COMMENT 'null after success'
+"""
+_TASKS = """
+    id STRING,
+    project_id BIGINT, batch_id BIGINT, client_batch_id STRING,
+    state STRING COMMENT 'as delivered',
+    current_state STRING COMMENT 'as last heard of',
+    priority INT,
+    created_at TIMESTAMP, delivered_at TIMESTAMP,
+    data {data} COMMENT 'inputs', answers {answers} COMMENT 'outputs',
+    submitter_ids_by_step STRING, _extras STRING,
+    _rescued_data STRING COMMENT 'the whole task, where a value does not fit its type',
+    synced_at TIMESTAMP, run_id STRING
+"""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The types of `data` and `answers`, under Sama's own names."""
+
+    data: T.DataType
+    answers: T.DataType
+
+    def to_json(self) -> str:
+        return msgspec.json.encode({"data": self.data.jsonValue(), "answers": self.answers.jsonValue()}).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        holder = T.StructType.fromJson(
+            {
+                "type": "struct",
+                "fields": [
+                    {"name": name, "type": value, "nullable": True, "metadata": {}}
+                    for name, value in msgspec.json.decode(text).items()
+                ],
+            }
+        )
+        return cls(holder["data"].dataType, holder["answers"].dataType)
+
+
+@dataclass(frozen=True)
+class SyncTables:
+    """The tables of one project in `into`, a schema or a path, under names that begin with `prefix`."""
+
+    spark: SparkSession
+    into: str
+    project_id: str
+    prefix: str = ""
+
+    def __getitem__(self, name: str) -> DeltaTable:
+        separator = "/" if "/" in self.into else "."
+        return DeltaTable(self.spark, f"{self.into.rstrip('/')}{separator}{self.prefix}{name}")
+
+    def open(self, now: Contract) -> tuple[Contract, list[str]]:
+        """Create what is absent. `now`: the contract as the project's delivery schema has it today.
+
+        Returns the contract that holds, and the fields that it has gained.
+
+        Raises:
+            SyncError: the tables belong to another project, or to a layout that is not known.
+        """
+        found = self["tasks"].properties()
+        if found is None:
+            self._create(now)
+            found = self["tasks"].properties() or {}
+        if found.get(_LAYOUT_NAME) != _LAYOUT or found.get(_PROJECT) != self.project_id:
+            raise SyncError(
+                f"{self['tasks'].name!r} holds project {found.get(_PROJECT)} in layout {found.get(_LAYOUT_NAME)}, "
+                f"not project {self.project_id} in layout {_LAYOUT}",
+                project_id=self.project_id,
+                remedy="give each project a schema of its own, or a prefix; for another layout update sama_spark",
+            )
+        kept = Contract.from_json(found[_CONTRACT])
+        gained: list[str] = []
+        holds = Contract(grown(kept.data, now.data, "data", gained), grown(kept.answers, now.answers, "answers", gained))
+        if gained:
+            # First the columns: a contract without its columns could not be written by.
+            self["tasks"].grow(
+                T.StructType([T.StructField(n, saveable(t)) for n, t in (("data", holds.data), ("answers", holds.answers))])
+            )
+            self["tasks"].set_properties({_CONTRACT: holds.to_json()})
+        return holds, gained
+
+    def _create(self, contract: Contract) -> None:
+        if "/" not in self.into and not self.spark.catalog.databaseExists(self.into):
+            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.into}").collect()
+        whose = {_PROJECT: self.project_id, _LAYOUT_NAME: _LAYOUT}
+        feed = {"delta.enableChangeDataFeed": "true"}
+        of = f"of project {self.project_id} of Sama; written by sama_spark"
+        self["deliveries_raw"].create(RAW, f"Deliveries as received {of}", whose, "delivered_at")
+        self["annotations"].create(ANNOTATIONS, f"A row for each shape or answer of the tasks {of}", whose | feed, "task_id")
+        self["runs"].create(RUNS, f"Syncs {of}", whose)
+        # Last: where it is, all are.
+        tasks = _TASKS.format(data=quoted_ddl(saveable(contract.data)), answers=quoted_ddl(saveable(contract.answers)))
+        self["tasks"].create(tasks, f"The latest delivery of each task {of}", whose | feed | {_CONTRACT: contract.to_json()}, "id")

@@ -1,0 +1,223 @@
+"""Deliveries in Delta tables: everything once, nothing lost, whatever happens in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sama_spark import Client
+from sama_spark.delta import DeltaTable
+from sama_spark.api.errors import SamaError
+from sama_spark.errors import SyncError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+    from sama_spark.sandbox import Sandbox
+
+PAGE = 4
+TABLES = {
+    "deliveries_raw": ("landed_at", "run_id"),
+    "tasks": ("synced_at", "run_id"),
+    "annotations": (),
+}
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Iterator[Client]:
+    with Client(sandbox.api_key, base_url=sandbox.base_url, delivered_page_size=PAGE) as client:
+        yield client
+
+
+@pytest.fixture
+def project(sandbox: Sandbox) -> int:
+    """Nine deliveries, one second apart, the last three at one time."""
+    project = sandbox.create_project({"name": "string", "n": "integer"}, {"shapes": "image", "weather": "text"})
+    sandbox.deliver(project, (delivery(n) for n in range(9)))
+    return project
+
+
+def delivery(n: int, *, at: str | None = None, **answers: Any) -> dict[str, Any]:
+    return {
+        "id": f"{n:024x}",
+        "data": {"name": f"image {n}", "n": n},
+        "answers": {"shapes": boxes(n % 3), "weather": "sun"} | answers,
+        "delivered_at": at or f"2026-01-02T00:00:{min(n, 6):02}.000Z",
+    }
+
+
+def boxes(count: int) -> dict[str, Any]:
+    shapes = [
+        {"type": "rectangle", "index": i, "points": [[i, 0], [i + 9, 0], [i, 5], [i + 9, 5]], "tags": {"color": "red"}}
+        for i in range(1, count + 1)
+    ]
+    return {"layers": {"vector_tagging": [{"shapes": [shape], "group_type": None} for shape in shapes]}}
+
+
+def contents(spark: SparkSession, into: str) -> dict[str, list[str]]:
+    """All rows as text, without what tells one run from another."""
+    return {
+        name: sorted(map(str, spark.read.format("delta").load(f"{into}/{name}").drop(*but).collect()))
+        for name, but in TABLES.items()
+    }
+
+
+def versions(spark: SparkSession, into: str) -> list[int]:
+    history = (spark.sql(f"DESCRIBE HISTORY delta.`{into}/{name}`") for name in ("tasks", "annotations"))
+    return [frame.count() for frame in history]
+
+
+def test_the_first_takes_everything_and_the_next_nothing(
+    spark: SparkSession, client: Client, project: int, tmp_path: Path
+) -> None:
+    into = str(tmp_path)
+    first = client.sync(spark, str(project), into)
+    assert (first.landed, first.new, first.updated, first.unchanged) == (9, 9, 0, 0)
+    tasks = spark.read.format("delta").load(f"{into}/tasks")
+    assert {(row.id, row.n, row.weather) for row in tasks.select("id", "data.n", "answers.weather").collect()} == {
+        (f"{n:024x}", n, "sun") for n in range(9)
+    }
+    shapes = spark.read.format("delta").load(f"{into}/annotations").where("kind = 'box'")
+    assert shapes.groupBy("task_id").count().count() == 6
+    assert shapes.count() == sum(n % 3 for n in range(9))
+    before, held = contents(spark, into), versions(spark, into)
+    again = client.sync(spark, str(project), into)
+    assert (again.landed, again.new, again.updated) == (0, 0, 0)
+    assert again.watermark_from is not None
+    assert (contents(spark, into), versions(spark, into)) == (before, held)
+    assert client.sync(spark, str(project), into, full=True).unchanged == 9
+    assert (contents(spark, into), versions(spark, into)) == (before, held)
+    runs = spark.read.format("delta").load(f"{into}/runs").orderBy("started_at").collect()
+    assert [(run.landed, run.new, run.error) for run in runs] == [(9, 9, None), (0, 0, None), (0, 0, None)]
+
+
+def test_what_is_delivered_again_takes_the_place_of_the_old(
+    spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
+) -> None:
+    into = str(tmp_path)
+    client.sync(spark, str(project), into)
+    client.reject_task(str(project), f"{5:024x}", ["the box is loose"])
+    sandbox.annotate(project, delivered_at="2026-01-03T00:00:00.000Z")
+    sandbox.deliver(project, [delivery(20, at="2026-01-03T00:00:01.000Z")])
+    result = client.sync(spark, str(project), into)
+    assert (result.landed, result.new, result.updated) == (2, 1, 1)
+    task = spark.read.format("delta").load(f"{into}/tasks").where(f"id = '{5:024x}'").collect()
+    assert [f"{row.delivered_at:%d}" for row in task] in (["02"], ["03"])  # the session's zone is behind UTC
+    found = spark.read.format("delta").load(f"{into}/annotations").where(f"task_id = '{5:024x}'")
+    assert found.select("delivered_at").distinct().count() == 1
+    history = spark.read.format("delta").load(f"{into}/deliveries_raw").where(f"id = '{5:024x}'")
+    assert history.count() == 2
+    # As if all had come at once.
+    at_once = str(tmp_path / "at-once")
+    client.sync(spark, str(project), at_once)
+    assert contents(spark, into)["tasks"] == contents(spark, at_once)["tasks"]
+    assert contents(spark, into)["annotations"] == contents(spark, at_once)["annotations"]
+
+
+class Died(BaseException):
+    """The process has ended here."""
+
+
+@contextmanager
+def dying_after(writes: int) -> Iterator[None]:
+    """The process ends once it has written to tables so often; what it tries after that has no effect."""
+    count = 0
+
+    def mortal(write: Callable[..., None]) -> Callable[..., None]:
+        def step(*args: Any, **options: Any) -> None:
+            nonlocal count
+            if count < writes:
+                write(*args, **options)
+            count += 1
+            if count >= writes:
+                raise Died
+
+        return step
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("append", "merge"):
+            patch.setattr(DeltaTable, name, mortal(getattr(DeltaTable, name)))
+        with pytest.raises(Died):
+            yield
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
+@pytest.mark.parametrize("writes", [0, 1, 2, 3])
+def test_a_sync_that_died_is_made_good_by_the_next(
+    spark: SparkSession,
+    client: Client,
+    sandbox: Sandbox,
+    project: int,
+    tmp_path: Path,
+    writes: int,
+    later: bool,
+) -> None:
+    into, undisturbed = str(tmp_path / "died"), str(tmp_path / "undisturbed")
+    if later:
+        client.sync(spark, str(project), into)
+        client.reject_task(str(project), f"{5:024x}", ["the box is loose"])
+        sandbox.annotate(project, delivered_at="2026-01-03T00:00:00.000Z")
+        sandbox.deliver(project, [delivery(20, at="2026-01-03T00:00:01.000Z")])
+    with dying_after(writes):
+        client.sync(spark, str(project), into)
+    client.sync(spark, str(project), into)
+    client.sync(spark, str(project), undisturbed)
+    found, due = contents(spark, into), contents(spark, undisturbed)
+    if later:
+        assert len(found.pop("deliveries_raw")) == len(due.pop("deliveries_raw")) + 1
+    assert found == due
+
+
+def test_a_failure_is_recorded_and_loses_nothing(
+    spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
+) -> None:
+    into = str(tmp_path)
+    sandbox.fail("delivered", kind="status", status=400, skip=1)
+    with pytest.raises(SamaError):
+        client.sync(spark, str(project), into)
+    sandbox.heal()
+    assert client.sync(spark, str(project), into).new == 9
+    runs = spark.read.format("delta").load(f"{into}/runs").orderBy("started_at").collect()
+    assert [run.error is None for run in runs] == [False, True]
+    assert sandbox.api_key not in str(runs)
+
+
+def test_a_delivery_from_the_future_hides_none_that_comes_before_it(
+    spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
+) -> None:
+    into = str(tmp_path)
+    sandbox.deliver(project, [delivery(30, at="2126-01-01T00:00:00.000Z")])
+    assert client.sync(spark, str(project), into).new == 10
+    sandbox.deliver(project, [delivery(31, at="2026-01-02T01:00:00.000Z")])
+    assert client.sync(spark, str(project), into).new == 1
+
+
+def test_the_tables_belong_to_one_project(spark: SparkSession, client: Client, sandbox: Sandbox, project: int) -> None:
+    other = sandbox.create_project({"name": "string"}, {"weather": "text"})
+    spark.sql("CREATE SCHEMA IF NOT EXISTS synced").collect()
+    try:
+        client.sync(spark, str(project), "synced", prefix="a_")
+        with pytest.raises(SyncError, match=f"holds project {project}"):
+            client.sync(spark, str(other), "synced", prefix="a_")
+        assert client.sync(spark, str(other), "synced", prefix="b_").new == 0
+        assert spark.table("synced.a_tasks").count() == 9
+        assert spark.table("synced.b_tasks").columns == spark.table("synced.a_tasks").columns
+    finally:
+        spark.sql("DROP SCHEMA synced CASCADE").collect()
+
+
+def test_values_that_do_not_fit_are_kept(
+    spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
+) -> None:
+    into = str(tmp_path)
+    odd = delivery(40, at="2026-01-02T00:01:00.000Z") | {"data": {"name": "odd", "n": "many"}}
+    sandbox.deliver(project, [odd])
+    client.sync(spark, str(project), into)
+    rows = spark.read.format("delta").load(f"{into}/tasks").where("_rescued_data IS NOT NULL").collect()
+    assert [(row.data.name, row.data.n) for row in rows] == [("odd", None)]
+    assert '"n":"many"' in rows[0]["_rescued_data"]
