@@ -1,0 +1,164 @@
+"""The JSON of answers, read as far as it can be read: whatever is odd is left out, and nothing raises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+TagValue = str | dict[str, Literal["0", "1"]] | None
+
+NONE = Raw()  # what an absent member is
+_ODD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Dimensions(msgspec.Struct):
+    length: float | None = None
+    width: float | None = None
+    height: float | None = None
+
+
+class Direction(msgspec.Struct):
+    roll: float | None = None
+    pitch: float | None = None
+    yaw: float | None = None
+
+
+class Place(msgspec.Struct):
+    """Where an object is: an image shape itself, or one location of a video or 3D shape."""
+
+    points: list[list[float]] | None = None
+    tags: dict[str, TagValue] | None = None
+    frame_number: Int32 | None = None
+    visibility: int | bool | None = None
+    position_center: tuple[float, float, float] | None = None
+    dimensions: Dimensions | None = None
+    direction: Direction | None = None
+
+
+class Shape(Place):
+    type: str | None = None
+    index: Int32 | None = None
+    key_locations: Raw = NONE
+    locations: Raw = NONE
+
+
+class Group(msgspec.Struct):
+    shapes: list[Raw]
+    group_type: str | None = None
+
+
+P = TypeVar("P", bound=Place)
+_list = msgspec.json.Decoder(list[Raw]).decode
+_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_string = msgspec.json.Decoder(str).decode
+_groups = msgspec.json.Decoder(list[Group]).decode
+_tag = msgspec.json.Decoder(TagValue).decode
+_whole: dict[type[Place], Any] = {kind: msgspec.json.Decoder(kind).decode for kind in (Shape, Place)}
+_by_field = {field.name: msgspec.json.Decoder(field.type).decode for field in msgspec.structs.fields(Shape)}
+
+
+def first(raw: Raw) -> bytes:
+    """The first byte, which tells what kind of value it is."""
+    return bytes(memoryview(raw)[:1])
+
+
+def members(raw: Raw | bytes) -> dict[str, Raw] | None:
+    """The members of an object; None where it is none."""
+    try:
+        return _object(raw)
+    except _ODD:
+        return None
+
+
+def elements(raw: Raw) -> list[Raw]:
+    """The elements of an array; none of null; anything else is one element by itself."""
+    if raw is NONE:
+        return []
+    try:
+        return _list(raw)
+    except _ODD:
+        return [] if first(raw) in (b"", b"n") else [raw]
+
+
+def string(raw: Raw) -> str | None:
+    """The text of a string; None where it is none."""
+    try:
+        return _string(raw)
+    except _ODD:
+        return None
+
+
+def text(raw: Raw) -> str:
+    """The text of a string, the JSON text of anything else."""
+    found = string(raw)
+    return bytes(raw).decode(errors="replace") if found is None else found
+
+
+def levels(menu: str) -> list[str]:
+    """The levels of a menu, trimmed; a text without a pipe is left as it is."""
+    return [level.strip() for level in menu.split("|")] if "|" in menu else [menu]
+
+
+def chosen(checkbox: Raw) -> list[str] | None:
+    """The chosen options; None where it is no checkbox."""
+    with suppress(*_ODD):
+        options = _tag(checkbox)
+        if isinstance(options, dict):
+            return [option for option, state in options.items() if state == "1"]
+    return None
+
+
+def tag_values(tags: Mapping[str, TagValue]) -> dict[str, list[str]]:
+    """What is chosen or written in each tag; tags that are null are left out."""
+    return {
+        name: levels(value) if isinstance(value, str) else [option for option in value if value[option] == "1"]
+        for name, value in tags.items()
+        if value is not None
+    }
+
+
+def groups(raw: Raw) -> list[Group]:
+    """The groups of shapes; a shape that stands among them (older lists, or odd ones) is a group of its own."""
+    try:
+        return _groups(raw)
+    except _ODD:
+        return [_group(element) for element in elements(raw)]
+
+
+def _group(element: Raw) -> Group:
+    found = members(element) or {}
+    if "shapes" not in found:
+        return Group([element])
+    return Group(elements(found["shapes"]), string(found.get("group_type", NONE)))
+
+
+def read(raw: Raw, kind: type[P]) -> P | None:
+    """A shape or place, field by field where it is odd; None where it is no object."""
+    try:
+        found: P = _whole[kind](raw)
+        return found
+    except _ODD:
+        pass
+    fields = members(raw)
+    if fields is None:
+        return None
+    place = kind()
+    for name in fields.keys() & kind.__struct_fields__:
+        with suppress(*_ODD):
+            setattr(place, name, _odd_tags(fields[name]) if name == "tags" else _by_field[name](fields[name]))
+    return place
+
+
+def _odd_tags(raw: Raw) -> dict[str, TagValue]:
+    """Tags among which some have values that no tag has: these as JSON text."""
+    tags: dict[str, TagValue] = {}
+    for name, value in (members(raw) or {}).items():
+        tags[name] = text(value)
+        with suppress(*_ODD):
+            tags[name] = _tag(value)
+    return tags
