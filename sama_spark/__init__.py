@@ -38,6 +38,7 @@ from sama_spark.errors import (
     OutboxError,
     RepeatedKeys,
     StagingError,
+    SyncError,
     TasksUnaccounted,
     TooManyTasks,
 )
@@ -45,6 +46,7 @@ from sama_spark.errors import (
 if TYPE_CHECKING:
     from sama_spark.client import Client
     from sama_spark.datasource import register
+    from sama_spark.inbound.sync.run import SyncResult
     from sama_spark.outbound.micro_batches import MicroBatches
     from sama_spark.outbound.outbox.report import OutboxReport
     from sama_spark.outbound.preannotations import (
@@ -92,6 +94,8 @@ __all__ = [
     "SamaError",
     "ServerError",
     "StagingError",
+    "SyncError",
+    "SyncResult",
     "TaskStates",
     "TasksUnaccounted",
     "TooManyTasks",
@@ -113,6 +117,7 @@ _SPARK_NAMES = {
     "DryRun": "sama_spark.outbound.result",
     "MicroBatches": "sama_spark.outbound.micro_batches",
     "OutboxReport": "sama_spark.outbound.outbox.report",
+    "SyncResult": "sama_spark.inbound.sync.run",
     "Outcome": "sama_spark.outbound.wait",
     "boxes_to_output": "sama_spark.outbound.preannotations",
     "checkbox_to_output": "sama_spark.outbound.preannotations",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import DataType
 
-    from sama_spark.inbound.annotations import Frames, Label
+    from sama_spark.inbound.flatten import Frames, Label
 
 
 class Client(ApiClient):

@@ -199,3 +199,9 @@ def quoted_ddl(found: T.DataType) -> str:
         fields = (f"`{f.name.replace('`', '``')}`: {quoted_ddl(f.dataType)}" for f in found.fields)
         return f"STRUCT<{', '.join(fields)}>"
     return found.simpleString()
+
+
+def columns_ddl(schema: T.StructType) -> str:
+    """The columns of a table as DDL, with their comments."""
+    comments = ((f, str(f.metadata.get("comment", "")).replace("'", "\\'")) for f in schema.fields)
+    return ", ".join(f"`{f.name}` {quoted_ddl(f.dataType)} COMMENT '{comment}'" for f, comment in comments)

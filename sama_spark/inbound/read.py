@@ -104,7 +104,7 @@ class FeedReader:
 
 
 def delivery_contract(api: ApiClient, project_id: str | int) -> tuple[DataType, DataType]:
-    """The types of `data` and `answers` by the project's delivery schema, JSON text where it cannot be reached (404)."""
+    """The types of `data` and `answers` by the delivery schema, JSON text where it cannot be reached (404)."""
     try:
         return contract_types(api.get_delivery_task_schema(project_id))
     except NotFoundError:

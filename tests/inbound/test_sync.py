@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sama_spark import Client
-from sama_spark.delta import DeltaTable
 from sama_spark.api.errors import SamaError
+from sama_spark.delta import DeltaTable
 from sama_spark.errors import SyncError
 
 if TYPE_CHECKING:
@@ -146,8 +146,23 @@ def dying_after(writes: int) -> Iterator[None]:
             yield
 
 
-@pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
-@pytest.mark.parametrize("writes", [0, 1, 2, 3])
+LONG = pytest.mark.long
+
+
+@pytest.mark.one_kind
+@pytest.mark.parametrize(
+    ("writes", "later"),
+    [
+        pytest.param(0, False, marks=LONG),
+        pytest.param(1, False, marks=LONG),
+        (2, False),
+        pytest.param(3, False, marks=LONG),
+        pytest.param(0, True, marks=LONG),
+        (1, True),
+        (2, True),
+        pytest.param(3, True, marks=LONG),
+    ],
+)
 def test_a_sync_that_died_is_made_good_by_the_next(
     spark: SparkSession,
     client: Client,
@@ -173,6 +188,7 @@ def test_a_sync_that_died_is_made_good_by_the_next(
     assert found == due
 
 
+@pytest.mark.one_kind
 def test_a_failure_is_recorded_and_loses_nothing(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
 ) -> None:
@@ -187,6 +203,7 @@ def test_a_failure_is_recorded_and_loses_nothing(
     assert sandbox.api_key not in str(runs)
 
 
+@pytest.mark.one_kind
 def test_a_delivery_from_the_future_hides_none_that_comes_before_it(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
 ) -> None:
@@ -211,6 +228,7 @@ def test_the_tables_belong_to_one_project(spark: SparkSession, client: Client, s
         spark.sql("DROP SCHEMA synced CASCADE").collect()
 
 
+@pytest.mark.one_kind
 def test_values_that_do_not_fit_are_kept(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
 ) -> None:

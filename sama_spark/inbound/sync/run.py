@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from sama_spark.api.client import ApiClient
-    from sama_spark.inbound.annotations import Frames, Label
+    from sama_spark.inbound.flatten import Frames, Label
     from sama_spark.staging import Stage
 
 log = logging.getLogger("sama_spark")
@@ -58,8 +58,8 @@ class SyncResult:
         changes = f"\n  contract: {', '.join(self.contract_changes)}" if self.contract_changes else ""
         rejected = f", {self.rejected:,} cannot be read as tasks" if self.rejected else ""
         return (
-            f"<project {self.project_id} into {self.tables}: {self.landed:,} deliveries landed from {self.pages:,} pages, "
-            f"{self.seconds:.1f} s\n"
+            f"<project {self.project_id} into {self.tables}: {self.landed:,} deliveries landed from "
+            f"{self.pages:,} pages, {self.seconds:.1f} s\n"
             f"  tasks: {self.new:,} new, {self.updated:,} updated, {self.unchanged:,} unchanged{rejected}\n"
             f"  watermark: {_shown(self.watermark_from)} -> {_shown(self.watermark_to)}{changes}>"
         )
@@ -120,8 +120,8 @@ class Sync:
         result.watermark_to = reached
 
     def _record(self, result: SyncResult, now: datetime, error: BaseException | None) -> None:
-        names = ("run_id", "pages", "landed", "new", "updated", "unchanged", "rejected", "watermark_from", "watermark_to")
-        row = {name: getattr(result, name) for name in names} | {
+        counts = ("pages", "landed", "new", "updated", "unchanged", "rejected")
+        row = {name: getattr(result, name) for name in ("run_id", *counts, "watermark_from", "watermark_to")} | {
             "feed": "delivered",
             "started_at": now,
             "seconds": result.seconds,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from pyspark.sql import types as T
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import SyncError
 from sama_spark.inbound.annotations import ANNOTATIONS
-from sama_spark.inbound.contract import grown, quoted_ddl, saveable
+from sama_spark.inbound.contract import columns_ddl, grown, quoted_ddl, saveable
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -112,24 +111,27 @@ class SyncTables:
             )
         kept = Contract.from_json(found[_CONTRACT])
         gained: list[str] = []
-        holds = Contract(grown(kept.data, now.data, "data", gained), grown(kept.answers, now.answers, "answers", gained))
+        data, answers = grown(kept.data, now.data, "data", gained), grown(kept.answers, now.answers, "answers", gained)
+        holds = Contract(data, answers)
         if gained:
             # First the columns: a contract without its columns could not be written by.
-            self["tasks"].grow(
-                T.StructType([T.StructField(n, saveable(t)) for n, t in (("data", holds.data), ("answers", holds.answers))])
-            )
+            grows = T.StructType().add("data", saveable(data)).add("answers", saveable(answers))
+            self["tasks"].grow(grows)
             self["tasks"].set_properties({_CONTRACT: holds.to_json()})
         return holds, gained
 
     def _create(self, contract: Contract) -> None:
         if "/" not in self.into and not self.spark.catalog.databaseExists(self.into):
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.into}").collect()
+        raw, annotations, runs, tasks = (self[name] for name in ("deliveries_raw", "annotations", "runs", "tasks"))
         whose = {_PROJECT: self.project_id, _LAYOUT_NAME: _LAYOUT}
         feed = {"delta.enableChangeDataFeed": "true"}
         of = f"of project {self.project_id} of Sama; written by sama_spark"
-        self["deliveries_raw"].create(RAW, f"Deliveries as received {of}", whose, "delivered_at")
-        self["annotations"].create(ANNOTATIONS, f"A row for each shape or answer of the tasks {of}", whose | feed, "task_id")
-        self["runs"].create(RUNS, f"Syncs {of}", whose)
+        raw.create(RAW, f"Deliveries as received {of}", whose, "delivered_at")
+        shapes = columns_ddl(ANNOTATIONS)
+        annotations.create(shapes, f"A row for each shape or answer of the tasks {of}", whose | feed, "task_id")
+        runs.create(RUNS, f"Syncs {of}", whose)
         # Last: where it is, all are.
-        tasks = _TASKS.format(data=quoted_ddl(saveable(contract.data)), answers=quoted_ddl(saveable(contract.answers)))
-        self["tasks"].create(tasks, f"The latest delivery of each task {of}", whose | feed | {_CONTRACT: contract.to_json()}, "id")
+        data, answers = quoted_ddl(saveable(contract.data)), quoted_ddl(saveable(contract.answers))
+        known = whose | feed | {_CONTRACT: contract.to_json()}
+        tasks.create(_TASKS.format(data=data, answers=answers), f"The latest delivery of each task {of}", known, "id")

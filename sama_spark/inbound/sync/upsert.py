@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from sama_spark.delta import DeltaTable
-    from sama_spark.inbound.annotations import Frames, Label
+    from sama_spark.inbound.flatten import Frames, Label
     from sama_spark.inbound.sync.tables import Contract, SyncTables
+
+_MOST_BROADCAST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def watermark(tasks: DeltaTable) -> datetime | None:
     all that is delivered until then."""
     done = tasks.read().where("delivered_at <= synced_at")
     found = done.agg(F.unix_micros(F.max("delivered_at"))).collect()[0][0]
-    return None if found is None else from_micros(found)
+    return None if found is None else datetime.fromtimestamp(found / 1e6, timezone.utc)
 
 
 def find_changed(tables: SyncTables, since: datetime | None) -> Changed:
@@ -63,9 +65,6 @@ def find_changed(tables: SyncTables, since: datetime | None) -> Changed:
         if deliveries > 1:  # by two runs at once, perhaps
             rows = rows.dropDuplicates(["id", "delivered_at"])
     return Changed(rows, new, updated, unchanged)
-
-
-_MOST_BROADCAST = 1_000_000
 
 
 def replace_annotations(tables: SyncTables, changed: Changed, label: Label, frames: Frames) -> None:
@@ -110,9 +109,3 @@ def upsert_tasks(tables: SyncTables, changed: Changed, contract: Contract, run_i
         "t.id = s.id",
         "WHEN MATCHED AND s.delivered_at > t.delivered_at THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
     )
-
-
-def from_micros(micros: int) -> datetime:
-    from datetime import timezone
-
-    return datetime.fromtimestamp(micros / 1e6, timezone.utc)
