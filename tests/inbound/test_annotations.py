@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
     from sama_spark.sandbox import Sandbox
 
+TAGS = {"kind": "text", "colour": "text", "side": {"type": "checkbox", "options": ["left", "right"]}}
 OUTPUTS = {
-    "objects": "image",
-    "film": "video",
-    "scene": "3d",
+    "objects": {"type": "image", "tags": TAGS},
+    "film": {"type": "video", "tags": TAGS},
+    "scene": {"type": "3d", "tags": TAGS},
     "floor": "raster",
     "weather": "checkbox",
     "place": "menu",

@@ -307,8 +307,9 @@ def test_no_answer_is_no_row(answers: bytes) -> None:
 # --- properties
 
 words = st.sampled_from(
-    ["layers", "vector_tagging", "raster_coding", "mask_url", "shapes", "group_type", "type", "index", "points", "tags"]
-    + ["key_locations", "locations", "frame_number", "visibility", "position_center", "dimensions", "direction", "yaw"]
+    ["layers", "vector_tagging", "raster_coding", "shapes", "type", "index", "points", "tags", "key_locations"]
+) | st.sampled_from(
+    ["locations", "frame_number", "visibility", "position_center", "dimensions", "direction", "yaw", "mask_url"]
 )
 leaves = (
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def client(running_sandbox: Sandbox) -> Iterator[Client]:
 def test_every_output_there_and_back(spark: SparkSession, sandbox: Sandbox, client: Client) -> None:
     first = sandbox.create_project(INPUTS, OUTPUTS)
     data = [{"row": n, "day": "2024-03-01", "file name": f"{n} é"} for n in range(6)]
-    client.create_task_batch(first, [{key: value for key, value in row.items()} for row in data])
+    client.create_task_batch(first, list(data))
     sandbox.annotate(first)
     # Numbers that a parser would write anew, an empty text, and text that looks like JSON.
     odd = (
@@ -72,7 +73,8 @@ def _texts(df: DataFrame) -> dict[int, tuple[dict[str, Any], dict[str, str]]]:
     found = {}
     for row in df.select("data_raw", "answers_raw").collect():
         data = json.loads(row.data_raw)
-        answers = msgspec.json.decode(row.answers_raw, type=dict[str, msgspec.Raw])
+        unsigned = re.sub(r"\?Expires=\w+&Signature=\w+", "", row.answers_raw)  # links are signed at every read
+        answers = msgspec.json.decode(unsigned, type=dict[str, msgspec.Raw])
         found[data["row"]] = (data, {name: bytes(value).decode() for name, value in answers.items()})
     return found
 
