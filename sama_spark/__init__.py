@@ -46,6 +46,8 @@ from sama_spark.errors import (
 if TYPE_CHECKING:
     from sama_spark.client import Client
     from sama_spark.datasource import register
+    from sama_spark.inbound.annotations import ANNOTATIONS, flatten_annotations
+    from sama_spark.inbound.pre_annotations import to_pre_annotations
     from sama_spark.inbound.sync.run import SyncResult
     from sama_spark.outbound.micro_batches import MicroBatches
     from sama_spark.outbound.outbox.report import OutboxReport
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from sama_spark.outbound.wait import Outcome
 
 __all__ = [
+    "ANNOTATIONS",
     "AuthenticationError",
     "BadRequestError",
     "BatchFailed",
@@ -103,15 +106,18 @@ __all__ = [
     "WaitTimedOut",
     "boxes_to_output",
     "checkbox_to_output",
+    "flatten_annotations",
     "menu_to_output",
     "points_to_output",
     "polygons_to_output",
     "polylines_to_output",
     "register",
+    "to_pre_annotations",
 ]
 
 # Loaded when first used: `sama_spark.api` works without Spark.
 _SPARK_NAMES = {
+    "ANNOTATIONS": "sama_spark.inbound.annotations",
     "Client": "sama_spark.client",
     "CreationResult": "sama_spark.outbound.result",
     "DryRun": "sama_spark.outbound.result",
@@ -121,11 +127,13 @@ _SPARK_NAMES = {
     "Outcome": "sama_spark.outbound.wait",
     "boxes_to_output": "sama_spark.outbound.preannotations",
     "checkbox_to_output": "sama_spark.outbound.preannotations",
+    "flatten_annotations": "sama_spark.inbound.annotations",
     "menu_to_output": "sama_spark.outbound.preannotations",
     "points_to_output": "sama_spark.outbound.preannotations",
     "polygons_to_output": "sama_spark.outbound.preannotations",
     "polylines_to_output": "sama_spark.outbound.preannotations",
     "register": "sama_spark.datasource",
+    "to_pre_annotations": "sama_spark.inbound.pre_annotations",
 }
 
 

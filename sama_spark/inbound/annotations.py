@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, get_args
@@ -104,7 +104,7 @@ def flatten_annotations(df: DataFrame, *, label: Label = None, frames: Frames = 
         delivered.cast("timestamp").alias(_DELIVERED),
         json_text(df, "answers").alias(_ANSWERS),
     )
-    return tasks.mapInArrow(_Rows(Flattener(label, frames)).batches, ANNOTATIONS)
+    return tasks.mapInArrow(partial(annotation_batches, Flattener(label, frames)), ANNOTATIONS)
 
 
 def json_text(df: DataFrame, name: str) -> Column:
@@ -125,27 +125,24 @@ def json_text(df: DataFrame, name: str) -> Column:
     return F.col(name) if isinstance(found, T.StringType) else F.to_json(name)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    flattener: Flattener
+def annotation_batches(flattener: Flattener, tasks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """On a worker: batches of task id, moment of delivery and answers (JSON text) become batches of annotations."""
+    import pyarrow as pa
 
-    def batches(self, tasks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Tasks in, annotations out, on a worker."""
-        import pyarrow as pa
+    schema = _arrow_schema()
+    for batch in tasks:
+        rows = _rows(flattener, batch.column(_ANNOTATED).cast(pa.binary()).to_pylist())
+        while some := _columns(islice(rows, _ROWS_AT_A_TIME), schema):
+            positions, columns = some
+            of_task = [batch.column(column).take(positions) for column in range(_ANNOTATED)]
+            yield pa.RecordBatch.from_arrays(of_task + columns, schema.names)
 
-        schema = _arrow_schema()
-        for batch in tasks:
-            rows = self._rows(batch.column(_ANNOTATED).cast(pa.binary()).to_pylist())
-            while some := _columns(islice(rows, _ROWS_AT_A_TIME), schema):
-                positions, columns = some
-                of_task = [batch.column(column).take(positions) for column in range(_ANNOTATED)]
-                yield pa.RecordBatch.from_arrays(of_task + columns, schema.names)
 
-    def _rows(self, answers: list[bytes | None]) -> Iterator[tuple[int, Annotation]]:
-        for task, text in enumerate(answers):
-            if text is not None:
-                for row in self.flattener.rows(text):
-                    yield task, row
+def _rows(flattener: Flattener, answers: list[bytes | None]) -> Iterator[tuple[int, Annotation]]:
+    for task, text in enumerate(answers):
+        if text is not None:
+            for row in flattener.rows(text):
+                yield task, row
 
 
 _ANNOTATED = 2  # position of the answers; before it stands what belongs to the task

@@ -25,6 +25,7 @@ from pyspark.sql import types as T
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_SAMA_NAME = "sama_name"
 _MOST_FIELDS, _MOST_LEVELS = 200, 12
 _TEXT_MAP = T.MapType(T.StringType(), T.StringType())
 _INT32 = (-(2**31), 2**31 - 1)
@@ -115,11 +116,22 @@ def saveable(found: T.DataType) -> T.DataType:
     if isinstance(found, T.MapType):
         return T.MapType(found.keyType, saveable(found.valueType))
     if isinstance(found, T.StructType):
-        return T.StructType([T.StructField(_saveable_name(f.name), saveable(f.dataType)) for f in found.fields])
+        return T.StructType([_saveable_field(field) for field in found.fields])
     return found
 
 
-def _saveable_name(name: str) -> str:
+def _saveable_field(field: T.StructField) -> T.StructField:
+    name = saveable_name(field.name)
+    metadata = {} if name == field.name else {_SAMA_NAME: field.name}
+    return T.StructField(name, saveable(field.dataType), metadata=metadata)
+
+
+def sama_name(field: T.StructField) -> str:
+    """What Sama calls a field of `saveable`, which tables keep beside it."""
+    return str(field.metadata.get(_SAMA_NAME, field.name))
+
+
+def saveable_name(name: str) -> str:
     return re.sub(r"[ ,;{}()\n\t=]", "_", name)
 
 
@@ -129,10 +141,10 @@ def _is_nested(found: T.DataType) -> bool:
 
 def _struct(fields: Mapping[str, T.DataType]) -> T.DataType:
     # Spark compares names without case by default, and hundreds of fields make every plan slow.
-    if len(fields) > _MOST_FIELDS or len({_saveable_name(name).lower() for name in fields}) < len(fields):
+    if len(fields) > _MOST_FIELDS or len({saveable_name(name).lower() for name in fields}) < len(fields):
         return _TEXT_MAP
     # A map keeps the names as they are; only where that would cost the types of nested values are they changed.
-    if any(_saveable_name(name) != name for name in fields) and not any(map(_is_nested, fields.values())):
+    if any(saveable_name(name) != name for name in fields) and not any(map(_is_nested, fields.values())):
         return _TEXT_MAP
     return T.StructType([T.StructField(name, kind) for name, kind in fields.items()])
 
