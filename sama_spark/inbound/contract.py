@@ -186,14 +186,14 @@ def grown(old: T.DataType, new: T.DataType, path: str, gained: list[str]) -> T.D
     """`old` with the fields that only `new` has; where they conflict `old` stays. `gained`: takes the new paths."""
     if isinstance(old, T.StructType) and isinstance(new, T.StructType):
         found = {field.name: field.dataType for field in new.fields}
-        known = {_saveable_name(field.name).lower() for field in old.fields}
+        known = {saveable_name(field.name).lower() for field in old.fields}
         fields = [
             T.StructField(f.name, grown(f.dataType, found[f.name], f"{path}.{f.name}", gained))
             if f.name in found
             else f
             for f in old.fields
         ]
-        added = [field for field in new.fields if _saveable_name(field.name).lower() not in known]
+        added = [field for field in new.fields if saveable_name(field.name).lower() not in known]
         gained.extend(f"{path}.{field.name}" for field in added)
         return T.StructType([*fields, *added])
     if isinstance(old, T.ArrayType) and isinstance(new, T.ArrayType):

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,10 +39,19 @@ from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.sandbox import Sandbox
 
 PROJECT = {"url": "string", "name": "string", "camera": "string", "route": "string", "frame": "integer"}
-BOXES_OUT, BOXES_BACK = 5, 15
-HEAP_GB = {"out": 6, "back": 6, "outbox": 1}  # the last to show that a million rows need no more
+BOXES_OUT, BOXES_BACK, BOXES_SYNC = 5, 15, 7
+NOTES = "x" * 1300  # so that a task of seven shapes has 3 KB too
+HEAP_GB = {"out": 6, "back": 6, "sync": 6, "outbox": 1}  # the last to show that a million rows need no more
 WARM_UP = 5  # runs until the JVM has compiled what is hot
-GOALS = {"staged": 18.0, "streamed": 11.0, "back": 10.0, "outbox": 5.0, "outbox, five times the rows": 9.0}
+GOALS = {
+    "staged": 18.0,
+    "streamed": 11.0,
+    "back": 10.0,
+    "outbox": 5.0,
+    "outbox, five times the rows": 9.0,
+    "saved as one table": 7.0,
+    "three tables": 4.0,
+}
 OLD_BATCHES, OLD_ROWS = 1000, 5000  # what a long-used outbox holds: 5 million rows
 
 
@@ -96,17 +105,18 @@ def rows_out(spark: SparkSession, rows: int, folder: Path) -> DataFrame:
     return spark.read.parquet(target)
 
 
-def deliveries(tasks: int) -> Iterator[bytes]:
+def deliveries(numbers: Iterable[int], boxes: int = BOXES_BACK, day: int = 2, notes: str = "") -> Iterator[bytes]:
     """Delivered tasks as lines of JSON, without nulls: those break Sama's own reader."""
-    answers = [image_answer(BOXES_BACK, seed) for seed in range(50)]
-    for i in range(tasks):
+    answers = [image_answer(boxes, seed) for seed in range(50)]
+    for i in numbers:
         seconds, millis = divmod(i, 1000)
         yield (
             f'{{"id":"{i:024x}","batch_id":77,"client_batch_id":"b-7","created_at":"2026-01-01T00:00:00.000Z",'
-            f'"delivered_at":"2026-01-02T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{millis:03}Z",'
+            f'"delivered_at":"2026-01-{day:02}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.'
+            f'{millis:03}Z",'
             f'"state":"delivered","data":{{"url":"https://assets.invalid/{i}.jpg","name":"frame {i}",'
             f'"camera":"front","route":"r-17","frame":{i}}},"answers":{{"objects":{answers[i % 50]},'
-            f'"weather":"sun"}},"submitter_ids_by_step":{{"Annotate":501}},"_extras":{{}}}}'
+            f'"weather":"sun{notes}"}},"submitter_ids_by_step":{{"Annotate":501}},"_extras":{{}}}}'
         ).encode()
 
 
@@ -146,6 +156,10 @@ def timed(
 
 def consume(df: DataFrame) -> None:
     df.write.format("noop").mode("overwrite").save()
+
+
+def save(df: DataFrame, path: str) -> None:
+    df.write.format("delta").save(path)
 
 
 def reference_client(sandbox: Sandbox) -> Any:
@@ -257,8 +271,40 @@ class Bench:
 
     def delivered(self, tasks: int) -> str:
         project = self._project({"type": "image", "tags": {"kind": "text", "color": "text"}})
-        self.sandbox.deliver(int(project), deliveries(tasks))
+        self.sandbox.deliver(int(project), deliveries(range(tasks)))
         return project
+
+    def sync(self, tasks: int) -> list[Figure]:
+        numbers = iter(range(100))
+        project = self._project({"type": "image", "tags": {"kind": "text", "color": "text"}})
+        self.sandbox.deliver(int(project), deliveries(range(tasks), BOXES_SYNC, notes=NOTES))
+
+        def saved() -> None:
+            df = self.ours.get_delivered_tasks_to_table(self.spark, project, staging=self.folder)
+            save(df, f"{self.folder}/saved-{next(numbers)}")
+            self.ours.close()
+
+        def sync(into: str) -> None:
+            self.ours.sync(self.spark, project, into, staging=self.folder)
+
+        first = lambda: sync(f"{self.folder}/synced-{next(numbers)}")  # noqa: E731
+        first()
+        figures = [
+            timed("sync, saved as one table", tasks, self.repeat, saved),
+            timed("sync, three tables", tasks, self.repeat, first),
+        ]
+        into = f"{self.folder}/later"
+        sync(into)
+        later = lambda: sync(into)  # noqa: E731
+        figures.append(timed("sync, three tables, nothing new", tasks, self.repeat, later))
+        days = iter(range(3, 28))
+        again = lambda: self.sandbox.deliver(  # noqa: E731
+            int(project), deliveries(range(0, tasks, 100), BOXES_SYNC, next(days), NOTES)
+        )
+        figures.append(timed("sync, three tables, 1 % delivered again", tasks, self.repeat, later, again))
+        sama = reference_client(self.sandbox)
+        reference = lambda: save(sama.get_delivered_tasks_to_table(self.spark, project), f"{self.folder}/sama")  # noqa: E731
+        return [*figures, timed("sync, sama 0.5.12", tasks, 1, reference)]
 
     def _project(self, image: Any = "image") -> str:
         return str(self.sandbox.create_project(inputs=PROJECT, outputs={"objects": image, "weather": "text"}))
@@ -287,6 +333,8 @@ def run(kind: str, way: str, rows: int, tasks: int, repeat: int) -> list[Figure]
         if way == "outbox":
             half, df, more = (rows_out(spark, n, Path(folder)) for n in (rows // 2, rows, 5 * rows))
             return bench.outbox(half, df, more, rows)
+        if way == "sync":
+            return bench.sync(tasks)
         project, project_twice = bench.delivered(tasks), bench.delivered(2 * tasks)
         figures = bench.back(project, project_twice, tasks)
         if kind == "connect":  # which sama 0.5.12 cannot read on
@@ -306,7 +354,7 @@ def report(kind: str, figures: list[Figure], classic: list[Figure]) -> None:
     for figure in figures:
         way = figure.name.split(",")[0]
         ratio = f"{figure.rate / rate[f'{way}, sama 0.5.12']:.1f}"
-        goal = GOALS.get(figure.name.removeprefix("out, "))
+        goal = GOALS.get(figure.name)
         spread = f"{min(figure.seconds):.2f} to {max(figure.seconds):.2f}"
         table.add_row(
             figure.name, f"{figure.rate:,.0f}", ratio, f"{goal:g}" if goal else "", spread, f"{figure.python_mb:,.0f}"
