@@ -109,7 +109,7 @@ def deliveries(numbers: Iterable[int], boxes: int = BOXES_BACK, day: int = 2, no
     """Delivered tasks as lines of JSON, without nulls: those break Sama's own reader."""
     answers = [image_answer(boxes, seed) for seed in range(50)]
     for i in numbers:
-        seconds, millis = divmod(i, 1000)
+        seconds, millis = divmod(400 * i % 86_400_000, 1000)
         yield (
             f'{{"id":"{i:024x}","batch_id":77,"client_batch_id":"b-7","created_at":"2026-01-01T00:00:00.000Z",'
             f'"delivered_at":"2026-01-{day:02}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.'
