@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from sama_spark.datasource import register
     from sama_spark.inbound.annotations import ANNOTATIONS, flatten_annotations
     from sama_spark.inbound.pre_annotations import to_pre_annotations
-    from sama_spark.inbound.sync.run import SyncResult
+    from sama_spark.inbound.sync.result import SyncResult
     from sama_spark.outbound.micro_batches import MicroBatches
     from sama_spark.outbound.outbox.report import OutboxReport
     from sama_spark.outbound.preannotations import (
@@ -123,7 +123,7 @@ _SPARK_NAMES = {
     "DryRun": "sama_spark.outbound.result",
     "MicroBatches": "sama_spark.outbound.micro_batches",
     "OutboxReport": "sama_spark.outbound.outbox.report",
-    "SyncResult": "sama_spark.inbound.sync.run",
+    "SyncResult": "sama_spark.inbound.sync.result",
     "Outcome": "sama_spark.outbound.wait",
     "boxes_to_output": "sama_spark.outbound.preannotations",
     "checkbox_to_output": "sama_spark.outbound.preannotations",

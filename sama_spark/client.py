@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from sama_spark.api.calls import accepts_proj_id
 from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
 from sama_spark.api.states import TaskStates
 from sama_spark.inbound.read import FeedReader
-from sama_spark.inbound.sync.run import OVERLAP, Sync, SyncResult
+from sama_spark.inbound.sync.result import Feed, SyncResult
+from sama_spark.inbound.sync.run import OVERLAP, Sync
 from sama_spark.inbound.sync.tables import SyncTables
 from sama_spark.outbound.contract import ContractMode, OutputFormat
 from sama_spark.outbound.create import create_tasks
@@ -271,6 +272,8 @@ class Client(ApiClient):
         project_id: str,
         into: str,
         *,
+        feeds: Sequence[Feed] = ("delivered",),
+        consumer: str | None = None,
         prefix: str = "",
         full: bool = False,
         overlap: timedelta = OVERLAP,
@@ -288,15 +291,19 @@ class Client(ApiClient):
         | `runs` | what each sync did, also one that failed |
 
         The tables are made when absent. A sync that dies, at whatever point, is made good by the next one; one that
-        is run again changes nothing. One sync of a project at a time. On the wire: GET
-        schemas/deliver_task.json and tasks/delivered.json.
+        is run again changes nothing. One sync of a project at a time. On the wire: GET schemas/deliver_task.json, GET
+        tasks/delivered.json (feed "delivered") and POST tasks/delivered.json (feed "since_last_call").
 
         Args:
             spark: the session to use, classic or Connect.
             project_id: Sama's project; the tables belong to it.
             into: schema ("schema", "catalog.schema") or path of a folder for the tables.
+            feeds: "delivered" reads by time, from the last delivery in `tasks` on, and loses nothing. "since_last_call"
+                reads what Sama has not yet served to `consumer`, page by page, each landed before the next; a page
+                whose reply was lost comes with "delivered".
+            consumer: the token whose place in since_last_call is used; None for Sama's default.
             prefix: begins the tables' names, so that projects share a schema.
-            full: read all deliveries again, and take over what has been missed.
+            full: "delivered" reads all again, and takes over what has been missed.
             overlap: how far before the last delivery to begin, for deliveries that become visible late.
             label, frames: as for `flatten_annotations`.
             staging: as for the client, for this call.
@@ -305,11 +312,14 @@ class Client(ApiClient):
             `SyncResult`: counts, the contract's changes and the watermark; the same stands in `runs`.
 
         Raises:
+            InvalidInput: a feed is not known.
             SyncError: the tables belong to another project, or to a layout that is not known.
         """
+        if isinstance(feeds, str) or not set(feeds) <= set(get_args(Feed)):
+            raise InvalidInput(f"feeds={feeds!r} are not understood", remedy=f"name some of {get_args(Feed)} in a list")
         stage = self._staging.stage(spark, staging or self._staging_folder)
         tables = SyncTables(spark, into, str(project_id), prefix)
-        return Sync(self, spark, tables, stage, label, frames, overlap, full).run()
+        return Sync(self, spark, tables, stage, label, frames, overlap, full, consumer).run(feeds)
 
     @accepts_proj_id
     def get_delivered_tasks_to_table(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sama_spark.api.task_text import Page, TaskText
     from sama_spark.delta import DeltaTable
+    from sama_spark.inbound.sync.result import FeedSync
     from sama_spark.staging import Stage
 
 _KEY_END = "\x1f"  # JSON text cannot hold it
@@ -27,8 +28,7 @@ def land(
     pages: Iterable[Page],
     table: DeltaTable,
     stage: Stage | None,
-    *,
-    run_id: str,
+    done: FeedSync,
     now: datetime,
     since: datetime | None,
 ) -> None:
@@ -39,17 +39,16 @@ def land(
     if stage is not None:
         with stage.run("sync") as folder:
             if stage_lines(ahead(iter(pages)), folder, _head):
-                _append(staged_lines(spark, folder), table, run_id, now, since)
+                _append(staged_lines(spark, folder), table, done, now, since)
     else:
         for lines in line_tables(ahead(iter(pages)), TABLE_BYTES, _head):
-            _append(spark.createDataFrame(lines), table, run_id, now, since)
+            _append(spark.createDataFrame(lines), table, done, now, since)
 
 
-def counted(pages: Iterable[Page], counts: dict[str, int]) -> Iterator[Page]:
-    """The same pages; counts them and their tasks on the way."""
+def counted(pages: Iterable[Page], done: FeedSync) -> Iterator[Page]:
+    """The same pages, counted on the way."""
     for page in pages:
-        counts["pages"] += 1
-        counts["received"] += len(page)
+        done.pages += 1
         yield page
 
 
@@ -63,7 +62,7 @@ def _text(value: object) -> bytes:
     return value.encode() if isinstance(value, str) else msgspec.json.encode(value)
 
 
-def _append(lines: DataFrame, table: DeltaTable, run_id: str, now: datetime, since: datetime | None) -> None:
+def _append(lines: DataFrame, table: DeltaTable, done: FeedSync, now: datetime, since: datetime | None) -> None:
     to_the_end = F.lit(2**31 - 1)
     rest = F.col("value").substr(F.instr("value", _KEY_END) + 1, to_the_end)
     rows = (
@@ -74,7 +73,8 @@ def _append(lines: DataFrame, table: DeltaTable, run_id: str, now: datetime, sin
             as_timestamp(_or_null(F.col("at"))).alias("delivered_at"),
             F.col("rest").substr(F.length("at") + 2 + SPANS, to_the_end).alias("raw"),
             F.col("rest").substr(F.length("at") + 2, F.lit(SPANS)).alias("parts"),
-            F.lit(run_id).alias("run_id"),
+            F.lit(done.feed).alias("feed"),
+            F.lit(done.run_id).alias("run_id"),
             F.lit(now).alias("landed_at"),
         )
     )

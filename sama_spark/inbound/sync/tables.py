@@ -24,6 +24,7 @@ RAW = """
     delivered_at TIMESTAMP,
     raw STRING COMMENT 'the task as Sama delivered it, JSON text to the byte',
     parts STRING COMMENT 'start and length in raw of data and answers, ten digits each',
+    feed STRING COMMENT 'delivered or since_last_call',
     run_id STRING,
     landed_at TIMESTAMP
 """
@@ -49,6 +50,7 @@ _TASKS = """
     data {data} COMMENT 'inputs', answers {answers} COMMENT 'outputs',
     submitter_ids_by_step STRING, _extras STRING,
     _rescued_data STRING COMMENT 'the whole task, where a value does not fit its type',
+    feed STRING COMMENT 'that brought this delivery',
     synced_at TIMESTAMP, run_id STRING
 """
 

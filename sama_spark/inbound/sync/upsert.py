@@ -35,9 +35,11 @@ class Changed:
 
 
 def watermark(tasks: DeltaTable) -> datetime | None:
-    """The latest delivery that `tasks` has. What came from a clock ahead of ours does not count: it would hide
-    all that is delivered until then."""
-    done = tasks.read().where("delivered_at <= synced_at")
+    """The latest delivery that `tasks` has from the feed `delivered`: other feeds may have left earlier ones out.
+
+    What came from a clock ahead of ours does not count: it would hide all that is delivered until then.
+    """
+    done = tasks.read().where("feed = 'delivered' AND delivered_at <= synced_at")
     found = done.agg(F.unix_micros(F.max("delivered_at"))).collect()[0][0]
     return None if found is None else datetime.fromtimestamp(found / 1e6, timezone.utc)
 
@@ -94,12 +96,12 @@ def upsert_tasks(tables: SyncTables, changed: Changed, contract: Contract, run_i
     table = tables["tasks"]
     data_raw, answers_raw = raw_parts(F.concat("parts", "raw").cast("binary"))
     rows = typed_tasks(
-        changed.rows.select("raw", data_raw.alias("data_raw"), answers_raw.alias("answers_raw")),
+        changed.rows.select("raw", "feed", data_raw.alias("data_raw"), answers_raw.alias("answers_raw")),
         contract.data,
         contract.answers,
     )
-    rows = rows.drop("raw", "data_raw", "answers_raw").select(
-        "*", F.col("state").alias("current_state"), F.lit(now).alias("synced_at"), F.lit(run_id).alias("run_id")
+    rows = rows.drop("raw", "data_raw", "answers_raw").withColumns(
+        {"current_state": F.col("state"), "synced_at": F.lit(now), "run_id": F.lit(run_id)}
     )
     if not changed.updated and table.read().isEmpty():
         table.append(rows)

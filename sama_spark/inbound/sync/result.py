@@ -1,0 +1,73 @@
+"""What a sync has done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+Feed = Literal["delivered", "since_last_call"]
+
+
+@dataclass
+class FeedSync:
+    """One feed.
+
+    Attributes:
+        landed: deliveries that had not been seen before. rejected: those of them without an id or a time, which stay
+            in `deliveries_raw`. new, updated, unchanged: tasks, of those that came into question.
+        watermark_from: deliveries were asked for from here on; None is all. watermark_to: where the next sync begins,
+            less its overlap. Both None for since_last_call, where Sama keeps the place.
+    """
+
+    feed: Feed
+    run_id: str
+    pages: int = 0
+    landed: int = 0
+    new: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    watermark_from: datetime | None = None
+    watermark_to: datetime | None = None
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        rejected = f", {self.rejected:,} cannot be read as tasks" if self.rejected else ""
+        by_time = f"\n    from {_shown(self.watermark_from)} to {_shown(self.watermark_to)}"
+        return (
+            f"{self.feed}: {self.pages:,} pages, {self.landed:,} deliveries landed, {self.seconds:.1f} s\n"
+            f"    tasks: {self.new:,} new, {self.updated:,} updated, {self.unchanged:,} unchanged{rejected}"
+            f"{by_time if self.feed == 'delivered' else ''}"
+        )
+
+
+@dataclass
+class SyncResult:
+    """What one call of `Client.sync` has done, feed by feed. `contract_changes`: fields that `tasks` has gained."""
+
+    project_id: str
+    tables: str
+    contract_changes: tuple[str, ...] = ()
+    feeds: list[FeedSync] = field(default_factory=list)
+
+    @property
+    def new(self) -> int:
+        return sum(feed.new for feed in self.feeds)
+
+    @property
+    def updated(self) -> int:
+        return sum(feed.updated for feed in self.feeds)
+
+    @property
+    def landed(self) -> int:
+        return sum(feed.landed for feed in self.feeds)
+
+    def __repr__(self) -> str:
+        changes = f"\n  contract: {', '.join(self.contract_changes)}" if self.contract_changes else ""
+        feeds = "".join(f"\n  {feed}" for feed in self.feeds)
+        return f"<project {self.project_id} into {self.tables}{changes}{feeds}>"
+
+
+def _shown(time: datetime | None) -> str:
+    return "the beginning" if time is None else f"{time:%F %T} UTC"
