@@ -98,10 +98,10 @@ def flatten_annotations(df: DataFrame, *, label: Label = None, frames: Frames = 
             f"the DataFrame has no column `id`: {df.columns}",
             remedy="give deliveries as get_delivered_tasks_to_table gives them, or rename the column of task ids",
         )
-    delivered = F.col(_DELIVERED) if _DELIVERED in df.columns else F.lit(None)
+    delivered = F.expr(f"try_cast({_DELIVERED if _DELIVERED in df.columns else 'NULL'} AS timestamp)")
     tasks = df.select(
         F.col("id").cast("string").alias(_ID),
-        delivered.cast("timestamp").alias(_DELIVERED),
+        delivered.alias(_DELIVERED),
         json_text(df, "answers").alias(_ANSWERS),
     )
     return tasks.mapInArrow(partial(annotation_batches, Flattener(label, frames)), ANNOTATIONS)
