@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, get_args
 
+from msgspec.structs import astuple
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -98,10 +98,10 @@ def flatten_annotations(df: DataFrame, *, label: Label = None, frames: Frames = 
             f"the DataFrame has no column `id`: {df.columns}",
             remedy="give deliveries as get_delivered_tasks_to_table gives them, or rename the column of task ids",
         )
-    delivered = F.col(_DELIVERED) if _DELIVERED in df.columns else F.lit(None)
+    delivered = F.expr(f"try_cast({_DELIVERED if _DELIVERED in df.columns else 'NULL'} AS timestamp)")
     tasks = df.select(
         F.col("id").cast("string").alias(_ID),
-        delivered.cast("timestamp").alias(_DELIVERED),
+        delivered.alias(_DELIVERED),
         json_text(df, "answers").alias(_ANSWERS),
     )
     return tasks.mapInArrow(partial(annotation_batches, Flattener(label, frames)), ANNOTATIONS)
@@ -154,11 +154,12 @@ def _columns(rows: Iterator[tuple[int, Annotation]], schema: pa.Schema) -> tuple
 
     with _no_collections():
         found = list(rows)
-        annotations = [row for _, row in found]
-        columns = [
-            _column(field, list(map(attrgetter(field.name), annotations))) for field in list(schema)[_ANNOTATED:]
-        ]
-    return (pa.array([task for task, _ in found], pa.int32()), columns) if found else None
+        if not found:
+            return None
+        by_column = zip(*(astuple(row) for _, row in found), strict=True)
+        by_name = dict(zip(Annotation.__struct_fields__, by_column, strict=True))
+        columns = [_column(field, by_name[field.name]) for field in list(schema)[_ANNOTATED:]]
+    return pa.array([task for task, _ in found], pa.int32()), columns
 
 
 @contextmanager
@@ -173,7 +174,7 @@ def _no_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _column(field: pa.Field, values: list[Any]) -> pa.Array:
+def _column(field: pa.Field, values: Sequence[Any]) -> pa.Array:
     import pyarrow as pa
 
     if field.name == "raw":

@@ -62,7 +62,8 @@ def databricks(
             "staging": str(tmp_path / "stage"),
         },
     }
-    spark.catalog.dropTempView("images")
+    for view in ("images", "labels"):
+        spark.catalog.dropTempView(view)
     for table in ("arrivals", "labels.outbox", "labels.outbox_tasks"):
         spark.sql(f"DROP TABLE IF EXISTS {table}").collect()
 

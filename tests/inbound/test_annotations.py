@@ -134,21 +134,20 @@ def test_every_format_is_a_row(spark: SparkSession, labels: DataFrame) -> None:
     found = labels.selectExpr(
         "CAST(conv(task_id, 16, 10) AS INT) AS n", *expected.columns[1:-2], "direction.yaw", "mask_url"
     )
-    assert_df_equality(found.orderBy("n", "ordinal"), expected, ignore_nullable=True)
+    assert_df_equality(found.orderBy("n", "ordinal"), expected, ignore_nullable=True, ignore_metadata=True)
 
 
 def test_the_schema_and_its_comments_reach_a_table(spark: SparkSession, labels: DataFrame) -> None:
     assert labels.schema == ANNOTATIONS
     labels.write.format("delta").mode("overwrite").saveAsTable("labels_table")
-    comments = {row.col_name: row.comment for row in spark.sql("DESCRIBE labels_table").collect() if row.col_name}
-    assert all(comments[field.name] == field.metadata["comment"] for field in ANNOTATIONS.fields)
     stored = spark.table("labels_table")
-    assert_df_equality(stored, labels, ignore_nullable=True, ignore_metadata=True, transforms=[_sorted])
-    first = stored.orderBy("task_id", "ordinal").select("delivered_at", "tags", "points", "raw").first()
+    assert stored.schema == ANNOTATIONS
+    columns = ["unix_micros(delivered_at) AS delivered", "tags", "raw"]
+    first = stored.orderBy("task_id", "ordinal").selectExpr(columns).first()
     assert first is not None
     assert first.tags == {"kind": ["car"], "colour": ["red"], "side": ["left"]}
     assert first.raw == json.dumps(TASKS[0]["objects"]["layers"]["vector_tagging"][0]["shapes"][0])
-    assert first.delivered_at is not None
+    assert first.delivered == 1709288130123000
     spark.sql("DROP TABLE labels_table").collect()
 
 
@@ -158,12 +157,13 @@ def _sorted(df: DataFrame) -> DataFrame:
 
 QUESTIONS = [
     (
-        "SELECT tags.colour[0], count(*) FROM labels WHERE label = 'car' AND kind = 'box' AND frame IS NULL "
+        "SELECT tags.colour[0], count(*) FROM labels WHERE label = 'car' AND output = 'objects' "
         "GROUP BY ALL ORDER BY 1",
         [("blue", 1), ("red", 2)],
     ),
     (
-        "SELECT task_id, object_id FROM labels WHERE kind = 'box' AND frame IS NULL AND x_max - x_min < 20 ORDER BY 1",
+        "SELECT task_id, object_id FROM labels WHERE kind = 'box' AND least(x_max - x_min, y_max - y_min) < 20 "
+        "AND output = 'objects' ORDER BY 1",
         [(f"{1:024x}", 2), (f"{3:024x}", 1)],
     ),
     (
