@@ -64,7 +64,8 @@ def databricks(
     }
     for view in ("images", "labels"):
         spark.catalog.dropTempView(view)
-    for table in ("arrivals", "labels.outbox", "labels.outbox_tasks"):
+    synced = ("deliveries_raw", "tasks", "annotations", "runs")
+    for table in ("arrivals", "labels.outbox", "labels.outbox_tasks", *(f"labels.{name}" for name in synced)):
         spark.sql(f"DROP TABLE IF EXISTS {table}").collect()
 
 
