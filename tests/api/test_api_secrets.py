@@ -9,6 +9,7 @@ import pickle
 import traceback
 import urllib.parse
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from fake_clock import FakeClock
@@ -39,6 +40,9 @@ def assert_clean(text: str) -> None:
     assert KEY not in urllib.parse.unquote_plus(text)
 
 
+PACKAGE = str(Path(api.__file__).parents[1])
+
+
 def everything_in(error: BaseException, *, frames: bool = True) -> Iterator[str]:
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
@@ -51,7 +55,7 @@ def everything_in(error: BaseException, *, frames: bool = True) -> Iterator[str]
         # The frames of the library; the test's own hold the key by intent.
         shown = traceback.TracebackException.from_exception(one, capture_locals=True)
         for frame in shown.stack:
-            if frames and ("/sama_spark/" in frame.filename or "urllib3" in frame.filename):
+            if frames and (frame.filename.startswith(PACKAGE) or "urllib3" in frame.filename):
                 yield f"{frame.name} {frame.line} {frame.locals}"
         todo += [one.__cause__, one.__context__]
     yield pickle.dumps(error).decode("latin-1")

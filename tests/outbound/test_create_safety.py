@@ -445,6 +445,7 @@ def secrets_in(text: str, key: str) -> list[str]:
 
 def told_by(error: BaseException) -> Iterator[str]:
     """All that an error says, with the locals of the library's frames, through its chain and its pickle."""
+    package = staging_module.__file__.rpartition("/")[0]
     todo: list[BaseException | None] = [error]
     while todo:
         one = todo.pop()
@@ -452,7 +453,7 @@ def told_by(error: BaseException) -> Iterator[str]:
             continue
         yield from (str(one), repr(one), repr(vars(one)))
         shown = traceback.TracebackException.from_exception(one, capture_locals=True)
-        yield from (f"{f.name} {f.line} {f.locals}" for f in shown.stack if "/sama_spark/" in f.filename)
+        yield from (f"{f.name} {f.line} {f.locals}" for f in shown.stack if f.filename.startswith(package))
         todo += [one.__cause__, one.__context__]
     yield pickle.dumps(error).decode("latin-1")
 
