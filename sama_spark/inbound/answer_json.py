@@ -115,11 +115,13 @@ def chosen(checkbox: Raw) -> list[str] | None:
 
 def tag_values(tags: Mapping[str, TagValue]) -> dict[str, list[str]]:
     """What is chosen or written in each tag; tags that are null are left out."""
-    return {
-        name: levels(value) if isinstance(value, str) else [option for option in value if value[option] == "1"]
-        for name, value in tags.items()
-        if value is not None
-    }
+    read: dict[str, list[str]] = {}
+    for name, value in tags.items():
+        if isinstance(value, str):
+            read[name] = levels(value) if "|" in value else [value]  # nearly all are plain
+        elif value is not None:
+            read[name] = [option for option, state in value.items() if state == "1"]
+    return read
 
 
 def groups(raw: Raw) -> list[Group]:
