@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -238,14 +239,24 @@ odd_shapes = st.fixed_dictionaries(
 def test_rows_of_odd_answers_fit_their_columns(answers: list[dict[str, Any] | None]) -> None:
     """On the way through Arrow nothing may raise either, and no row may come under another task."""
     texts = [None if a is None else json.dumps(a, ensure_ascii=False) for a in answers]
-    ids = [str(n) for n, _ in enumerate(answers)]
-    moments = pa.nulls(len(ids), pa.timestamp("us", "UTC"))
-    tasks = pa.RecordBatch.from_arrays([pa.array(ids), moments, pa.array(texts, pa.string())], ["a", "b", "c"])
-    rows = [row for batch in annotation_batches(Flattener(), iter([tasks])) for row in batch.to_pylist()]
-    expected = [(i, ordinal) for i, a in zip(ids, answers, strict=True) for ordinal in range(_count(a))]
+    rows = [row for batch in batches_of(texts) for row in batch.to_pylist()]
+    counts = [sum(map(len, (a or {}).values())) for a in answers]
+    expected = [(str(task), ordinal) for task, count in enumerate(counts) for ordinal in range(count)]
     assert [(row["task_id"], row["ordinal"]) for row in rows] == expected
     assert all(row["raw"] in (texts[int(row["task_id"])] or "") for row in rows)
 
 
-def _count(answers: dict[str, Any] | None) -> int:
-    return sum(map(len, (answers or {}).values()))
+def test_large_tasks_become_several_batches() -> None:
+    counts = [4500, 0, 1]
+    batches = batches_of([json.dumps({"o": [box(1, 5, "car", "red")] * count}) for count in counts])
+    assert [batch.num_rows for batch in batches] == [2000, 2000, 501]
+    found = [row for batch in batches for row in batch.select(["task_id", "ordinal"]).to_pylist()]
+    assert [(row["task_id"], row["ordinal"]) for row in found] == [*(("0", n) for n in range(4500)), ("2", 0)]
+    assert gc.isenabled()
+
+
+def batches_of(texts: list[str | None] | list[str]) -> list[pa.RecordBatch]:
+    ids = pa.array([str(n) for n, _ in enumerate(texts)])
+    moments = pa.nulls(len(texts), pa.timestamp("us", "UTC"))
+    tasks = pa.RecordBatch.from_arrays([ids, moments, pa.array(texts, pa.string())], ["id", "delivered_at", "answers"])
+    return list(annotation_batches(Flattener(), iter([tasks])))
