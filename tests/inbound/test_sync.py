@@ -96,6 +96,7 @@ def test_the_first_takes_everything_and_the_next_nothing(
     assert [(run.landed, run.new, run.error) for run in runs] == [(9, 9, None), (0, 0, None), (0, 0, None)]
 
 
+@pytest.mark.one_kind
 def test_what_is_delivered_again_takes_the_place_of_the_old(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
 ) -> None:
@@ -241,6 +242,7 @@ def test_values_that_do_not_fit_are_kept(
     assert '"n":"many"' in rows[0]["_rescued_data"]
 
 
+@pytest.mark.one_kind
 def test_a_page_lost_by_since_last_call_comes_with_delivered(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
 ) -> None:
