@@ -92,6 +92,7 @@ TASKS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def delivered(spark: SparkSession, running_sandbox: Sandbox) -> Iterator[DataFrame]:
+    running_sandbox.reset()
     project = running_sandbox.create_project({"row": "integer"}, OUTPUTS)
     tasks = [
         {"id": f"{n:024x}", "delivered_at": WHEN, "data": {"row": n}, "answers": a} for n, a in enumerate(TASKS, 1)

@@ -156,10 +156,10 @@ LONG = pytest.mark.long
     [
         pytest.param(0, False, marks=LONG),
         pytest.param(1, False, marks=LONG),
-        (2, False),
+        pytest.param(2, False, marks=LONG),
         pytest.param(3, False, marks=LONG),
         pytest.param(0, True, marks=LONG),
-        (1, True),
+        pytest.param(1, True, marks=LONG),
         (2, True),
         pytest.param(3, True, marks=LONG),
     ],
