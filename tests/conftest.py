@@ -33,6 +33,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("spark")
 
 
+# One session runs all tests: the default heap of 1 GB fills with what Spark and Delta keep of each.
+SETTINGS = {
+    "spark.driver.memory": "3g",
+    "spark.sql.session.timeZone": "America/New_York",
+    "spark.sql.ui.retainedExecutions": "1",
+    "spark.ui.retainedJobs": "1",
+    "spark.ui.retainedStages": "1",
+}
+
+
 @pytest.fixture(scope="session")
 def session_kind(pytestconfig: pytest.Config) -> str:
     return str(pytestconfig.getoption("--session"))
@@ -45,7 +55,7 @@ def spark(session_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     warehouse: Path = tmp_path_factory.mktemp("warehouse")
     session = local_session(
         connect=session_kind == "connect",
-        settings={"spark.sql.warehouse.dir": str(warehouse), "spark.sql.session.timeZone": "America/New_York"},
+        settings={**SETTINGS, "spark.sql.warehouse.dir": str(warehouse)},
     )
     yield session
     session.stop()

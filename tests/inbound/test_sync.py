@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sama_spark.sandbox import Sandbox
 
 PAGE = 4
+LONG = pytest.mark.long
 TABLES = {
     "deliveries_raw": ("landed_at", "run_id", "feed"),
     "tasks": ("synced_at", "run_id", "feed"),
@@ -96,7 +97,7 @@ def test_the_first_takes_everything_and_the_next_nothing(
     assert [(run.landed, run.new, run.error) for run in runs] == [(9, 9, None), (0, 0, None), (0, 0, None)]
 
 
-@pytest.mark.one_kind
+@LONG
 def test_what_is_delivered_again_takes_the_place_of_the_old(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
 ) -> None:
@@ -145,9 +146,6 @@ def dying_after(writes: int) -> Iterator[None]:
             patch.setattr(DeltaTable, name, mortal(getattr(DeltaTable, name)))
         with pytest.raises(Died):
             yield
-
-
-LONG = pytest.mark.long
 
 
 @pytest.mark.one_kind

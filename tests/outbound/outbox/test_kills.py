@@ -25,21 +25,29 @@ HERE = Path(__file__).parent
 # What stands in the ledger when the process is gone; "claiming" may go either way.
 BOUND = {step: step not in ("staged", "uploading", "uploaded") for step in STEPS}
 LATER = ("claimed", "two continued, no reply")  # the same call comes when the leases are over
-SHORT = ("claiming", "claimed", "one continued")  # of `resume`, in every run
 WAYS = {"again": tuple(STEPS), "resume": tuple(step for step in STEPS if step not in ("staged", "recorded"))}
+SHORT = {  # in every run
+    "again": ("uploaded", "claiming", "claimed", "one continued", "two continued, no reply"),
+    "resume": ("claiming", "claimed", "one continued"),
+}
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.one_kind]
 
 
 @pytest.fixture(scope="module")
 def killed(
-    running_sandbox: Sandbox, spark: SparkSession, session_kind: str, tmp_path_factory: pytest.TempPathFactory
+    running_sandbox: Sandbox,
+    spark: SparkSession,
+    session_kind: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
 ) -> dict[tuple[str, str], tuple[int, str]]:
     """Project and outbox by step and way; a driver of each was killed at that step, all in one process."""
     sandbox, folder = running_sandbox, tmp_path_factory.mktemp("killed")
     sandbox.reset()
     found: dict[tuple[str, str], tuple[int, str]] = {}
-    for number, (way, step) in enumerate((way, step) for way, steps in WAYS.items() for step in steps):
+    ways = WAYS if pytestconfig.getoption("--long") else SHORT
+    for number, (way, step) in enumerate((way, step) for way, steps in ways.items() for step in steps):
         # Where a second `continue` makes second tasks.
         project = sandbox.create_project({"url": {"type": "string", "required": True}}, second_continue="obey")
         found[step, way] = project, str(folder / f"outbox-{number}")
@@ -82,7 +90,11 @@ def once(count: int) -> dict[str, int]:
     return dict.fromkeys(urls(*range(count)), 1)
 
 
-@pytest.mark.parametrize("step", WAYS["again"])
+def steps(way: str) -> list[Any]:
+    return [step if step in SHORT[way] else pytest.param(step, marks=pytest.mark.long) for step in WAYS[way]]
+
+
+@pytest.mark.parametrize("step", steps("again"))
 def test_the_same_call_again(killed: Any, running_sandbox: Sandbox, df: DataFrame, step: str) -> None:
     """What the dead driver holds is waited for, on a clock of its own, and continued."""
     project, outbox = killed[step, "again"]
@@ -97,9 +109,7 @@ def test_the_same_call_again(killed: Any, running_sandbox: Sandbox, df: DataFram
         assert sum(clock.sleeps) == 0
 
 
-@pytest.mark.parametrize(
-    "step", [step if step in SHORT else pytest.param(step, marks=pytest.mark.long) for step in WAYS["resume"]]
-)
+@pytest.mark.parametrize("step", steps("resume"))
 def test_resume(killed: Any, running_sandbox: Sandbox, spark: SparkSession, df: DataFrame, step: str) -> None:
     """What was claimed becomes tasks without the DataFrame; the call again makes it complete."""
     project, outbox = killed[step, "resume"]

@@ -52,7 +52,7 @@ def add(source: Path, name: str, *ns: int) -> None:
     (source / name).write_text("".join(f'{{"url":"https://assets.invalid/{n}.jpg","n":{n}}}\n' for n in ns))
 
 
-@pytest.mark.parametrize("row_key", ["n", "content"])
+@pytest.mark.parametrize("row_key", ["n", pytest.param("content", marks=pytest.mark.long)])
 def test_a_repeated_micro_batch_sends_nothing(
     spark: SparkSession,
     sandbox: Sandbox,
