@@ -11,6 +11,8 @@ import pytest
 from mortal import tasks_of, urls
 from retrying import ROWS
 
+pytestmark = pytest.mark.long
+
 if TYPE_CHECKING:
     from sama_spark.sandbox import Sandbox
 
