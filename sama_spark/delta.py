@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
     from pyspark.sql.types import StructType
 
 _KEYS_VIEW = "sama_spark_keys"
@@ -73,8 +73,7 @@ class DeltaTable:
     def grow(self, schema: StructType) -> None:
         """Add the columns and fields of `schema` that it lacks."""
         writer = self.spark.createDataFrame([], schema).write.format("delta").mode("append")
-        writer = writer.option("mergeSchema", "true")
-        writer.save(self.name) if self.is_path else writer.saveAsTable(self.name)
+        self._save(writer.option("mergeSchema", "true"))
 
     def append(self, rows: DataFrame, *, transaction: tuple[str, int] | None = None) -> None:
         """Append `rows`; made when absent. Delta takes a `transaction` (writer's name, number) once: the same or
@@ -83,7 +82,7 @@ class DeltaTable:
         if transaction is not None:
             name, number = transaction
             writer = writer.option("txnAppId", name).option("txnVersion", number)
-        writer.save(self.name) if self.is_path else writer.saveAsTable(self.name)
+        self._save(writer)
 
     def merge(self, rows: DataFrame, on: str, clauses: str) -> None:
         """MERGE `rows` (as `s`) into it (as `t`)."""
@@ -100,6 +99,9 @@ class DeltaTable:
             self.append(rows)
             return
         writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", where)
+        self._save(writer)
+
+    def _save(self, writer: DataFrameWriter) -> None:
         writer.save(self.name) if self.is_path else writer.saveAsTable(self.name)
 
     def delete(self, keys: DataFrame | None, column: str) -> int:
