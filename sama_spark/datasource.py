@@ -1,4 +1,4 @@
-"""`format("sama")`: rows become tasks behind Spark's own doors, in batch and in streams."""
+"""`format("sama")`: Spark's own doors, out and back, in batch and in streams."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import datasource as spark_api
-from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceStreamWriter, WriterCommitMessage
+try:
+    from pyspark.sql import datasource as spark_api
+    from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceStreamWriter, WriterCommitMessage
+except ImportError as error:
+    raise ImportError(
+        'format("sama") needs Spark 4.0 or newer, which has Python data sources; on this one use sama_spark.Client'
+    ) from error
 
 from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import BatchesNotStarted, StagingError
+from sama_spark.inbound.source import options as source
+from sama_spark.inbound.source.read import TaskReader
+from sama_spark.inbound.source.rows import SCHEMA, checked
+from sama_spark.inbound.source.stream import TaskStreamReader
 from sama_spark.outbound.contract import Contract
 from sama_spark.outbound.create import read_contract
 from sama_spark.outbound.sink.options import SinkOptions, read_options
@@ -85,10 +94,14 @@ class SamaDataSource(DataSource):
         return "sama"
 
     def schema(self) -> StructType:
-        raise InvalidInput(
-            'format("sama") writes and does not read',
-            remedy="read with client.get_delivered_tasks_to_table(spark, ...)",
-        )
+        source.read_options(self.options)  # so that load() tells what is wrong with them
+        return SCHEMA
+
+    def reader(self, schema: StructType) -> TaskReader:
+        return TaskReader(source.read_options(self.options).of_a_table(), checked(schema))
+
+    def streamReader(self, schema: StructType) -> TaskStreamReader:  # noqa: N802
+        return TaskStreamReader(source.read_options(self.options).of_a_stream(), checked(schema))
 
     def writer(self, schema: StructType, overwrite: bool) -> TaskWriter:
         options = read_options(self.options, stream=False)

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from sama_spark.api.errors import InvalidInput
+from sama_spark.format_options import (
+    BASE_URL,
+    Parser,
+    bool_of,
+    int_of,
+    key_in,
+    parse_options,
+    project_in,
+    staging_in,
+    text_of,
+)
 from sama_spark.outbound.encode import TaskFields
 from sama_spark.outbound.options import CreationOptions
-from sama_spark.outbound.sink.staged_write import KEY_ENV, KeyReference, Target
-from sama_spark.staging import local_path
+from sama_spark.outbound.sink.staged_write import Target
 
 Parsed = TypeVar("Parsed")
 
 _THE_FUNCTION = "Client.create_task_batch_from_table, in a stream from foreachBatch"
-_KEYS = ("api_key", "apikey", "api-key", "access_key", "key", "token", "secret", "password")
 _ONLY_IN_THE_FUNCTION = ("outbox", "rejected_table", "dry_run", "wait", "on_progress")
-_OF_SPARK = ("checkpointlocation",)
 _QUERY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}").fullmatch
 
 
@@ -42,21 +49,13 @@ def read_options(given: Mapping[str, str], *, stream: bool) -> SinkOptions:
         InvalidInput: one is unknown, missing, not understood, or beyond what a writer can do. Values that may be
             a key are not repeated.
     """
-    options = {name.lower(): text for name, text in given.items() if name.lower() not in _OF_SPARK}
-    for name in options:
-        _refuse(name)
-    if options.get("on_invalid", "raise").lower() != "raise":
-        raise _beyond(f"on_invalid={options['on_invalid']!r}")
-    values = {name: _PARSERS[name](name, text) for name, text in options.items()}
-    project = values.get("project", values.get("project_id"))
-    if not project or values.get("project_id", project) != project:
-        raise InvalidInput("the project is not named once", remedy='say .option("project", "4242")')
-    if "api_key_env" in values and "api_key_file" in values:
-        raise InvalidInput("`api_key_env` and `api_key_file` are both named", remedy="name one of them")
+    values = parse_options(given, _PARSERS, {name: _beyond(f"`{name}`") for name in _ONLY_IN_THE_FUNCTION})
+    if values.get("on_invalid", "raise").lower() != "raise":
+        raise _beyond(f"on_invalid={values['on_invalid']!r}")
     target = Target(
-        project_id=project,
-        base_url=values.get("base_url", "https://api.sama.com/v2"),
-        key=KeyReference(values.get("api_key_env", KEY_ENV), values.get("api_key_file")),
+        project_id=project_in(values),
+        base_url=values.get("base_url", BASE_URL),
+        key=key_in(values),
         options=CreationOptions(
             fields=TaskFields(
                 priority=values.get("batch_priority", 0), **{k: v for k, v in values.items() if k in _FIELDS}
@@ -64,68 +63,20 @@ def read_options(given: Mapping[str, str], *, stream: bool) -> SinkOptions:
             **{k: v for k, v in values.items() if k in _CREATION},
         ),
     )
-    staging, query = values.get("staging"), values.get("query")
+    staging, query = staging_in(values), values.get("query")
     if stream and (staging is None or query is None):
         raise InvalidInput(
             "a stream keeps a record of what was sent, and `staging` or `query` is missing",
             remedy='say .option("staging", a folder that lasts and is shared) and .option("query", a name that this '
             "stream keeps across restarts and no other has)",
         )
-    return SinkOptions(target, None if staging is None else _folder(staging), query if stream else None)
-
-
-def _folder(staging: str) -> Path:
-    folder = local_path(staging)
-    if not folder.is_absolute():
-        raise InvalidInput(
-            "option `staging` is a relative path, which means one folder here and another in Spark's own processes",
-            remedy="give the whole path, such as /Volumes/catalog/schema/volume",
-        )
-    return folder
-
-
-def _refuse(name: str) -> None:
-    if name in _KEYS:
-        raise InvalidInput(
-            f"option `{name}` would show the key in plans and logs",
-            remedy=f"name an environment variable in `api_key_env` (by default {KEY_ENV}) or a file in "
-            "`api_key_file`; both are read beside the driver; and change the key, which Spark may have logged",
-        )
-    if name in _ONLY_IN_THE_FUNCTION:
-        raise _beyond(f"`{name}`")
-    if name == "path":
-        raise InvalidInput("save() and start() take no path here", remedy='say .option("project", "4242")')
-    if name not in _PARSERS:
-        nearest = get_close_matches(name, _PARSERS, n=1)
-        raise InvalidInput(
-            f"there is no option `{name}`",
-            remedy=f"do you mean `{nearest[0]}`?" if nearest else f"the options are {', '.join(sorted(_PARSERS))}",
-        )
+    return SinkOptions(target, staging, query if stream else None)
 
 
 def _beyond(what: str) -> InvalidInput:
     return InvalidInput(
         f"{what} needs a session, which a writer does not have", remedy=f"use {_THE_FUNCTION}, which takes it"
     )
-
-
-def _text(name: str, text: str) -> str:
-    if not text.strip():
-        raise InvalidInput(f"option `{name}` is empty", remedy="give a value, or leave the option out")
-    return text
-
-
-def _int(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidInput(f"option `{name}` is no whole number", remedy="give one, such as 5000") from None
-
-
-def _bool(name: str, text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise InvalidInput(f"option `{name}` is neither true nor false", remedy="give one of them")
-    return text.lower() == "true"
 
 
 def _list(name: str, text: str) -> tuple[str, ...]:
@@ -154,33 +105,27 @@ def _query_name(name: str, text: str) -> str:
     return text
 
 
-_FIELDS: Mapping[str, Callable[[str, str], Any]] = {
-    "submit": _bool,
-    "priority_column": _text,
-    "reserve_for_column": _text,
+_FIELDS: Mapping[str, Parser] = {
+    "submit": bool_of,
+    "priority_column": text_of,
+    "reserve_for_column": text_of,
     "not_sent": _list,
     "row_key": _list,
 }
-_CREATION: Mapping[str, Callable[[str, str], Any]] = {
-    "contract": _text,
-    "notification_email": _text,
-    "tasks_file_name": _text,
-    "chunk_rows": _int,
-    "chunk_bytes": _int,
-    "in_flight": _int,
-    "max_tasks": _int,
+_CREATION: Mapping[str, Parser] = {
+    "contract": text_of,
+    "notification_email": text_of,
+    "tasks_file_name": text_of,
+    "chunk_rows": int_of,
+    "chunk_bytes": int_of,
+    "in_flight": int_of,
+    "max_tasks": int_of,
     "outputs": _outputs,
 }
-_PARSERS: Mapping[str, Callable[[str, str], Any]] = {
-    "project": _text,
-    "project_id": _text,
-    "base_url": _text,
-    "api_key_env": _text,
-    "api_key_file": _text,
-    "staging": _text,
+_PARSERS: Mapping[str, Parser] = {
     "query": _query_name,
-    "batch_priority": _int,
-    "on_invalid": _text,
+    "batch_priority": int_of,
+    "on_invalid": text_of,
     **_FIELDS,
     **_CREATION,
 }

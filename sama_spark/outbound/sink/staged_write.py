@@ -5,7 +5,6 @@ There is no session and no dbutils on either side. The key is a reference, resol
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +17,8 @@ from msgspec import structs
 from pyspark.sql.datasource import WriterCommitMessage
 
 from sama_spark.api.client import ApiClient
-from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import StagingError
+from sama_spark.format_options import KeyReference
 from sama_spark.outbound.create import cutter_for, invalid_rows, refuse_too_many
 from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import StagedPiece, invalid_rows_in, pack
@@ -29,39 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sama_spark.outbound.sink.rows import RowEncoder
-
-KEY_ENV = "SAMA_API_KEY"
-
-
-@dataclass(frozen=True)
-class KeyReference:
-    """Where the account's key is, beside the driver: an environment variable or a file."""
-
-    env: str = KEY_ENV
-    file: str | None = None
-
-    def resolve(self) -> str:
-        """The key. What the options hold is not repeated in errors: it may be the key itself, misplaced.
-
-        Raises:
-            InvalidInput: it is not there.
-        """
-        if self.file is None:
-            key, where = os.environ.get(self.env, ""), "the environment variable that `api_key_env` names"
-            where = f"the environment variable {KEY_ENV}" if self.env == KEY_ENV else where
-        else:
-            where = "the file that `api_key_file` names"
-            try:
-                key = Path(self.file).read_text().strip()
-            except (OSError, ValueError):
-                key = ""
-        if not key:
-            raise InvalidInput(
-                f"{where} does not give a key beside the driver",
-                remedy="set the variable before the session starts, or name another variable in `api_key_env` or a "
-                "file that the driver can read in `api_key_file`",
-            )
-        return key
 
 
 @dataclass(frozen=True)

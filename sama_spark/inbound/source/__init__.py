@@ -1,0 +1,1 @@
+"""Reading through `format("sama")`: planning fetches and stages, workers read the stage."""
