@@ -53,29 +53,53 @@ def register(spark: SparkSession) -> None:
 
 
 class SamaDataSource(DataSource):
-    """Writes rows as tasks: `df.write.format("sama").mode("append").option("project", "4242").save()`.
+    """Writes rows as tasks and reads deliveries, in batch and in streams.
+
+    `df.write.format("sama").mode("append").option("project", "4242").save()`
 
     Workers check rows, render them as `Client.create_task_batch_from_table` does and stage them. Beside the
     driver, and only if all rows are valid, batches are opened, uploaded and, once all uploads stand, continued.
     On the wire: GET the creation schema (for streams once for each micro-batch), then POST batches.json, PUT and
     POST continue.json for each chunk. A DataFrame without rows makes no call but the first.
 
-    Options are text; names are those of the function's parameters, in any case:
-        project (or project_id): where the tasks go.
+    `spark.read.format("sama").option("project", "4242").load()`
+
+    Deliveries with the columns of `Client.get_delivered_tasks_to_table` but `data` and `answers`, whose JSON text is in
+    `data_raw` and `answers_raw`: `from_json(answers_raw, ...)` types it, `flatten_annotations` reads it as it is. A
+    schema that is given (`.schema(...)`) names some of these columns. Planning, beside the driver, fetches the feed and
+    stages it, where it stays for seven days; so each action, and explain(), calls Sama again, while the function
+    fetches once. On the wire: GET tasks/delivered.json, or tasks.json for feed "status".
+
+    `spark.readStream.format("sama")` gives each micro-batch the deliveries of a window of time, which ends just after
+    the latest that was seen. The checkpoint holds these ends. A micro-batch that Spark runs again is read from Sama
+    again: a task delivered anew in between is no longer in it and comes later. Nothing is acknowledged at Sama, which
+    is asked at most once in `lag` seconds. Trigger.AvailableNow takes what is there when it starts.
+
+    Options are text, in any case; those of the way out are named as the function's parameters:
+        project (or project_id): Sama's project.
         api_key_env: environment variable beside the driver that holds the key, by default SAMA_API_KEY. It has to
             be set before the session starts.
         api_key_file: a file beside the driver that holds the key, instead.
         staging: a folder that driver and workers share and may write, such as /Volumes/catalog/schema/volume. By
-            default a temporary folder, which does on a single machine. Streams need one that lasts.
+            default a temporary folder, which does on a single machine. Streams out need one that lasts.
+        base_url: the API's root, for a sandbox or proxy.
+    Out:
         query: for streams, the name under which what was sent is recorded in the stage. A micro-batch that Spark
             runs again after a failure sends nothing twice. Each stream needs a name of its own.
         batch_priority, notification_email, submit, tasks_file_name, chunk_rows, chunk_bytes, in_flight, max_tasks,
         priority_column, reserve_for_column, contract: as for the function.
         not_sent, row_key: comma text or a JSON array. outputs: a JSON object.
-        base_url: the API's root, for a sandbox or proxy.
+    Back:
+        feed: "delivered" by default, or "status" (not in streams).
+        batch_id, client_batch_id, client_batch_id_match_type, task_id, from_timestamp: as for
+            `Client.get_delivered_tasks_to_table`; a stream begins at `from_timestamp`.
+        state, date_type, to_timestamp, omit_answers, priority, primary_keys, same_as_delivery, and the above but
+            task_id: as for `Client.get_multi_task_status_to_table`, with feed "status".
+        lag: whole seconds that a stream stays behind now, 60 by default. What becomes visible at Sama later than that
+            after its delivery may be passed by; `Client.sync(full=True)` finds it.
 
     Raises, as text within Spark's own errors:
-        InvalidInput: an option is unknown, or what it asks for needs the function.
+        InvalidInput: an option is unknown, or what it asks for needs the function; a checkpoint is of another project.
         ContractError: columns do not fit the project; at planning, before anything runs.
         InvalidRowsError, TooManyTasks, StagingError: before anything is sent.
         BatchesNotStarted: uploads stand, but not all batches were started. A stream settles them on its restart.

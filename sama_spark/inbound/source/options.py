@@ -83,7 +83,7 @@ class SourceOptions:
 
     def start(self) -> int:
         """Where a stream begins, in microseconds since 1970."""
-        return _micros_of(self.filters.get("from_timestamp")) or 0
+        return _micros_of(self.filters.get("from_timestamp", "1970-01-01")) or 0
 
 
 def read_options(given: Mapping[str, str]) -> SourceOptions:
@@ -143,8 +143,8 @@ def _time(name: str, text: str) -> str:
     return text
 
 
-def _micros_of(text: str | None) -> int | None:
-    return micros(text) or micros(f"{text}T00:00:00Z")  # a day is its midnight
+def _micros_of(text: str) -> int | None:
+    return micros(text if "T" in text else f"{text}T00:00:00Z")  # a day is its midnight
 
 
 def _seconds(name: str, text: str) -> int:

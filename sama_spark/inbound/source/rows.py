@@ -1,4 +1,9 @@
-"""On a worker: staged lines become Arrow batches, with the columns of `inbound.table.task_table` that need no contract."""
+"""On a worker: staged lines become Arrow batches.
+
+The columns are those of `inbound.table.task_table` that need no contract: types of `data` and `answers` take the JVM's
+parser, which a Python data source does not have, so they stay JSON text. All JSON text is to the byte, here also that
+of `submitter_ids_by_step` and `_extras`.
+"""
 
 from __future__ import annotations
 

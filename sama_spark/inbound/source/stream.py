@@ -59,6 +59,7 @@ class TaskStreamReader(DataSourceStreamReader, _AvailableNow):  # type: ignore[m
         """The end of what is there; `start` where nothing is. Spark before 4.2 does not tell `start`."""
         if start is not None:
             begin = self._time(start)
+            self._clear(begin)
         else:
             begin = self._options.start() if self._reached is None else self._reached
         until = self._now() if self._last_end is None else self._last_end
@@ -78,7 +79,7 @@ class TaskStreamReader(DataSourceStreamReader, _AvailableNow):  # type: ignore[m
         return read_pages(partition, self._schema)
 
     def commit(self, end: dict[str, str]) -> None:
-        """Nothing is told to Sama: what the stage holds of done windows goes."""
+        """What the stage holds of windows that are done goes. Nothing is told to Sama."""
         self._clear(self._time(end))
 
     def stop(self) -> None:
@@ -98,8 +99,8 @@ class TaskStreamReader(DataSourceStreamReader, _AvailableNow):  # type: ignore[m
     def _fetch(self, window: Window) -> tuple[Path, list[StagedPages]]:
         stage = self._options.stage
         stage.sweep(KIND)
-        # A second earlier: it does not matter then whether `from` includes its bound, or heeds fractions.
-        since = None if window.start < _SECOND else to_text(window.start - _SECOND)
+        # A nanosecond earlier: it does not matter then whether `from` includes its bound.
+        since = to_text(window.start - 1).replace("Z", "999Z") if window.start else None
         with self._options.pages(from_timestamp=since) as pages:
             return stage_pages(window.of(pages), stage)
 

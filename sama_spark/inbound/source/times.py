@@ -50,7 +50,7 @@ def micros(text: Any) -> int | None:
 
 def to_text(time: int) -> str:
     """RFC 3339 in UTC, to the microsecond."""
-    return (_EPOCH + time * _MICRO).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (_EPOCH + time * _MICRO).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class Window:
