@@ -62,10 +62,16 @@ def databricks(
             "staging": str(tmp_path / "stage"),
         },
     }
-    for view in ("images", "labels"):
+    for view in ("images", "labels", "delivered"):
         spark.catalog.dropTempView(view)
     synced = ("deliveries_raw", "tasks", "annotations", "runs")
-    for table in ("arrivals", "labels.outbox", "labels.outbox_tasks", *(f"labels.{name}" for name in synced)):
+    for table in (
+        "arrivals",
+        "labels.outbox",
+        "labels.outbox_tasks",
+        "labels.arrived",
+        *(f"labels.{name}" for name in synced),
+    ):
         spark.sql(f"DROP TABLE IF EXISTS {table}").collect()
 
 

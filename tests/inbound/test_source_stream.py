@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyspark import cloudpickle
 
@@ -144,10 +144,11 @@ def test_a_stream_stays_behind_now(options: dict[str, str], monkeypatch: pytest.
     assert ids(Query(make("0"), True).poll()) == list(range(9))
 
 
-def test_where_a_stream_begins(options: dict[str, str]) -> None:
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_where_a_stream_begins(sandbox: Sandbox, project: int, options: dict[str, str], inclusive: bool) -> None:
+    sandbox.switch(project, from_inclusive=inclusive)
     reader = SamaDataSource({**options, "from_timestamp": "2026-01-02T00:00:05Z"}).streamReader(SCHEMA)
-    query = Query(lambda: reader, True)
-    assert ids(query.poll()) == [5, 6, 7, 8]
+    assert ids(Query(lambda: reader, True).poll()) == [5, 6, 7, 8]
 
 
 def test_available_now_takes_what_is_there_and_ends(
@@ -161,6 +162,7 @@ def test_available_now_takes_what_is_there_and_ends(
     query = Query(lambda: reader, True)
     assert ids(query.poll()) == list(range(9))
     sandbox.forget_calls()
+    monkeypatch.setattr(stream.time, "monotonic", lambda: 1e9)  # much later
     assert query.poll() is None
     assert sandbox.calls() == {}
     assert list(Path(options["staging"]).glob("*/*")) == []  # the window is done with
@@ -219,6 +221,7 @@ STEPS = st.one_of(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(STEPS, max_size=40), st.booleans())
+@example([*[("deliver", 0), ("wait", 1)] * 3, ("wait", 3), ("poll", 0), ("die", 0)], True)  # one at a window's end
 def test_windows_hold_each_delivery_once(steps: list[tuple[str, int]], tells_start: bool) -> None:
     with TemporaryDirectory() as folder:
         world = World(Path(folder))

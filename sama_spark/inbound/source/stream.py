@@ -1,9 +1,9 @@
 """`spark.readStream.format("sama")`: deliveries in windows of time, one for each micro-batch.
 
-An offset is the end of a window. It is the moment after the latest delivery that was seen, and never later than now
-less a lag: neither a clock ahead of Sama's nor a delivery that becomes visible late is passed by. A window that Spark
-runs again has the same bounds and is read from Sama again; a task that was delivered anew in between has left it and
-comes with a later window.
+An offset is the end of a window: the moment after the latest delivery that was seen, of those that are at least `lag`
+old, since deliveries may become visible late. Where nothing was delivered, nothing moves on. A window that Spark runs
+again has the same bounds and is read from Sama again; a task that was delivered anew in between has left it and comes
+with a later window.
 """
 
 from __future__ import annotations
