@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from pyspark.sql import functions as F
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
     from pyspark.sql.types import StructType
 
 _KEYS_VIEW = "sama_spark_keys"
+_GONE = "_sama_spark_gone"
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class DeltaTable:
         try:
             self.spark.sql(
                 f"CREATE TABLE IF NOT EXISTS {self.sql_name} ({schema}) USING DELTA {clusters}"
-                f"COMMENT {_text(comment)} TBLPROPERTIES ({_pairs(properties)})"
+                f"COMMENT {sql_text(comment)} TBLPROPERTIES ({_pairs(properties)})"
             ).collect()
         except Exception:  # Delta has several for a table that another session has just made
             if not self.exists():
@@ -84,12 +87,19 @@ class DeltaTable:
             writer = writer.option("txnAppId", name).option("txnVersion", number)
         self._save(writer)
 
-    def merge(self, rows: DataFrame, on: str, clauses: str) -> None:
-        """MERGE `rows` (as `s`) into it (as `t`)."""
-        view = f"sama_spark_{uuid4().hex}"
-        rows.createOrReplaceTempView(view)
+    def replace_by(self, column: str, rows: DataFrame, keys: DataFrame) -> None:
+        """Put `rows` in place of those whose `column` is among `keys` (one column, each key once), in one commit."""
+        view, names = f"sama_spark_{uuid4().hex}", rows.columns
+        gone = keys.toDF(_GONE)
+        # A row for each key, to match what it had, and rows that match nothing, to be inserted.
+        source = rows.withColumn(_GONE, F.lit(None).cast("string")).unionByName(gone, allowMissingColumns=True)
+        source.createOrReplaceTempView(view)
         try:
-            self.spark.sql(f"MERGE INTO {self.sql_name} t USING {view} s ON {on} {clauses}").collect()
+            self.spark.sql(
+                f"MERGE INTO {self.sql_name} t USING {view} s ON t.{column} = s.{_GONE} WHEN MATCHED THEN DELETE "
+                f"WHEN NOT MATCHED AND s.{_GONE} IS NULL THEN INSERT ({', '.join(names)}) "
+                f"VALUES ({', '.join(f's.{name}' for name in names)})"
+            ).collect()
         finally:
             self.spark.catalog.dropTempView(view)
 
@@ -114,8 +124,9 @@ class DeltaTable:
 
 
 def _pairs(properties: Mapping[str, str]) -> str:
-    return ", ".join(f"{_text(name)} = {_text(value)}" for name, value in properties.items())
+    return ", ".join(f"{sql_text(name)} = {sql_text(value)}" for name, value in properties.items())
 
 
-def _text(value: str) -> str:
+def sql_text(value: str) -> str:
+    """A text as SQL writes it."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

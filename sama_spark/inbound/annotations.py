@@ -180,9 +180,12 @@ def _column(field: pa.Field, values: Sequence[Any]) -> pa.Array:
 
     if field.name == "raw":
         return pa.array(values, pa.binary()).view(pa.string())
-    if field.name == "tags":
-        values = [None if tags is None else list(tags.items()) for tags in values]
-    return pa.array(values, field.type)
+    if field.name != "tags":
+        return pa.array(values, field.type)
+    different = {id(tags): tags for tags in values}  # equal tags are one object, mostly
+    position = {key: i for i, key in enumerate(different)}
+    pairs = [None if tags is None else list(tags.items()) for tags in different.values()]
+    return pa.array(pairs, field.type).take(pa.array([position[id(tags)] for tags in values], pa.int32()))
 
 
 def _arrow_schema() -> pa.Schema:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -11,6 +11,7 @@ from msgspec import Raw
 
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 TagValue = str | dict[str, Literal["0", "1"]] | None
+Tags = dict[str, list[str]]
 
 NONE = Raw()  # what an absent member is
 _ODD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -32,7 +33,7 @@ class Place(msgspec.Struct):
     """Where an object is: an image shape itself, or one location of a video or 3D shape."""
 
     points: list[list[float]] | None = None
-    tags: dict[str, TagValue] | None = None
+    tags: Raw = NONE
     frame_number: Int32 | None = None
     visibility: int | bool | None = None
     position_center: tuple[float, float, float] | None = None
@@ -58,6 +59,7 @@ _object = msgspec.json.Decoder(dict[str, Raw]).decode
 _string = msgspec.json.Decoder(str).decode
 _groups = msgspec.json.Decoder(list[Group]).decode
 _tag = msgspec.json.Decoder(TagValue).decode
+_tags = msgspec.json.Decoder(dict[str, TagValue]).decode
 _whole: dict[type[Place], Any] = {kind: msgspec.json.Decoder(kind).decode for kind in (Shape, Place)}
 _by_field = {field.name: msgspec.json.Decoder(field.type).decode for field in msgspec.structs.fields(Shape)}
 
@@ -113,12 +115,21 @@ def chosen(checkbox: Raw) -> list[str] | None:
     return None
 
 
-def tag_values(tags: Mapping[str, TagValue]) -> dict[str, list[str]]:
-    """What is chosen or written in each tag; tags that are null are left out."""
-    read: dict[str, list[str]] = {}
+def tag_values(raw: Raw) -> Tags:
+    """What is chosen or written in each tag; tags that are null are left out. Equal tags share one dict."""
+    return _tag_values(bytes(raw))
+
+
+@lru_cache(maxsize=4096)  # the same few tags stand on thousands of shapes
+def _tag_values(raw: bytes) -> Tags:
+    try:
+        tags = _tags(raw)
+    except _ODD:
+        tags = _odd_tags(raw)
+    read: Tags = {}
     for name, value in tags.items():
         if isinstance(value, str):
-            read[name] = levels(value) if "|" in value else [value]  # nearly all are plain
+            read[name] = levels(value)
         elif value is not None:
             read[name] = [option for option, state in value.items() if state == "1"]
     return read
@@ -152,11 +163,11 @@ def read(raw: Raw, kind: type[P]) -> P | None:
     place = kind()
     for name in fields.keys() & kind.__struct_fields__:
         with suppress(*_ODD):
-            setattr(place, name, _odd_tags(fields[name]) if name == "tags" else _by_field[name](fields[name]))
+            setattr(place, name, _by_field[name](fields[name]))
     return place
 
 
-def _odd_tags(raw: Raw) -> dict[str, TagValue]:
+def _odd_tags(raw: bytes) -> dict[str, TagValue]:
     """Tags among which some have values that no tag has: these as JSON text."""
     tags: dict[str, TagValue] = {}
     for name, value in (members(raw) or {}).items():

@@ -27,6 +27,7 @@ from sama_spark.inbound.answer_json import (
     NONE,
     Place,
     Shape,
+    Tags,
     chosen,
     elements,
     first,
@@ -75,7 +76,7 @@ class Annotation(msgspec.Struct, gc=False):
     key_frame: bool | None = None
     visible: bool | None = None
     label: str | None = None
-    tags: dict[str, list[str]] | None = None
+    tags: Tags | None = None
     value: str | None = None
     values: list[str] | None = None
     points: list[list[float]] | None = None
@@ -159,7 +160,7 @@ class Flattener:
         shape = read(raw, Shape)
         if shape is None:
             return [Annotation(output, "unknown", bytes(raw))]
-        tags = tag_values(shape.tags) if shape.tags else {}
+        tags = tag_values(shape.tags)
         if shape.key_locations is NONE and shape.locations is NONE:
             return [_row(output, shape, shape, tags, raw)]
         places, key_frames = self._places(shape)
@@ -168,7 +169,7 @@ class Flattener:
         in_space = any(_is_in_space(place) for place, _ in places)
         rows = []
         for place, place_raw in places:
-            if place.tags:  # written where they change
+            if place.tags is not NONE:  # written where they change
                 tags = {**tags, **tag_values(place.tags)}
             row = _row(output, shape, place, tags, place_raw, in_space=in_space)
             row.frame, row.key_frame = place.frame_number, place.frame_number in key_frames
@@ -191,9 +192,7 @@ class Flattener:
         return keys, key_frames
 
 
-def _row(
-    output: str, shape: Shape, place: Place, tags: dict[str, list[str]], raw: Raw, *, in_space: bool = False
-) -> Annotation:
+def _row(output: str, shape: Shape, place: Place, tags: Tags, raw: Raw, *, in_space: bool = False) -> Annotation:
     kind = _KINDS.get(shape.type or "", "unknown")
     row = Annotation(output, kind, bytes(raw), type=shape.type, object_id=shape.index, tags=tags)
     points = place.points

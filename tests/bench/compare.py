@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +39,13 @@ from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.sandbox import Sandbox
 
 PROJECT = {"url": "string", "name": "string", "camera": "string", "route": "string", "frame": "integer"}
-BOXES_OUT, BOXES_BACK, BOXES_SYNC = 5, 15, 7
-NOTES = "x" * 1300  # so that a task of seven shapes has 3 KB too
+BOXES_OUT, BOXES_BACK = 5, 15
+STREET_TAGS = {
+    "kind": "text",
+    "color": "text",
+    "occlusion": "text",
+    "state": {"type": "checkbox", "options": ["parked", "lights on", "cut by the frame", "reflection"]},
+}
 HEAP_GB = {"out": 6, "back": 6, "sync": 6, "outbox": 1}  # the last to show that a million rows need no more
 WARM_UP = 5  # runs until the JVM has compiled what is hot
 GOALS = {
@@ -87,6 +92,28 @@ def image_answer(boxes: int, seed: int) -> str:
     return json.dumps({"layers": {"vector_tagging": shapes}}, separators=(",", ":"))
 
 
+def street_answer(seed: int) -> str:
+    """An image output of seven shapes, boxes and polygons, as compact JSON text: a task of it has 3 KB."""
+    shapes = []
+    for i in range(7):
+        x, y = (seed * 7 + i * 31) % 1900 + 0.5, (seed * 13 + i * 17) % 1000 + 0.75
+        corners = [[x, y], [x + 40.5, y], [x, y + 30.25], [x + 40.5, y + 30.25]]
+        outline = [[x + 20 + (step * 7 + seed) % 19 * 1.25, y + (step * 5 + seed) % 23 * 0.75] for step in range(9)]
+        shape = {
+            "type": "polygon" if i % 2 else "rectangle",
+            "index": i + 1,
+            "points": outline if i % 2 else corners,
+            "tags": {
+                "kind": ("car", "person on a bicycle", "traffic light")[(seed + i) % 3],
+                "color": ("red", "white", "not to be seen")[(seed * i) % 3],
+                "occlusion": "between 25 and 50 percent of it",
+                "state": {"parked": "1", "lights on": "0", "cut by the frame": "1", "reflection": "0"},
+            },
+        }
+        shapes.append({"shapes": [shape], "group_type": None if i % 3 else "vehicle"})
+    return json.dumps({"layers": {"vector_tagging": shapes}}, separators=(",", ":"))
+
+
 def rows_out(spark: SparkSession, rows: int, folder: Path) -> DataFrame:
     """A Parquet table, so that neither side computes its input while it is timed."""
     n = F.col("id").cast("string")
@@ -105,9 +132,12 @@ def rows_out(spark: SparkSession, rows: int, folder: Path) -> DataFrame:
     return spark.read.parquet(target)
 
 
-def deliveries(numbers: Iterable[int], boxes: int = BOXES_BACK, day: int = 2, notes: str = "") -> Iterator[bytes]:
-    """Delivered tasks as lines of JSON, without nulls: those break Sama's own reader."""
-    answers = [image_answer(boxes, seed) for seed in range(50)]
+BACK = [image_answer(BOXES_BACK, seed) for seed in range(50)]
+STREETS = [street_answer(seed) for seed in range(500)]
+
+
+def deliveries(numbers: Iterable[int], answers: Sequence[str] = BACK, day: int = 2) -> Iterator[bytes]:
+    """Delivered tasks as lines of JSON, without nulls outside answers: those break Sama's own reader."""
     for i in numbers:
         seconds, millis = divmod(400 * i % 86_400_000, 1000)
         yield (
@@ -115,8 +145,8 @@ def deliveries(numbers: Iterable[int], boxes: int = BOXES_BACK, day: int = 2, no
             f'"delivered_at":"2026-01-{day:02}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.'
             f'{millis:03}Z",'
             f'"state":"delivered","data":{{"url":"https://assets.invalid/{i}.jpg","name":"frame {i}",'
-            f'"camera":"front","route":"r-17","frame":{i}}},"answers":{{"objects":{answers[i % 50]},'
-            f'"weather":"sun{notes}"}},"submitter_ids_by_step":{{"Annotate":501}},"_extras":{{}}}}'
+            f'"camera":"front","route":"r-17","frame":{i}}},"answers":{{"objects":{answers[i % len(answers)]},'
+            f'"weather":"sun"}},"submitter_ids_by_step":{{"Annotate":501}},"_extras":{{}}}}'
         ).encode()
 
 
@@ -276,8 +306,8 @@ class Bench:
 
     def sync(self, tasks: int) -> list[Figure]:
         numbers = iter(range(100))
-        project = self._project({"type": "image", "tags": {"kind": "text", "color": "text"}})
-        self.sandbox.deliver(int(project), deliveries(range(tasks), BOXES_SYNC, notes=NOTES))
+        project = self._project({"type": "image", "tags": STREET_TAGS})
+        self.sandbox.deliver(int(project), deliveries(range(tasks), STREETS))
 
         def saved() -> None:
             df = self.ours.get_delivered_tasks_to_table(self.spark, project, staging=self.folder)
@@ -299,7 +329,7 @@ class Bench:
         figures.append(timed("sync, three tables, nothing new", tasks, self.repeat, later))
         days = iter(range(3, 28))
         again = lambda: self.sandbox.deliver(  # noqa: E731
-            int(project), deliveries(range(0, tasks, 100), BOXES_SYNC, next(days), NOTES)
+            int(project), deliveries(range(0, tasks, 100), STREETS, next(days))
         )
         figures.append(timed("sync, three tables, 1 % delivered again", tasks, self.repeat, later, again))
         sama = reference_client(self.sandbox)

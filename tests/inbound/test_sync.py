@@ -142,7 +142,7 @@ def dying_after(writes: int) -> Iterator[None]:
         return step
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("append", "merge"):
+        for name in ("append", "replace", "replace_by"):
             patch.setattr(DeltaTable, name, mortal(getattr(DeltaTable, name)))
         with pytest.raises(Died):
             yield

@@ -80,8 +80,11 @@ def _append(lines: DataFrame, table: DeltaTable, done: FeedSync, now: datetime, 
     )
     there = table.read()
     if since is not None:
-        there = there.where(F.col("delivered_at") >= F.lit(since))
-    table.append(rows.join(there.select("id", "delivered_at"), ["id", "delivered_at"], "left_anti"))
+        there = there.where(F.col("delivered_at").isNull() | (F.col("delivered_at") >= F.lit(since)))
+    # A delivery is known by its task and time; what lacks one of them, by its text.
+    known_by = F.coalesce(F.concat("id", F.lit(_KEY_END), F.unix_micros("delivered_at")), "raw")
+    known = there.select(known_by.alias("known_by"))
+    table.append(rows.withColumn("known_by", known_by).join(known, "known_by", "left_anti").drop("known_by"))
 
 
 def _or_null(text: Column) -> Column:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from pyspark.sql import functions as F
-
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.inbound.sync.landing import counted, land
 from sama_spark.inbound.sync.result import Feed, FeedSync, SyncResult
@@ -84,10 +82,8 @@ class Sync:
 
     def _take_over(self, done: FeedSync, contract: Contract, now: datetime, since: datetime | None) -> bool:
         """Whatever has landed and is not in `tasks`, also what a dead run left."""
-        bad = F.count_if(F.col("id").isNull() | F.col("delivered_at").isNull())
-        raw = self.tables["deliveries_raw"].read().where(F.col("run_id") == done.run_id)
-        done.landed, done.rejected = map(int, raw.agg(F.count("*"), bad).collect()[0])
-        changed = find_changed(self.tables, since)
+        changed = find_changed(self.tables, since, done.run_id)
+        done.landed, done.rejected = changed.landed, changed.rejected
         done.new, done.updated, done.unchanged = changed.new, changed.updated, changed.unchanged
         if not (changed.new or changed.updated):
             return False

@@ -127,7 +127,8 @@ class SyncTables:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.into}").collect()
         raw, annotations, runs, tasks = (self[name] for name in ("deliveries_raw", "annotations", "runs", "tasks"))
         whose = {_PROJECT: self.project_id, _LAYOUT_NAME: _LAYOUT}
-        feed = {"delta.enableChangeDataFeed": "true"}
+        # Without the vectors, a task that is delivered again costs the rewriting of whole files.
+        feed = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
         of = f"of project {self.project_id} of Sama; written by sama_spark"
         raw.create(RAW, f"Deliveries as received {of}", whose, "delivered_at")
         shapes = columns_ddl(ANNOTATIONS)

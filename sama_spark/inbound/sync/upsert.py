@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from sama_spark.delta import sql_text
 from sama_spark.inbound.annotations import flatten_annotations
 from sama_spark.inbound.table import raw_parts, typed_tasks
 
@@ -21,17 +23,26 @@ if TYPE_CHECKING:
     from sama_spark.inbound.flatten import Frames, Label
     from sama_spark.inbound.sync.tables import Contract, SyncTables
 
+_MOST_NAMED = 5_000  # tasks that a condition names one by one
 _MOST_BROADCAST = 1_000_000
 
 
 @dataclass(frozen=True)
 class Changed:
-    """Deliveries that are newer than what `tasks` has. `rows`: their columns of `deliveries_raw`, one for each task."""
+    """Deliveries that are newer than what `tasks` has.
+
+    Attributes:
+        rows: their columns of `deliveries_raw`, one for each task. ids: of the tasks, where they are few.
+        new, updated, unchanged: tasks. landed, rejected: deliveries of this run, and those of them that are no task.
+    """
 
     rows: DataFrame
+    ids: Sequence[str] | None
     new: int
     updated: int
     unchanged: int
+    landed: int
+    rejected: int
 
 
 def watermark(tasks: DeltaTable) -> datetime | None:
@@ -44,56 +55,56 @@ def watermark(tasks: DeltaTable) -> datetime | None:
     return None if found is None else datetime.fromtimestamp(found / 1e6, timezone.utc)
 
 
-def find_changed(tables: SyncTables, since: datetime | None) -> Changed:
-    """What landed since a time and is not in `tasks`."""
-    raw = tables["deliveries_raw"].read().where("id IS NOT NULL AND delivered_at IS NOT NULL")
+def find_changed(tables: SyncTables, since: datetime | None, run_id: str) -> Changed:
+    """What landed, in whatever run, with a delivery since a time, and is not in `tasks`."""
+    raw = tables["deliveries_raw"].read()
     if since is not None:
-        raw = raw.where(F.col("delivered_at") >= F.lit(since))
-    latest = raw.groupBy("id").agg(F.max("delivered_at").alias("delivered_at"), F.count("*").alias("deliveries"))
+        raw = raw.where(F.col("delivered_at").isNull() | (F.col("delivered_at") >= F.lit(since)))
+    task_id = F.when(F.col("delivered_at").isNotNull(), F.col("id"))
+    latest = raw.groupBy(task_id.alias("id")).agg(
+        F.max("delivered_at").alias("delivered_at"),
+        F.count("*").alias("deliveries"),
+        F.count_if(F.col("run_id") == run_id).alias("landed"),
+    )
     known = tables["tasks"].read().select("id", F.col("delivered_at").alias("known_at"))
     keys = latest.join(known, "id", "left")
-    is_changed = F.coalesce(F.col("known_at") < F.col("delivered_at"), F.lit(True))
-    row = keys.agg(
-        F.count_if(F.col("known_at").isNull()),
-        F.count_if(F.col("known_at") < F.col("delivered_at")),
-        F.count_if(~is_changed),
-        F.coalesce(F.max("deliveries"), F.lit(0)),
-    ).collect()[0]
-    new, updated, unchanged, deliveries = map(int, row)
-    rows = raw
-    if updated or unchanged or deliveries > 1:  # else all that landed is new, and there is nothing to choose
-        chosen = keys.where(is_changed).select("id", "delivered_at")
-        rows = raw.join(F.broadcast(chosen) if new + updated < _MOST_BROADCAST else chosen, ["id", "delivered_at"])
-        if deliveries > 1:  # by two runs at once, perhaps
-            rows = rows.dropDuplicates(["id", "delivered_at"])
-    return Changed(rows, new, updated, unchanged)
+    is_task, is_new = F.col("id").isNotNull(), F.col("known_at").isNull()
+    is_updated = F.col("known_at") < F.col("delivered_at")
+    counts = (
+        F.count_if(is_task & is_new),
+        F.count_if(is_task & is_updated),
+        F.count_if(is_task & ~is_new & ~is_updated),
+        F.sum("landed"),
+        F.sum(F.when(~is_task, F.col("landed"))),
+        F.max(F.when(is_task, F.col("deliveries"))),
+    )
+    row = keys.agg(*(F.coalesce(count, F.lit(0)) for count in counts)).collect()[0]
+    new, updated, unchanged, landed, rejected, deliveries = map(int, row)
+    rows = raw.where("id IS NOT NULL AND delivered_at IS NOT NULL")
+    chosen = keys.where(is_task & (is_new | is_updated)).select("id", "delivered_at")
+    ids = None
+    if 0 < new + updated <= _MOST_NAMED:
+        found = chosen.select("id", F.unix_micros("delivered_at")).collect()
+        ids = [found_id for found_id, _ in found]
+        # As values, so that it is not looked for again by each of the writes.
+        values = rows.sparkSession.createDataFrame(found, "id string, micros bigint")
+        chosen = values.select("id", F.timestamp_micros("micros").alias("delivered_at"))
+    if ids or updated or unchanged or deliveries > 1:  # else all that landed is new, and there is nothing to choose
+        rows = rows.join(F.broadcast(chosen) if new + updated < _MOST_BROADCAST else chosen, ["id", "delivered_at"])
+    if deliveries > 1:  # the same one by two runs at once, perhaps
+        rows = rows.dropDuplicates(["id", "delivered_at"])
+    return Changed(rows, ids, new, updated, unchanged, landed, rejected)
 
 
 def replace_annotations(tables: SyncTables, changed: Changed, label: Label, frames: Frames) -> None:
     """The rows of each changed task in place of those that it had, in one commit."""
-    table = tables["annotations"]
     _, answers = raw_parts(F.concat("parts", "raw").cast("binary"))
-    rows = flatten_annotations(
-        changed.rows.select("id", "delivered_at", answers.alias("answers_raw")), label=label, frames=frames
-    )
-    if table.read().isEmpty():
-        table.append(rows)
-        return
-    # A row for each task to match what it had, and rows that match nothing to be inserted.
-    gone = changed.rows.select(F.col("id").alias("merge_id"))
-    source = rows.withColumn("merge_id", F.lit(None).cast("string")).unionByName(gone, allowMissingColumns=True)
-    names = rows.columns
-    table.merge(
-        source,
-        "t.task_id = s.merge_id",
-        "WHEN MATCHED THEN DELETE WHEN NOT MATCHED AND s.merge_id IS NULL THEN "
-        f"INSERT ({', '.join(names)}) VALUES ({', '.join(f's.{name}' for name in names)})",
-    )
+    tasks = changed.rows.select("id", "delivered_at", answers.alias("answers_raw"))
+    _replace(tables["annotations"], "task_id", flatten_annotations(tasks, label=label, frames=frames), changed)
 
 
 def upsert_tasks(tables: SyncTables, changed: Changed, contract: Contract, run_id: str, now: datetime) -> None:
     """The latest delivery of each changed task."""
-    table = tables["tasks"]
     data_raw, answers_raw = raw_parts(F.concat("parts", "raw").cast("binary"))
     rows = typed_tasks(
         changed.rows.select("raw", "feed", data_raw.alias("data_raw"), answers_raw.alias("answers_raw")),
@@ -103,11 +114,14 @@ def upsert_tasks(tables: SyncTables, changed: Changed, contract: Contract, run_i
     rows = rows.drop("raw", "data_raw", "answers_raw").withColumns(
         {"current_state": F.col("state"), "synced_at": F.lit(now), "run_id": F.lit(run_id)}
     )
-    if not changed.updated and table.read().isEmpty():
+    _replace(tables["tasks"], "id", rows, changed)
+
+
+def _replace(table: DeltaTable, key: str, rows: DataFrame, changed: Changed) -> None:
+    """Put `rows` in place of all that `table` has of the changed tasks. Few of them are named, which costs half."""
+    if changed.ids is not None:
+        table.replace(rows, f"{key} IN ({', '.join(map(sql_text, changed.ids))})")
+    elif table.read().isEmpty():
         table.append(rows)
-        return
-    table.merge(
-        rows,
-        "t.id = s.id",
-        "WHEN MATCHED AND s.delivered_at > t.delivered_at THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
-    )
+    else:
+        table.replace_by(key, rows, changed.rows.select("id"))
