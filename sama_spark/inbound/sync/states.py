@@ -63,7 +63,7 @@ def note_rejected(tables: SyncTables, task_id: str) -> None:
         _set_current(tables, row)
     except Exception as error:
         raise SyncError(
-            f"task {task_id} is rejected at Sama, but the tables could not be told: {error}",
+            f"task {task_id} is rejected at Sama, but the tables could not be told: {str(error)[:500]}",
             project_id=tables.project_id,
             remedy="do not reject it again: the next client.sync(feeds=['status']) notes it",
         ) from error

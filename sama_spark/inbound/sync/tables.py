@@ -121,7 +121,7 @@ class SyncTables:
         return holds, gained
 
     def check(self) -> None:
-        """Whether a sync has made them, for this project.
+        """See that a sync has made them, for this project.
 
         Raises:
             SyncError: there are none, or they belong to another project or to a layout that is not known.
