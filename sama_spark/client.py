@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from sama_spark.api.calls import accepts_proj_id
+from sama_spark.api.calls import Id, accepts_proj_id
 from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
 from sama_spark.api.states import TaskStates
 from sama_spark.inbound.read import FeedReader
 from sama_spark.inbound.sync.result import Feed, SyncResult
 from sama_spark.inbound.sync.run import OVERLAP, Sync
+from sama_spark.inbound.sync.states import note_rejected
 from sama_spark.inbound.sync.tables import SyncTables
 from sama_spark.outbound.contract import ContractMode, OutputFormat
 from sama_spark.outbound.create import create_tasks
@@ -275,13 +276,15 @@ class Client(ApiClient):
         feeds: Sequence[Feed] = ("delivered",),
         consumer: str | None = None,
         prefix: str = "",
+        batches: Sequence[int] = (),
+        max_calls: int | None = None,
         full: bool = False,
         overlap: timedelta = OVERLAP,
         label: Label = None,
         frames: Frames = "key",
         staging: str | None = None,
     ) -> SyncResult:
-        """Bring a project's deliveries into Delta tables: the first time all, later what is new.
+        """Bring a project's deliveries, and what became of its tasks, into Delta tables: what is new since last time.
 
         | table | holds |
         | --- | --- |
@@ -289,10 +292,16 @@ class Client(ApiClient):
         | `tasks` | the latest delivery of each task, typed by the project's delivery schema |
         | `annotations` | a row for each shape or answer of these; see `flatten_annotations` |
         | `runs` | what each sync did, also one that failed |
+        | `task_states` | a row each time a task was seen in another state (feed "status") |
+        | `batches` | each batch: its creation job (feed "batches") |
+        | `project_stats` | Sama's statistics, each time they differ (feed "stats") |
 
         The tables are made when absent. A sync that dies, at whatever point, is made good by the next one; one that
-        is run again changes nothing. One sync of a project at a time. On the wire: GET schemas/deliver_task.json, GET
-        tasks/delivered.json (feed "delivered") and POST tasks/delivered.json (feed "since_last_call").
+        is run again changes nothing. One sync of a project at a time. On the wire: GET schemas/deliver_task.json; then
+        for "delivered" GET tasks/delivered.json; for "since_last_call" POST tasks/delivered.json; for "status" GET
+        tasks.json for each 100 tasks that are not acknowledged and once more for each of six states, at one call a
+        second, and GET tasks/{id}.json for known tasks that these lists do not have, up to 1,000; for "batches" GET
+        batches/{id}.json for each job that had not finished; for "stats" GET stats.json.
 
         Args:
             spark: the session to use, classic or Connect.
@@ -300,9 +309,14 @@ class Client(ApiClient):
             into: schema ("schema", "catalog.schema") or path of a folder for the tables.
             feeds: "delivered" reads by time, from the last delivery in `tasks` on, and loses nothing. "since_last_call"
                 reads what Sama has not yet served to `consumer`, page by page, each landed before the next; a page
-                whose reply was lost comes with "delivered".
+                whose reply was lost comes with "delivered". "status" reads the lists of all states but acknowledged,
+                keeps the history, and brings `tasks.current_state` up to date; name it after "delivered".
+                "batches" asks for the batches of all tasks that the tables know. "stats" is one call.
             consumer: the token whose place in since_last_call is used; None for Sama's default.
             prefix: begins the tables' names, so that projects share a schema.
+            batches: ids of batches that "batches" asks for too, such as the `batch_ids` of a creation result.
+            max_calls: the most calls that "status" and "batches" make, each, retries aside; None for no bound. The
+                next sync goes on where this one stopped.
             full: "delivered" reads all again, and takes over what has been missed.
             overlap: how far before the last delivery to begin, for deliveries that become visible late.
             label, frames: as for `flatten_annotations`.
@@ -312,14 +326,56 @@ class Client(ApiClient):
             `SyncResult`: counts, the contract's changes and the watermark; the same stands in `runs`.
 
         Raises:
-            InvalidInput: a feed is not known.
+            InvalidInput: a feed is not known, or `max_calls` is less than 1.
             SyncError: the tables belong to another project, or to a layout that is not known.
         """
         if isinstance(feeds, str) or not set(feeds) <= set(get_args(Feed)):
             raise InvalidInput(f"feeds={feeds!r} are not understood", remedy=f"name some of {get_args(Feed)} in a list")
+        if max_calls is not None and max_calls < 1:
+            raise InvalidInput(f"max_calls is {max_calls}: at least 1 is due", remedy="leave it out for no bound")
         stage = self._staging.stage(spark, staging or self._staging_folder)
         tables = SyncTables(spark, into, str(project_id), prefix)
-        return Sync(self, spark, tables, stage, label, frames, overlap, full, consumer).run(feeds)
+        sync = Sync(self, spark, tables, stage, label, frames, overlap, full, consumer, batches, max_calls)
+        return sync.run(feeds)
+
+    @accepts_proj_id
+    def reject_task(
+        self,
+        project_id: Id,
+        task_id: Id,
+        reasons: Sequence[str],
+        *,
+        spark: SparkSession | None = None,
+        into: str | None = None,
+        prefix: str = "",
+    ) -> dict[str, Any]:
+        """Send a delivered task back for rework: PUT tasks/{id}/reject.json with {"reasons": [...]}.
+
+        Not repeated where it may have been carried out. With `spark` and `into` the tables of `sync` are told: a row in
+        `task_states`, and `current_state` in `tasks`. Its labels stay until the task is delivered again. Without them
+        the next sync of the feed "status" finds out.
+
+        Args:
+            reasons: at least one text.
+            spark: the session to use, classic or Connect.
+            into, prefix: as for `sync`.
+
+        Raises:
+            InvalidInput: only one of `spark` and `into` is given; nothing was sent.
+            SyncError: there are no such tables, and nothing was sent; or they could not be written, and the task is
+                rejected: the message tells.
+        """
+        if (spark is None) != (into is None):
+            raise InvalidInput(
+                "reject_task takes spark and into together", remedy="give both, or none. Nothing was sent."
+            )
+        if spark is None or into is None:
+            return super().reject_task(project_id, task_id, reasons)
+        tables = SyncTables(spark, into, str(project_id), prefix)
+        tables.check()
+        reply = super().reject_task(project_id, task_id, reasons)
+        note_rejected(tables, str(task_id))
+        return reply
 
     @accepts_proj_id
     def get_delivered_tasks_to_table(

@@ -10,7 +10,7 @@ import msgspec
 
 from .call import Call, path_of
 from .calls import Endpoints, Id, accepts_proj_id, located
-from .paging import cursor_pages, scan_delivered, scan_status
+from .paging import cursor_pages, number_pages, scan_delivered, scan_status
 from .records import checked_priority, to_json
 from .replies import decode_page, decode_single_task
 from .retry import Safety
@@ -137,6 +137,29 @@ class Feeds(Endpoints):
         what = "get status of tasks"
         yield from located(
             scan_status(lambda page: self._page(what, project_id, "tasks", query | {"page": page}, paced=True)),
+            what,
+            project_id,
+        )
+
+    @accepts_proj_id
+    def state_pages(self, project_id: Id, state: TaskStates | str, first: int = 1) -> Iterator[Page]:
+        """Pages of the list of one state, read once: GET tasks.json, at most one call per second, as `status_pages`.
+
+        Without answers, from page `first` until an empty one. What leaves the list meanwhile shifts all behind it to
+        earlier places: a task can be passed by, or come twice.
+
+        Args:
+            state: a `TaskStates` or its text.
+            first: number of the page to begin with, from 1.
+        """
+        query = {
+            "state": state.value if isinstance(state, Enum) else state,
+            "omit_answers": True,
+            "page_size": self._status_page_size,
+        }
+        what = "get status of tasks"
+        yield from located(
+            number_pages(lambda page: self._page(what, project_id, "tasks", query | {"page": page}, paced=True), first),
             what,
             project_id,
         )

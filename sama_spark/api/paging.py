@@ -69,10 +69,10 @@ class _Repeats:
             raise InvalidResponse("the server gives the same page again and again, whatever page is asked for")
 
 
-def number_pages(fetch: FetchPage) -> Iterator[Page]:
-    """Pages 1, 2, ... until an empty one."""
+def number_pages(fetch: FetchPage, first: int = 1) -> Iterator[Page]:
+    """Pages `first`, `first` + 1, ... until an empty one."""
     repeats = _Repeats()
-    for number in range(1, MAX_PAGES):
+    for number in range(first, first + MAX_PAGES):
         page = fetch(number)
         if not page:
             return

@@ -11,6 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from sama_spark import Client
+from sama_spark.api.retry import Pacer
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -39,8 +40,10 @@ def databricks(
         outputs={"objects": "image", "weather": "dropdown"},
         project_id=4242,
     )
-    # The only thing that differs from production: where the API is.
+    # All that differs from production: where the API is, and that nobody waits for its pace.
     monkeypatch.setitem(Client.__init__.__kwdefaults__, "base_url", sandbox.base_url)
+    sandbox.switch(status_calls_per_second=None)
+    monkeypatch.setattr(Pacer, "wait", lambda _: None)
     rows = [(f"https://assets.invalid/{i}.jpg", f"image {i}", BOX) for i in range(20)]
     spark.createDataFrame(rows, "url string, name string, output_objects string").createOrReplaceTempView("images")
     spark.sql("CREATE SCHEMA IF NOT EXISTS labels").collect()
@@ -64,7 +67,7 @@ def databricks(
     }
     for view in ("images", "labels", "delivered"):
         spark.catalog.dropTempView(view)
-    synced = ("deliveries_raw", "tasks", "annotations", "runs")
+    synced = ("deliveries_raw", "tasks", "annotations", "runs", "task_states", "batches", "project_stats")
     for table in (
         "arrivals",
         "labels.outbox",

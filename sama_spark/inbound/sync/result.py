@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-Feed = Literal["delivered", "since_last_call"]
+Feed = Literal["delivered", "since_last_call", "status", "batches", "stats"]
+_CHANGES = {"status": "states changed", "batches": "batches changed", "stats": "changed"}
 
 
 @dataclass
@@ -18,6 +19,10 @@ class FeedSync:
             in `deliveries_raw`. new, updated, unchanged: tasks, of those that came into question.
         watermark_from: deliveries were asked for from here on; None is all. watermark_to: where the next sync begins,
             less its overlap. Both None for since_last_call, where Sama keeps the place.
+
+    Of status, batches and stats only these count: `pages`, the calls made; `changes`, the states, batches or statistics
+    that were noted; `updated`, the tasks whose `current_state` changed; `goes_on`, what `max_calls` left to the next
+    sync.
     """
 
     feed: Feed
@@ -30,9 +35,18 @@ class FeedSync:
     rejected: int = 0
     watermark_from: datetime | None = None
     watermark_to: datetime | None = None
+    changes: int = 0
+    goes_on: str | None = None
     seconds: float = 0.0
 
     def __str__(self) -> str:
+        if self.feed in _CHANGES:
+            goes_on = f", goes on: {self.goes_on}" if self.goes_on else ""
+            current = f"\n    tasks: {self.updated:,} with another current_state" if self.updated else ""
+            return (
+                f"{self.feed}: {self.pages:,} calls, {self.changes:,} {_CHANGES[self.feed]}{goes_on}, "
+                f"{self.seconds:.1f} s{current}"
+            )
         rejected = f", {self.rejected:,} cannot be read as tasks" if self.rejected else ""
         by_time = f"\n    from {_shown(self.watermark_from)} to {_shown(self.watermark_to)}"
         return (

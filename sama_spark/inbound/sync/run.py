@@ -12,8 +12,11 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from sama_spark.inbound.read import delivery_contract
+from sama_spark.inbound.sync.batches import sync_batches
 from sama_spark.inbound.sync.landing import counted, land
 from sama_spark.inbound.sync.result import Feed, FeedSync, SyncResult
+from sama_spark.inbound.sync.states import sync_states
+from sama_spark.inbound.sync.stats import sync_stats
 from sama_spark.inbound.sync.tables import RUNS, Contract, SyncTables
 from sama_spark.inbound.sync.upsert import find_changed, replace_annotations, upsert_tasks, watermark
 
@@ -44,6 +47,8 @@ class Sync:
     overlap: timedelta = OVERLAP
     full: bool = False
     consumer: str | None = None
+    batches: Sequence[int] = ()
+    max_calls: int | None = None
 
     def run(self, feeds: Sequence[Feed]) -> SyncResult:
         """Feed by feed."""
@@ -55,8 +60,14 @@ class Sync:
             with self._recorded(done, now, gained):
                 if feed == "delivered":
                     self._delivered(done, contract, now)
-                else:
+                elif feed == "since_last_call":
                     self._since_last_call(done, contract, now)
+                elif feed == "status":
+                    sync_states(self.api, self.tables, done, self.max_calls)
+                elif feed == "batches":
+                    sync_batches(self.api, self.tables, done, self.batches, self.max_calls)
+                else:
+                    sync_stats(self.api, self.tables, done)
             gained = []
             result.feeds.append(done)
         log.info("%r", result)

@@ -14,6 +14,8 @@ from sama_spark.inbound.annotations import ANNOTATIONS
 from sama_spark.inbound.contract import columns_ddl, grown, quoted_ddl, saveable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyspark.sql import SparkSession
 
 _LAYOUT = "1"
@@ -38,6 +40,8 @@ RUNS = """
     rejected BIGINT COMMENT 'deliveries that cannot be read as a task',
     contract_changes ARRAY<STRING>,
     watermark_from TIMESTAMP, watermark_to TIMESTAMP,
+    changes BIGINT COMMENT 'states, batches or statistics that were noted',
+    goes_on STRING COMMENT 'what max_calls left to the next sync',
     error STRING COMMENT 'null after success'
 """
 _TASKS = """
@@ -104,13 +108,7 @@ class SyncTables:
         if found is None:
             self._create(now)
             found = self["tasks"].properties() or {}
-        if found.get(_LAYOUT_NAME) != _LAYOUT or found.get(_PROJECT) != self.project_id:
-            raise SyncError(
-                f"{self['tasks'].name!r} holds project {found.get(_PROJECT)} in layout {found.get(_LAYOUT_NAME)}, "
-                f"not project {self.project_id} in layout {_LAYOUT}",
-                project_id=self.project_id,
-                remedy="give each project a schema of its own, or a prefix; for another layout update sama_spark",
-            )
+        self._check(found)
         kept = Contract.from_json(found[_CONTRACT])
         gained: list[str] = []
         data, answers = grown(kept.data, now.data, "data", gained), grown(kept.answers, now.answers, "answers", gained)
@@ -122,14 +120,52 @@ class SyncTables:
             self["tasks"].set_properties({_CONTRACT: holds.to_json()})
         return holds, gained
 
+    def check(self) -> None:
+        """See that a sync has made them, for this project.
+
+        Raises:
+            SyncError: there are none, or they belong to another project or to a layout that is not known.
+        """
+        found = self["tasks"].properties()
+        if found is None:
+            raise SyncError(
+                f"there is no table {self['tasks'].name!r}",
+                project_id=self.project_id,
+                remedy="sync the project first, or look at `into` and `prefix`",
+            )
+        self._check(found)
+
+    def _check(self, found: Mapping[str, str]) -> None:
+        if found.get(_LAYOUT_NAME) != _LAYOUT or found.get(_PROJECT) != self.project_id:
+            raise SyncError(
+                f"{self['tasks'].name!r} holds project {found.get(_PROJECT)} in layout {found.get(_LAYOUT_NAME)}, "
+                f"not project {self.project_id} in layout {_LAYOUT}",
+                project_id=self.project_id,
+                remedy="give each project a schema of its own, or a prefix; for another layout update sama_spark",
+            )
+
+    def ensure(self, name: str, schema: str, holds: str, cluster_by: str = "") -> DeltaTable:
+        """A table that is made when its feed is first used."""
+        table = self[name]
+        if not table.exists():
+            table.create(schema, f"{holds} {self._of}", self._whose, cluster_by)
+        return table
+
+    @property
+    def _of(self) -> str:
+        return f"of project {self.project_id} of Sama; written by sama_spark"
+
+    @property
+    def _whose(self) -> dict[str, str]:
+        return {_PROJECT: self.project_id, _LAYOUT_NAME: _LAYOUT}
+
     def _create(self, contract: Contract) -> None:
         if "/" not in self.into and not self.spark.catalog.databaseExists(self.into):
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.into}").collect()
         raw, annotations, runs, tasks = (self[name] for name in ("deliveries_raw", "annotations", "runs", "tasks"))
-        whose = {_PROJECT: self.project_id, _LAYOUT_NAME: _LAYOUT}
+        whose, of = self._whose, self._of
         # Without the vectors, a task that is delivered again costs the rewriting of whole files.
         feed = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
-        of = f"of project {self.project_id} of Sama; written by sama_spark"
         raw.create(RAW, f"Deliveries as received {of}", whose, "delivered_at")
         shapes = columns_ddl(ANNOTATIONS)
         annotations.create(shapes, f"A row for each shape or answer of the tasks {of}", whose | feed, "task_id")
