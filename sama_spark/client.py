@@ -12,6 +12,7 @@ from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
 from sama_spark.api.states import TaskStates
 from sama_spark.inbound.read import FeedReader
+from sama_spark.inbound.sync.masks import Masks
 from sama_spark.inbound.sync.result import Feed, SyncResult
 from sama_spark.inbound.sync.run import OVERLAP, Sync
 from sama_spark.inbound.sync.tables import SyncTables
@@ -25,7 +26,7 @@ from sama_spark.outbound.outbox.report import OutboxReport
 from sama_spark.outbound.outbox.settle import Word, resume
 from sama_spark.outbound.result import CreationResult
 from sama_spark.outbound.row_keys import OutboxKeys
-from sama_spark.staging import STAGING_TTL, Staging
+from sama_spark.staging import STAGING_TTL, Staging, local_path
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -279,6 +280,7 @@ class Client(ApiClient):
         overlap: timedelta = OVERLAP,
         label: Label = None,
         frames: Frames = "key",
+        masks: str | None = None,
         staging: str | None = None,
     ) -> SyncResult:
         """Bring a project's deliveries into Delta tables: the first time all, later what is new.
@@ -292,7 +294,8 @@ class Client(ApiClient):
 
         The tables are made when absent. A sync that dies, at whatever point, is made good by the next one; one that
         is run again changes nothing. One sync of a project at a time. On the wire: GET schemas/deliver_task.json, GET
-        tasks/delivered.json (feed "delivered") and POST tasks/delivered.json (feed "since_last_call").
+        tasks/delivered.json (feed "delivered") and POST tasks/delivered.json (feed "since_last_call"); with `masks`
+        GET of each mask's own link, without the key, and GET tasks/{task_id}.json where that has expired.
 
         Args:
             spark: the session to use, classic or Connect.
@@ -306,6 +309,10 @@ class Client(ApiClient):
             full: "delivered" reads all again, and takes over what has been missed.
             overlap: how far before the last delivery to begin, for deliveries that become visible late.
             label, frames: as for `flatten_annotations`.
+            masks: folder that the driver can write, such as "/Volumes/catalog/schema/volume/masks": the PNG behind each
+                `mask_url` is copied there before `annotations` names it in `mask_path`. A mask that cannot be had any
+                more is counted and named in the log, and its `mask_path` is null; `full` tries again what is missing,
+                also from before `masks` was given. By default no mask is copied.
             staging: as for the client, for this call.
 
         Returns:
@@ -314,12 +321,14 @@ class Client(ApiClient):
         Raises:
             InvalidInput: a feed is not known.
             SyncError: the tables belong to another project, or to a layout that is not known.
+            StagingError: `masks` is no path of the file system.
         """
         if isinstance(feeds, str) or not set(feeds) <= set(get_args(Feed)):
             raise InvalidInput(f"feeds={feeds!r} are not understood", remedy=f"name some of {get_args(Feed)} in a list")
         stage = self._staging.stage(spark, staging or self._staging_folder)
         tables = SyncTables(spark, into, str(project_id), prefix)
-        return Sync(self, spark, tables, stage, label, frames, overlap, full, consumer).run(feeds)
+        copies = None if masks is None else Masks(self, str(project_id), local_path(masks).absolute())
+        return Sync(self, spark, tables, stage, label, frames, overlap, full, consumer, copies).run(feeds)
 
     @accepts_proj_id
     def get_delivered_tasks_to_table(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from sama_spark.delta import DeltaTable
     from sama_spark.inbound.flatten import Frames, Label
+    from sama_spark.inbound.sync.masks import Masks
+    from sama_spark.inbound.sync.result import FeedSync
     from sama_spark.inbound.sync.tables import Contract, SyncTables
 
 _MOST_BROADCAST = 1_000_000
@@ -69,13 +71,16 @@ def find_changed(tables: SyncTables, since: datetime | None) -> Changed:
     return Changed(rows, new, updated, unchanged)
 
 
-def replace_annotations(tables: SyncTables, changed: Changed, label: Label, frames: Frames) -> None:
+def replace_annotations(
+    tables: SyncTables, changed: Changed, label: Label, frames: Frames, masks: Masks | None, done: FeedSync
+) -> None:
     """The rows of each changed task in place of those that it had, in one commit."""
     table = tables["annotations"]
     _, answers = raw_parts(F.concat("parts", "raw").cast("binary"))
-    rows = flatten_annotations(
-        changed.rows.select("id", "delivered_at", answers.alias("answers_raw")), label=label, frames=frames
-    )
+    tasks = changed.rows.select("id", "delivered_at", answers.alias("answers_raw"))
+    rows = flatten_annotations(tasks, label=label, frames=frames)
+    if masks is not None:
+        rows = masks.named(tasks, rows, done)
     if table.read().isEmpty():
         table.append(rows)
         return
