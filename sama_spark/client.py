@@ -325,9 +325,9 @@ class Client(ApiClient):
         """
         if isinstance(feeds, str) or not set(feeds) <= set(get_args(Feed)):
             raise InvalidInput(f"feeds={feeds!r} are not understood", remedy=f"name some of {get_args(Feed)} in a list")
+        copies = None if masks is None else Masks(self, str(project_id), local_path(masks).absolute())
         stage = self._staging.stage(spark, staging or self._staging_folder)
         tables = SyncTables(spark, into, str(project_id), prefix)
-        copies = None if masks is None else Masks(self, str(project_id), local_path(masks).absolute())
         return Sync(self, spark, tables, stage, label, frames, overlap, full, consumer, copies).run(feeds)
 
     @accepts_proj_id
