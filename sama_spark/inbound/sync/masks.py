@@ -69,13 +69,13 @@ class Masks:
     def fill(self, annotations: DeltaTable, done: FeedSync) -> None:
         """Copy and name what `annotations` lacks: what failed, or what came before masks were asked for."""
         lacking = annotations.read().where("mask_url IS NOT NULL AND mask_path IS NULL")
-        copied, done.masks_failed = done.masks_copied, 0
-        failed = self._copy(lacking, done)
-        if done.masks_copied > copied:
+        done.masks_failed = 0  # what failed in this run is among them
+        found = self._with_paths(lacking, self._copy(lacking, done)).where("mask_path IS NOT NULL")
+        if not found.isEmpty():
             annotations.merge(
-                self._with_paths(lacking, failed).select("task_id", "delivered_at", "ordinal", "mask_path"),
+                found.select("task_id", "delivered_at", "ordinal", "mask_path"),
                 "t.task_id = s.task_id AND t.delivered_at = s.delivered_at AND t.ordinal = s.ordinal",
-                "WHEN MATCHED AND s.mask_path IS NOT NULL THEN UPDATE SET mask_path = s.mask_path",
+                "WHEN MATCHED THEN UPDATE SET mask_path = s.mask_path",
             )
 
     def _with_paths(self, rows: DataFrame, failed: list[str]) -> DataFrame:
