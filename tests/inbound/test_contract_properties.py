@@ -26,7 +26,7 @@ SCALARS: list[dict[str, Any]] = [
 ]
 PLAIN = st.text("abcdefg", min_size=1, max_size=2)
 # Names that Delta refuses, that differ in case alone, or that Spark takes for the same.
-ODD = st.text("aAbB _;.`'\"=(1éÉſsKkσςiİı", min_size=1, max_size=3)
+ODD = st.text("aAbB _;.`'\"=(1éÉſsKkσςiİı", min_size=1, max_size=3)  # noqa: RUF001
 
 
 def nodes(names: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
@@ -161,7 +161,19 @@ def test_the_order_of_examples_does_not_matter(examples: list[Any], random: Any)
 
 
 KEYWORDS = st.sampled_from(
-    "type properties items additionalProperties anyOf examples minimum maximum format $ref definitions".split()
+    [
+        "type",
+        "properties",
+        "items",
+        "additionalProperties",
+        "anyOf",
+        "examples",
+        "minimum",
+        "maximum",
+        "format",
+        "$ref",
+        "definitions",
+    ]
 )
 WORDS = st.sampled_from(["object", "array", "integer", "string", "date", "#/definitions", "#"])
 

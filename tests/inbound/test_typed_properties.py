@@ -23,7 +23,7 @@ from sama_spark.inbound.table import RESCUED, raw_parts, typed_tasks
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-NAMES = st.text("aAbB _.`\"=1éſ🚗", max_size=2)
+NAMES = st.text('aAbB _.`"=1éſ🚗', max_size=2)  # noqa: RUF001
 SCALARS = (
     st.none()
     | st.booleans()
