@@ -6,7 +6,7 @@ from functools import reduce
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 pytest.importorskip("pyspark")
@@ -178,6 +178,9 @@ KEYWORDS = st.sampled_from(
 WORDS = st.sampled_from(["object", "array", "integer", "string", "date", "#/definitions", "#"])
 
 
+@example({"examples": True})
+@example({"type": 5})
+@example({"properties": {"n": {"type": "integer", "minimum": "0"}}})
 @given(st.recursive(JSON | WORDS, lambda inner: st.dictionaries(KEYWORDS | WORDS, inner, max_size=4), max_leaves=15))
 def test_no_schema_stops_a_sync(answers: Any) -> None:
     for found in delivery_types({"properties": {"data": answers, "answers": answers}}):
