@@ -12,6 +12,7 @@ from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
 from sama_spark.api.states import TaskStates
 from sama_spark.inbound.read import FeedReader
+from sama_spark.inbound.sync.masks import Masks
 from sama_spark.inbound.sync.result import Feed, SyncResult
 from sama_spark.inbound.sync.run import OVERLAP, Sync
 from sama_spark.inbound.sync.states import note_rejected
@@ -26,7 +27,7 @@ from sama_spark.outbound.outbox.report import OutboxReport
 from sama_spark.outbound.outbox.settle import Word, resume
 from sama_spark.outbound.result import CreationResult
 from sama_spark.outbound.row_keys import OutboxKeys
-from sama_spark.staging import STAGING_TTL, Staging
+from sama_spark.staging import STAGING_TTL, Staging, local_path
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -282,6 +283,7 @@ class Client(ApiClient):
         overlap: timedelta = OVERLAP,
         label: Label = None,
         frames: Frames = "key",
+        masks: str | None = None,
         staging: str | None = None,
     ) -> SyncResult:
         """Bring a project's deliveries, and what became of its tasks, into Delta tables: what is new since last time.
@@ -301,7 +303,8 @@ class Client(ApiClient):
         for "delivered" GET tasks/delivered.json; for "since_last_call" POST tasks/delivered.json; for "status" GET
         tasks.json for each 100 tasks that are not acknowledged and once more for each of six states, at one call a
         second, and GET tasks/{id}.json for known tasks that these lists do not have, up to 1,000; for "batches" GET
-        batches/{id}.json for each job that had not finished; for "stats" GET stats.json.
+        batches/{id}.json for each job that had not finished; for "stats" GET stats.json. With `masks` GET of each mask's
+        own link, without the key, and GET tasks/{id}.json where that has expired.
 
         Args:
             spark: the session to use, classic or Connect.
@@ -320,6 +323,10 @@ class Client(ApiClient):
             full: "delivered" reads all again, and takes over what has been missed.
             overlap: how far before the last delivery to begin, for deliveries that become visible late.
             label, frames: as for `flatten_annotations`.
+            masks: folder that the driver can write, such as "/Volumes/catalog/schema/volume/masks": the PNG behind each
+                `mask_url` is copied there before `annotations` names it in `mask_path`. A mask that cannot be had any
+                more is counted and named in the log, and its `mask_path` is null; `full` tries again what is missing,
+                also from before `masks` was given. By default no mask is copied.
             staging: as for the client, for this call.
 
         Returns:
@@ -328,14 +335,16 @@ class Client(ApiClient):
         Raises:
             InvalidInput: a feed is not known, or `max_calls` is less than 1.
             SyncError: the tables belong to another project, or to a layout that is not known.
+            StagingError: `masks` is no path of the file system.
         """
         if isinstance(feeds, str) or not set(feeds) <= set(get_args(Feed)):
             raise InvalidInput(f"feeds={feeds!r} are not understood", remedy=f"name some of {get_args(Feed)} in a list")
         if max_calls is not None and max_calls < 1:
             raise InvalidInput(f"max_calls is {max_calls}: at least 1 is due", remedy="leave it out for no bound")
+        copies = None if masks is None else Masks(self, str(project_id), local_path(masks).absolute())
         stage = self._staging.stage(spark, staging or self._staging_folder)
         tables = SyncTables(spark, into, str(project_id), prefix)
-        sync = Sync(self, spark, tables, stage, label, frames, overlap, full, consumer, batches, max_calls)
+        sync = Sync(self, spark, tables, stage, label, frames, overlap, full, consumer, batches, max_calls, copies)
         return sync.run(feeds)
 
     @accepts_proj_id

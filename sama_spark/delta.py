@@ -87,21 +87,25 @@ class DeltaTable:
             writer = writer.option("txnAppId", name).option("txnVersion", number)
         self._save(writer)
 
-    def replace_by(self, column: str, rows: DataFrame, keys: DataFrame) -> None:
-        """Put `rows` in place of those whose `column` is among `keys` (one column, each key once), in one commit."""
-        view, names = f"sama_spark_{uuid4().hex}", rows.columns
-        gone = keys.toDF(_GONE)
-        # A row for each key, to match what it had, and rows that match nothing, to be inserted.
-        source = rows.withColumn(_GONE, F.lit(None).cast("string")).unionByName(gone, allowMissingColumns=True)
-        source.createOrReplaceTempView(view)
+    def merge(self, rows: DataFrame, on: str, clauses: str) -> None:
+        """MERGE `rows` (as `s`) into it (as `t`)."""
+        view = f"sama_spark_{uuid4().hex}"
+        rows.createOrReplaceTempView(view)
         try:
-            self.spark.sql(
-                f"MERGE INTO {self.sql_name} t USING {view} s ON t.{column} = s.{_GONE} WHEN MATCHED THEN DELETE "
-                f"WHEN NOT MATCHED AND s.{_GONE} IS NULL THEN INSERT ({', '.join(names)}) "
-                f"VALUES ({', '.join(f's.{name}' for name in names)})"
-            ).collect()
+            self.spark.sql(f"MERGE INTO {self.sql_name} t USING {view} s ON {on} {clauses}").collect()
         finally:
             self.spark.catalog.dropTempView(view)
+
+    def replace_by(self, column: str, rows: DataFrame, keys: DataFrame) -> None:
+        """Put `rows` in place of those whose `column` is among `keys` (one column, each key once), in one commit."""
+        # A row for each key, to match what it had, and rows that match nothing, to be inserted.
+        source = rows.withColumn(_GONE, F.lit(None).cast("string"))
+        self.merge(
+            source.unionByName(keys.toDF(_GONE), allowMissingColumns=True),
+            f"t.{column} = s.{_GONE}",
+            f"WHEN MATCHED THEN DELETE WHEN NOT MATCHED AND s.{_GONE} IS NULL THEN "
+            f"INSERT ({', '.join(rows.columns)}) VALUES ({', '.join(f's.{name}' for name in rows.columns)})",
+        )
 
     def replace(self, rows: DataFrame, where: str) -> None:
         """Put `rows` in place of those that satisfy the SQL condition `where`; made when absent."""

@@ -159,7 +159,7 @@ def local_path(folder: str) -> Path:
     if parsed.scheme in ("", "file") or folder.startswith("dbfs:/Volumes/"):
         return Path(unquote(parsed.path) if parsed.scheme else folder)
     raise StagingError(
-        f"staging folder {folder!r} cannot be written by the driver",
+        f"folder {folder!r} cannot be written by the driver",
         remedy="name a Unity Catalog volume (/Volumes/catalog/schema/volume/...) or a local folder",
     )
 

@@ -21,6 +21,7 @@ __all__ = [
     "InvalidInputSchema",
     "InvalidResponse",
     "InvalidRowsError",
+    "LinkRefused",
     "NotFoundError",
     "RateLimitedError",
     "RedirectRefused",
@@ -184,6 +185,12 @@ class UploadUrlRefused(SamaError):
     """The signed upload URL has expired or is refused; a new batch gives a new URL."""
 
     remedy = "Open a new batch and upload again."
+
+
+class LinkRefused(SamaError):
+    """A link in a delivery has expired, or does not lead to what it should."""
+
+    remedy = "Read the task again: that gives a new link."
 
 
 class RetryableError(SamaError):

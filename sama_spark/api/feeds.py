@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from .call import Call, path_of
 from .calls import Endpoints, Id, accepts_proj_id, located
+from .errors import LinkRefused
 from .paging import cursor_pages, number_pages, scan_delivered, scan_status
 from .records import checked_priority, to_json
 from .replies import decode_page, decode_single_task
 from .retry import Safety
+from .secrets import Secret
 from .states import TaskStates
 from .task_text import Page, TaskText
 
@@ -46,6 +49,18 @@ class Feeds(Endpoints):
             query={"same_as_delivery": same_as_delivery},
             decode=decode_single_task,
         )
+
+    @accepts_proj_id
+    def download_mask(self, project_id: Id, mask_url: str, into: Path) -> None:
+        """GET what a `mask_url` leads to, without the key, into a file, piece by piece.
+
+        Raises:
+            LinkRefused: the link has expired, or leads to nothing. Others as for any call; the file may be incomplete.
+        """
+        if not mask_url.lower().startswith(("http://", "https://")):
+            raise LinkRefused("the mask's link is no http(s) address", project_id=project_id)
+        call = Call("get mask", "GET", "<mask URL>", Safety.FREE, project_id=project_id)
+        self._transport.download(Secret(mask_url), call, into)
 
     @accepts_proj_id
     def get_multi_task_status(

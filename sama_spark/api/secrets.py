@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NoReturn
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, quote_plus
 
 REDACTED = "<redacted>"
 
@@ -75,9 +75,8 @@ def redact_urls(text: str) -> str:
 
 
 def redactor_for_upload(url: str) -> Redactor:
-    """Hides a signed URL whole, its path included: stores exist that sign in the path."""
-    parts = urlsplit(url)
-    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    """Hides a signed URL whole, its path included: stores exist that sign in the path. Takes odd ones too."""
+    target = re.sub(r"^\w+://[^/?#]*", "", url).partition("#")[0]
     return Redactor(*(Secret(text) for text in (url, target) if len(text) > 1))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import quote_plus, urlsplit
 
@@ -18,6 +19,7 @@ from .errors import (
     ConnectionFailed,
     InvalidInput,
     InvalidResponse,
+    LinkRefused,
     RequestTimedOut,
     SamaError,
     ServerError,
@@ -89,8 +91,8 @@ class Transport:
             monotonic=clock.monotonic,
         )
         self._wire = new_wire()
-        # Uploads go to another host: no connection of theirs ever carries the key.
-        self._upload_wire = new_wire()
+        # Signed URLs lead to another host: no connection of theirs ever carries the key.
+        self._store_wire = new_wire()
 
     def __repr__(self) -> str:
         return f"Transport({vars(self).get('base_url')!r})"
@@ -109,10 +111,14 @@ class Transport:
         """PUT `call.body` to a signed URL, without the key. A 2xx is success, its body may be empty."""
         self._repeat(call, lambda deadline: self._attempt_upload(url, call, deadline))
 
+    def download(self, url: Secret, call: Call, into: Path) -> None:
+        """GET a signed URL, without the key, into a file, which is begun anew with each try."""
+        self._repeat(call, lambda deadline: self._attempt_download(url, call, into, deadline))
+
     def close(self) -> None:
         """Close idle connections; the transport stays usable."""
         self._wire.close()
-        self._upload_wire.close()
+        self._store_wire.close()
 
     def _repeat(self, call: Call, attempt: Callable[[float], _Attempt[T]]) -> T:
         started = deadline = None
@@ -170,7 +176,7 @@ class Transport:
 
     def _attempt_upload(self, url: Secret, call: Call, deadline: float) -> _Attempt[None]:
         redact = redactor_for_upload(url.reveal())
-        reply = self._upload_wire.exchange("PUT", url, call.body, redact, deadline)
+        reply = self._store_wire.exchange("PUT", url, call.body, redact, deadline)
         if isinstance(reply, Failure):
             return self._failed(call, reply)
         if 200 <= reply.status < 300:
@@ -180,30 +186,46 @@ class Transport:
             # A store answers with nothing; a proxy's page, or XML, means that it has not got the file.
             invalid = self._error(InvalidResponse, call, "a page where the store's answer is due", reply)
             return self._attempt_of(call, invalid, f"{note}, a page", transient=True)
-        return self._refused(call, reply, redact)
+        return self._refused(call, reply, redact, UploadUrlRefused)
+
+    def _attempt_download(self, url: Secret, call: Call, into: Path, deadline: float) -> _Attempt[None]:
+        redact = redactor_for_upload(url.reveal())
+        with into.open("wb") as file:
+            reply = self._store_wire.exchange("GET", url, None, redact, deadline, file)
+        if isinstance(reply, Failure):
+            return self._failed(call, reply, LinkRefused)
+        if 200 <= reply.status < 300:
+            return _Attempt(note=f"{reply.status}, {into.stat().st_size:,} bytes")
+        return self._refused(call, reply, redact, LinkRefused)
 
     def _url(self, call: Call) -> Secret:
         further = call.query_text()
         key = quote_plus(self._key.reveal())
         return Secret(f"{self.base_url}/{call.path}?access_key={key}{further and '&'}{further}")
 
-    def _failed(self, call: Call, failure: Failure) -> _Attempt[Any]:
-        kind: type[SamaError] = {
+    def _failed(self, call: Call, failure: Failure, unsendable: type[SamaError] = ConnectionFailed) -> _Attempt[Any]:
+        kinds: dict[Trouble, type[SamaError]] = {
             Trouble.TIMED_OUT: RequestTimedOut,
             Trouble.TRUNCATED: InvalidResponse,
-        }.get(failure.trouble, ConnectionFailed)
-        error = self._error(kind, call, f"{failure.trouble.value}: {failure.text}")
-        transient = failure.trouble not in (Trouble.UNTRUSTED, Trouble.UNSENDABLE)
+            Trouble.UNSENDABLE: unsendable,
+            Trouble.NOT_KEPT: SamaError,
+        }
+        error = self._error(
+            kinds.get(failure.trouble, ConnectionFailed), call, f"{failure.trouble.value}: {failure.text}"
+        )
+        transient = failure.trouble not in (Trouble.UNTRUSTED, Trouble.UNSENDABLE, Trouble.NOT_KEPT)
         not_done = failure.trouble in (Trouble.NOT_CONNECTED, Trouble.UNTRUSTED, Trouble.UNSENDABLE)
         return self._attempt_of(call, error, failure.trouble.value, transient=transient, surely_not_done=not_done)
 
-    def _refused(self, call: Call, reply: Reply, redact: Redactor | None = None) -> _Attempt[Any]:
+    def _refused(
+        self, call: Call, reply: Reply, redact: Redactor | None = None, by_store: type[SamaError] | None = None
+    ) -> _Attempt[Any]:
         types, message = read_problem(reply.body)
         kind = error_class(reply.status, types)
         if redact is not None:
             message = redact(message)
-            if 400 <= reply.status < 500 and reply.status not in (413, 429):
-                kind = UploadUrlRefused
+        if by_store is not None and 400 <= reply.status < 500 and reply.status not in (413, 429):
+            kind = by_store
         error = self._error(kind, call, message or f"HTTP {reply.status} without a message", reply, types)
         return self._attempt_of(
             call,

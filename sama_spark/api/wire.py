@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import urllib3
@@ -39,6 +39,7 @@ class Trouble(Enum):
     TIMED_OUT = "timed out"
     UNTRUSTED = "certificate not accepted"
     UNSENDABLE = "cannot be sent"
+    NOT_KEPT = "cannot be written"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class Reply:
 
 
 class _DeadlinePassed(Exception):
+    pass
+
+
+class _NotKept(Exception):
     pass
 
 
@@ -127,18 +132,29 @@ class Wire:
         self._lock = threading.Lock()
 
     def exchange(
-        self, method: str, url: Secret, body: Body | None, redact: Redactor, deadline: float
+        self,
+        method: str,
+        url: Secret,
+        body: Body | None,
+        redact: Redactor,
+        deadline: float,
+        into: IO[bytes] | None = None,
     ) -> Reply | Failure:
-        """Send one request and read the whole reply. Redirects are not followed, nothing is retried."""
+        """Send one request and read the whole reply. Redirects are not followed, nothing is retried.
+
+        `into`: takes the body of a 2xx, piece by piece, in place of the reply.
+        """
         with hidden_from_logs(redact):
             try:
-                return self._send(method, url.reveal(), body, deadline)
+                return self._send(method, url.reveal(), body, deadline, into)
             except _DeadlinePassed:
                 return Failure(Trouble.TIMED_OUT, "the call's deadline passed")
+            except _NotKept as error:
+                return Failure(Trouble.NOT_KEPT, str(error))
             except (broken.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
                 return Failure(_trouble(error), redact(f"{type(error).__name__}: {error}"))
 
-    def _send(self, method: str, url: str, body: Body | None, deadline: float) -> Reply:
+    def _send(self, method: str, url: str, body: Body | None, deadline: float, into: IO[bytes] | None) -> Reply:
         headers = dict(self._headers)
         if method != "GET":
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(body or b""))}
@@ -157,9 +173,10 @@ class Wire:
         )
         whole = False
         try:
-            pieces = []
+            pieces: list[bytes] = []
+            keep = _writing(into) if into and 200 <= response.status < 300 else pieces.append
             while piece := response.read1(_READ_SIZE, decode_content=True):
-                pieces.append(piece)
+                keep(piece)
                 if self._monotonic() > deadline:
                     raise _DeadlinePassed
             whole = True
@@ -196,6 +213,16 @@ class Wire:
 
     def __repr__(self) -> str:
         return "Wire()"
+
+
+def _writing(into: IO[bytes]) -> Callable[[bytes], object]:
+    def write(piece: bytes) -> None:
+        try:
+            into.write(piece)
+        except OSError as error:  # a full disk is no lost connection, and not to be tried again
+            raise _NotKept(f"{type(error).__name__}: {error}") from None
+
+    return write
 
 
 def user_agent() -> str:

@@ -66,6 +66,7 @@ _COLUMNS: tuple[tuple[str, T.DataType, str], ...] = (
     ("dimensions", _numbers("length", "width", "height"), "Size of a 3D cuboid along x, y and z"),
     ("direction", _numbers("roll", "pitch", "yaw"), "Rotation of a 3D cuboid, in radians"),
     ("mask_url", _TEXT, "Link to the mask; it expires"),
+    ("mask_path", _TEXT, "Copy of the mask, by sync(masks=...); null where there is none"),
     ("raw", _TEXT, "JSON text, to the byte, of the shape, of its place in the video, or of the answer"),
 )
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _SAMA_NAME = "sama_name"
 _MOST_FIELDS, _MOST_LEVELS = 200, 12
 _TEXT_MAP = T.MapType(T.StringType(), T.StringType())
-_INT32 = (-(2**31), 2**31 - 1)
 
 # Quoted names first, so that a field called `VOID` stays one.
 _VARIANT_WORDS = re.compile(r"`(?:[^`]|``)*`|\b\w+(?=:)|OBJECT<>|OBJECT<|VOID|VARIANT|DECIMAL\(\d+,\s*\d+\)")
@@ -73,7 +72,8 @@ def _fields_or_text(node: Any, root: Mapping[str, Any]) -> T.DataType:
 def _type(node: Any, root: Mapping[str, Any], levels: int) -> T.DataType:
     node = _resolve(node, root)
     declared = node.get("type")
-    kinds = [k for k in ([declared] if isinstance(declared, str) else declared or []) if k != "null"]
+    kinds = [k for k in (declared if isinstance(declared, list) else [declared]) if k not in (None, "null")]
+    examples = node.get("examples")
     properties, items, others = node.get("properties"), node.get("items"), node.get("additionalProperties")
     if levels == 0 or len(kinds) > 1 or node.get("anyOf") or node.get("oneOf"):
         return T.StringType()
@@ -84,13 +84,13 @@ def _type(node: Any, root: Mapping[str, Any], levels: int) -> T.DataType:
         return T.ArrayType(_type(items, root, levels - 1))
     if kind == "object" and isinstance(others, Mapping) and others:
         return T.MapType(T.StringType(), _type(others, root, levels - 1))
-    if kind in (None, "object", "array") and node.get("examples"):
-        return _merged([_example_type(example, levels) for example in node["examples"]])
+    if kind in (None, "object", "array") and isinstance(examples, list) and examples:
+        return _merged([_example_type(example, levels) for example in examples])
     if kind == "object":
         return _TEXT_MAP
     if kind == "integer":
-        low, high = node.get("minimum", -(2**63)), node.get("maximum", 2**63)
-        return T.IntegerType() if low >= _INT32[0] and high <= _INT32[1] else T.LongType()
+        bounds = node.get("minimum"), node.get("maximum")
+        return T.IntegerType() if all(map(_is_int32, bounds)) else T.LongType()
     if kind == "string" and node.get("format") == "date":
         return T.DateType()
     return {"number": T.DoubleType(), "boolean": T.BooleanType()}.get(str(kind), T.StringType())
@@ -135,13 +135,23 @@ def saveable_name(name: str) -> str:
     return re.sub(r"[ ,;{}()\n\t=]", "_", name)
 
 
+def _as_compared(name: str) -> str:
+    """The same for names that Spark takes for one: Java compares letters in upper case, then in lower, where a
+    dotted capital I loses its dot."""
+    return saveable_name(name).upper().lower().replace("\u0307", "")
+
+
+def _is_int32(bound: Any) -> bool:
+    return isinstance(bound, (int, float)) and -(2**31) <= bound < 2**31
+
+
 def _is_nested(found: T.DataType) -> bool:
     return isinstance(found, (T.StructType, T.ArrayType, T.MapType))
 
 
 def _struct(fields: Mapping[str, T.DataType]) -> T.DataType:
     # Spark compares names without case by default, and hundreds of fields make every plan slow.
-    if len(fields) > _MOST_FIELDS or len({saveable_name(name).lower() for name in fields}) < len(fields):
+    if len(fields) > _MOST_FIELDS or len(set(map(_as_compared, fields))) < len(fields):
         return _TEXT_MAP
     # A map keeps the names as they are; only where that would cost the types of nested values are they changed.
     if any(saveable_name(name) != name for name in fields) and not any(map(_is_nested, fields.values())):
@@ -186,18 +196,20 @@ def grown(old: T.DataType, new: T.DataType, path: str, gained: list[str]) -> T.D
     """`old` with the fields that only `new` has; where they conflict `old` stays. `gained`: takes the new paths."""
     if isinstance(old, T.StructType) and isinstance(new, T.StructType):
         found = {field.name: field.dataType for field in new.fields}
-        known = {saveable_name(field.name).lower() for field in old.fields}
+        known = {_as_compared(field.name) for field in old.fields}
         fields = [
             T.StructField(f.name, grown(f.dataType, found[f.name], f"{path}.{f.name}", gained))
             if f.name in found
             else f
             for f in old.fields
         ]
-        added = [field for field in new.fields if saveable_name(field.name).lower() not in known]
+        added = [field for field in new.fields if _as_compared(field.name) not in known]
         gained.extend(f"{path}.{field.name}" for field in added)
         return T.StructType([*fields, *added])
     if isinstance(old, T.ArrayType) and isinstance(new, T.ArrayType):
         return T.ArrayType(grown(old.elementType, new.elementType, f"{path}[]", gained))
+    if isinstance(old, T.MapType) and isinstance(new, T.MapType):
+        return T.MapType(old.keyType, grown(old.valueType, new.valueType, f"{path}{{}}", gained))
     return old
 
 

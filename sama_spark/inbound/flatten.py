@@ -88,6 +88,7 @@ class Annotation(msgspec.Struct, gc=False):
     dimensions: Triple | None = None
     direction: Triple | None = None
     mask_url: str | None = None
+    mask_path: str | None = None  # what `sync` copies
 
 
 @dataclass(frozen=True)

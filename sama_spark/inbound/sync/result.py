@@ -17,6 +17,7 @@ class FeedSync:
     Attributes:
         landed: deliveries that had not been seen before. rejected: those of them without an id or a time, which stay
             in `deliveries_raw`. new, updated, unchanged: tasks, of those that came into question.
+        masks_copied: masks that were fetched. masks_failed: those that could not be had, whose `mask_path` is null.
         watermark_from: deliveries were asked for from here on; None is all. watermark_to: where the next sync begins,
             less its overlap. Both None for since_last_call, where Sama keeps the place.
 
@@ -33,6 +34,8 @@ class FeedSync:
     updated: int = 0
     unchanged: int = 0
     rejected: int = 0
+    masks_copied: int = 0
+    masks_failed: int = 0
     watermark_from: datetime | None = None
     watermark_to: datetime | None = None
     changes: int = 0
@@ -48,10 +51,12 @@ class FeedSync:
                 f"{self.seconds:.1f} s{current}"
             )
         rejected = f", {self.rejected:,} cannot be read as tasks" if self.rejected else ""
+        masks = f"\n    masks: {self.masks_copied:,} copied, {self.masks_failed:,} failed"
         by_time = f"\n    from {_shown(self.watermark_from)} to {_shown(self.watermark_to)}"
         return (
             f"{self.feed}: {self.pages:,} pages, {self.landed:,} deliveries landed, {self.seconds:.1f} s\n"
             f"    tasks: {self.new:,} new, {self.updated:,} updated, {self.unchanged:,} unchanged{rejected}"
+            f"{masks if self.masks_copied or self.masks_failed else ''}"
             f"{by_time if self.feed == 'delivered' else ''}"
         )
 
@@ -76,6 +81,14 @@ class SyncResult:
     @property
     def landed(self) -> int:
         return sum(feed.landed for feed in self.feeds)
+
+    @property
+    def masks_copied(self) -> int:
+        return sum(feed.masks_copied for feed in self.feeds)
+
+    @property
+    def masks_failed(self) -> int:
+        return sum(feed.masks_failed for feed in self.feeds)
 
     def __repr__(self) -> str:
         changes = f"\n  contract: {', '.join(self.contract_changes)}" if self.contract_changes else ""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from sama_spark.api.client import ApiClient
     from sama_spark.inbound.flatten import Frames, Label
+    from sama_spark.inbound.sync.masks import Masks
     from sama_spark.staging import Stage
 
 log = logging.getLogger("sama_spark")
@@ -49,6 +50,7 @@ class Sync:
     consumer: str | None = None
     batches: Sequence[int] = ()
     max_calls: int | None = None
+    masks: Masks | None = None
 
     def run(self, feeds: Sequence[Feed]) -> SyncResult:
         """Feed by feed."""
@@ -83,6 +85,8 @@ class Sync:
         land(self.spark, counted(pages, done), self.tables["deliveries_raw"], self.stage, done, now, since)
         if self._take_over(done, contract, now, since):
             done.watermark_to = watermark(self.tables["tasks"])
+        if self.masks is not None and self.full:
+            self.masks.fill(self.tables["annotations"], done)
 
     def _since_last_call(self, done: FeedSync, contract: Contract, now: datetime) -> None:
         pages = self.api.since_last_call_pages(self.tables.project_id, consumer=self.consumer)
@@ -98,7 +102,7 @@ class Sync:
         done.new, done.updated, done.unchanged = changed.new, changed.updated, changed.unchanged
         if not (changed.new or changed.updated):
             return False
-        replace_annotations(self.tables, changed, self.label, self.frames)
+        replace_annotations(self.tables, changed, self.label, self.frames, self.masks, done)
         upsert_tasks(self.tables, changed, contract, done.run_id, now)
         return True
 

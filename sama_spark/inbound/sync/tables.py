@@ -38,6 +38,7 @@ RUNS = """
     pages BIGINT, landed BIGINT COMMENT 'deliveries that had not been seen before',
     new BIGINT, updated BIGINT, unchanged BIGINT COMMENT 'tasks',
     rejected BIGINT COMMENT 'deliveries that cannot be read as a task',
+    masks_copied BIGINT, masks_failed BIGINT,
     contract_changes ARRAY<STRING>,
     watermark_from TIMESTAMP, watermark_to TIMESTAMP,
     changes BIGINT COMMENT 'states, batches or statistics that were noted',

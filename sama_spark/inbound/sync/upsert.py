@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from sama_spark.delta import DeltaTable
     from sama_spark.inbound.flatten import Frames, Label
+    from sama_spark.inbound.sync.masks import Masks
+    from sama_spark.inbound.sync.result import FeedSync
     from sama_spark.inbound.sync.tables import Contract, SyncTables
 
 _MOST_NAMED = 5_000  # tasks that a condition names one by one
@@ -96,11 +98,16 @@ def find_changed(tables: SyncTables, since: datetime | None, run_id: str) -> Cha
     return Changed(rows, ids, new, updated, unchanged, landed, rejected)
 
 
-def replace_annotations(tables: SyncTables, changed: Changed, label: Label, frames: Frames) -> None:
+def replace_annotations(
+    tables: SyncTables, changed: Changed, label: Label, frames: Frames, masks: Masks | None, done: FeedSync
+) -> None:
     """The rows of each changed task in place of those that it had, in one commit."""
     _, answers = raw_parts(F.concat("parts", "raw").cast("binary"))
     tasks = changed.rows.select("id", "delivered_at", answers.alias("answers_raw"))
-    _replace(tables["annotations"], "task_id", flatten_annotations(tasks, label=label, frames=frames), changed)
+    rows = flatten_annotations(tasks, label=label, frames=frames)
+    if masks is not None:
+        rows = masks.named(tasks, rows, done)
+    _replace(tables["annotations"], "task_id", rows, changed)
 
 
 def upsert_tasks(tables: SyncTables, changed: Changed, contract: Contract, run_id: str, now: datetime) -> None:

@@ -1,0 +1,179 @@
+"""Masks lie behind links that expire: the driver copies them to a folder, and `annotations` names the copies.
+
+A copy's name follows from its task, delivery and output, and not from its link, which is another one at every reading.
+It is written elsewhere, checked and renamed: what bears the name is whole, and is not fetched again.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from sama_spark.api.errors import LinkRefused, NotFoundError, RedirectRefused
+from sama_spark.api.paging import sort_key
+from sama_spark.inbound.annotations import flatten_annotations
+from sama_spark.inbound.flatten import Flattener
+from sama_spark.staging import Stage
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from sama_spark.api.client import ApiClient
+    from sama_spark.delta import DeltaTable
+    from sama_spark.inbound.sync.result import FeedSync
+
+log = logging.getLogger("sama_spark")
+
+_IN_FLIGHT = 8
+_LINK = "mask_url"
+_PNG_BEGINS, _PNG_ENDS = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask to be copied to `path`. `delivered_at` in microseconds since 1970."""
+
+    task_id: str
+    output: str
+    delivered_at: int
+    url: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The copies of a project's masks in `folder`, which the driver can write."""
+
+    api: ApiClient
+    project_id: str
+    folder: Path
+
+    def named(self, tasks: DataFrame, rows: DataFrame, done: FeedSync) -> DataFrame:
+        """Copy the masks of `tasks` (id, delivered_at, answers_raw). Gives `rows`, their annotations, with the names.
+
+        Where a link leads nowhere, `mask_path` stays null. Any other failure raises: no row then names anything.
+        """
+        # Few projects have masks at all: looking for the word costs less than taking every answer apart.
+        failed = self._copy(flatten_annotations(tasks.where(F.col("answers_raw").contains(_LINK))), done)
+        return self._with_paths(rows, failed)
+
+    def fill(self, annotations: DeltaTable, done: FeedSync) -> None:
+        """Copy and name what `annotations` lacks: what failed, or what came before masks were asked for."""
+        lacking = annotations.read().where("mask_url IS NOT NULL AND mask_path IS NULL")
+        done.masks_failed = 0  # what failed in this run is among them
+        found = self._with_paths(lacking, self._copy(lacking, done)).where("mask_path IS NOT NULL")
+        if not found.isEmpty():
+            annotations.merge(
+                found.select("task_id", "delivered_at", "ordinal", "mask_path"),
+                "t.task_id = s.task_id AND t.delivered_at = s.delivered_at AND t.ordinal = s.ordinal",
+                "WHEN MATCHED THEN UPDATE SET mask_path = s.mask_path",
+            )
+
+    def _with_paths(self, rows: DataFrame, failed: list[str]) -> DataFrame:
+        named = rows.withColumn("mask_path", self._path())
+        if failed:
+            gone = rows.sparkSession.createDataFrame(
+                [(path, True) for path in failed], "mask_path string, gone boolean"
+            )
+            named = named.join(F.broadcast(gone), "mask_path", "left")
+            named = named.withColumn("mask_path", F.when(F.col("gone").isNull(), F.col("mask_path")))
+        return named.select(rows.columns)
+
+    def _path(self) -> Column:
+        """The name of a row's copy; null for what `named` does not look for."""
+        key = F.concat_ws("\x1f", "task_id", F.unix_micros("delivered_at"), "output")
+        name = F.concat(_plain("output"), F.lit("-"), F.substring(F.sha2(key, 256), 1, 16), F.lit(".png"))
+        path = F.concat_ws("/", F.lit(f"{self.folder}/{self.project_id}"), _plain("task_id"), name)
+        return F.when(F.col("mask_url").isNotNull() & F.col("raw").contains(_LINK), path)
+
+    def _copy(self, annotations: DataFrame, done: FeedSync) -> list[str]:
+        """Copy the masks of these rows, a few in flight; gives the paths that stay empty."""
+        wanted = annotations.withColumn("path", self._path()).where("path IS NOT NULL")
+        wanted = wanted.select("task_id", "output", F.unix_micros("delivered_at"), "mask_url", "path")
+        stage = Stage(self.folder / "sama-spark")
+        stage.sweep("masks")
+        failed: list[tuple[Mask, str]] = []
+        pending: deque[tuple[Mask, Future[bool]]] = deque()
+
+        def collect(limit: int) -> None:
+            while len(pending) > limit:
+                mask, copied = pending.popleft()
+                try:
+                    done.masks_copied += copied.result()
+                except LinkRefused as error:
+                    failed.append((mask, error.message))
+
+        with stage.run("masks") as unfinished, ThreadPoolExecutor(_IN_FLIGHT, "sama-masks") as pool:
+            for row in wanted.toLocalIterator(prefetchPartitions=True):
+                collect(_IN_FLIGHT - 1)
+                mask = Mask(*row)
+                pending.append((mask, pool.submit(copy, self.api, self.project_id, mask, unfinished)))
+            collect(0)
+        done.masks_failed += len(failed)
+        if failed:
+            shown = "; ".join(f"task {mask.task_id}, output {mask.output}: {why}" for mask, why in failed[:3])
+            log.warning("%d masks have no copy (%s): sync(full=True, masks=...) tries them again", len(failed), shown)
+        return [mask.path for mask, _ in failed]
+
+
+def copy(api: ApiClient, project_id: str, mask: Mask, unfinished: Path) -> bool:
+    """Copy a mask unless it is there. `unfinished`: a folder beside the copies. Gives whether it was fetched.
+
+    A link that has expired is asked for again, once.
+
+    Raises:
+        LinkRefused: the new link leads nowhere, or to no PNG, or there is none for this delivery.
+    """
+    if Path(mask.path).exists():
+        return False
+    try:
+        _fetch(api, project_id, mask, unfinished)
+    except LinkRefused:
+        _fetch(api, project_id, replace(mask, url=_new_link(api, project_id, mask)), unfinished)
+    return True
+
+
+def _fetch(api: ApiClient, project_id: str, mask: Mask, unfinished: Path) -> None:
+    file = unfinished / uuid.uuid4().hex
+    try:
+        api.download_mask(project_id, mask.url, file)
+    except RedirectRefused as error:
+        raise LinkRefused(error.message) from None
+    with file.open("rb") as content:
+        begins = content.read(len(_PNG_BEGINS))
+        content.seek(max(file.stat().st_size - len(_PNG_ENDS), 0))
+        ends = content.read()
+    if (begins, ends) != (_PNG_BEGINS, _PNG_ENDS):
+        raise LinkRefused(f"what came is no PNG, or not the whole of one: it begins with {begins!r}")
+    path = Path(mask.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file.replace(path)
+
+
+def _new_link(api: ApiClient, project_id: str, mask: Mask) -> str:
+    try:
+        task = api.task_status_text(project_id, mask.task_id, same_as_delivery=True)
+    except NotFoundError as error:
+        raise LinkRefused(f"the task cannot be read any more: {error.message}") from None
+    delivered = f"{_EPOCH + timedelta(microseconds=mask.delivered_at):%FT%T%f}"
+    if (sort_key(task.delivered_at) or "")[: len(delivered)] != delivered:
+        raise LinkRefused("the link has expired, and the task is not as it was delivered then")
+    rows = Flattener().rows(bytes(task.answers))
+    url = next((row.mask_url for row in rows if row.output == mask.output and row.mask_url), None)
+    if url is None:
+        raise LinkRefused("the link has expired, and the task has no mask any more")
+    return url
+
+
+def _plain(name: str) -> Column:
+    """What a file may be called, whatever the column holds."""
+    return F.substring(F.regexp_replace(name, r"[^A-Za-z0-9_-]", "_"), 1, 80)
