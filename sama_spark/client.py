@@ -303,8 +303,8 @@ class Client(ApiClient):
         for "delivered" GET tasks/delivered.json; for "since_last_call" POST tasks/delivered.json; for "status" GET
         tasks.json for each 100 tasks that are not acknowledged and once more for each of six states, at one call a
         second, and GET tasks/{id}.json for known tasks that these lists do not have, up to 1,000; for "batches" GET
-        batches/{id}.json for each job that had not finished; for "stats" GET stats.json. With `masks` GET of each mask's
-        own link, without the key, and GET tasks/{id}.json where that has expired.
+        batches/{id}.json for each job that had not finished; for "stats" GET stats.json. With `masks` GET of each
+        mask's own link, without the key, and GET tasks/{id}.json where that has expired.
 
         Args:
             spark: the session to use, classic or Connect.

@@ -94,8 +94,13 @@ class SyncTables:
     prefix: str = ""
 
     def __getitem__(self, name: str) -> DeltaTable:
-        separator = "/" if "/" in self.into else "."
+        separator = "/" if self.is_path else "."
         return DeltaTable(self.spark, f"{self.into.rstrip('/')}{separator}{self.prefix}{name}")
+
+    @property
+    def is_path(self) -> bool:
+        """Whether the tables lie in a folder and no catalog knows them."""
+        return "/" in self.into
 
     def open(self, now: Contract) -> tuple[Contract, list[str]]:
         """Create what is absent. `now`: the contract as the project's delivery schema has it today.
@@ -161,7 +166,7 @@ class SyncTables:
         return {_PROJECT: self.project_id, _LAYOUT_NAME: _LAYOUT}
 
     def _create(self, contract: Contract) -> None:
-        if "/" not in self.into and not self.spark.catalog.databaseExists(self.into):
+        if not self.is_path and not self.spark.catalog.databaseExists(self.into):
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.into}").collect()
         raw, annotations, runs, tasks = (self[name] for name in ("deliveries_raw", "annotations", "runs", "tasks"))
         whose, of = self._whose, self._of
