@@ -12,6 +12,7 @@ from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
 from sama_spark.api.states import TaskStates
 from sama_spark.inbound.read import FeedReader
+from sama_spark.inbound.sync.contract import SchemaMode
 from sama_spark.inbound.sync.masks import Masks
 from sama_spark.inbound.sync.result import Feed, SyncResult
 from sama_spark.inbound.sync.run import OVERLAP, Sync
@@ -284,6 +285,10 @@ class Client(ApiClient):
         label: Label = None,
         frames: Frames = "key",
         masks: str | None = None,
+        schema_mode: SchemaMode = "evolve",
+        batch_id: Id | None = None,
+        client_batch_id: str | None = None,
+        client_batch_id_match_type: str | None = None,
         staging: str | None = None,
     ) -> SyncResult:
         """Bring a project's deliveries, and what became of its tasks, into Delta tables: what is new since last time.
@@ -327,24 +332,54 @@ class Client(ApiClient):
                 `mask_url` is copied there before `annotations` names it in `mask_path`. A mask that cannot be had any
                 more is counted and named in the log, and its `mask_path` is null; `full` tries again what is missing,
                 also from before `masks` was given. By default no mask is copied.
+            schema_mode: what happens to fields that `tasks` lacks, be it by the project's delivery schema or by what is
+                delivered (of which 5,000 tasks are looked at). "evolve": it gains them. "freeze": SyncError, which
+                names them, after the deliveries have landed. "discard": they stay in `deliveries_raw` alone.
+            batch_id, client_batch_id, client_batch_id_match_type: only the deliveries of these, for the feeds
+                "delivered" and "since_last_call". A sync through a filter keeps its own watermark, so that one without
+                it misses nothing.
             staging: as for the client, for this call.
 
         Returns:
-            `SyncResult`: counts, the contract's changes and the watermark; the same stands in `runs`.
+            `SyncResult`: counts, the contract's changes and the watermark. It is printed, and stands in `runs`.
 
         Raises:
-            InvalidInput: a feed is not known, or `max_calls` is less than 1.
-            SyncError: the tables belong to another project, or to a layout that is not known.
+            InvalidInput: a feed or `schema_mode` is not known, or `max_calls` is less than 1.
+            SyncError: the tables belong to another project, or to a layout that is not known, or are frozen.
             StagingError: `masks` is no path of the file system.
         """
         if isinstance(feeds, str) or not set(feeds) <= set(get_args(Feed)):
             raise InvalidInput(f"feeds={feeds!r} are not understood", remedy=f"name some of {get_args(Feed)} in a list")
+        if schema_mode not in get_args(SchemaMode):
+            raise InvalidInput(
+                f"schema_mode={schema_mode!r} is not understood", remedy=f"say one of {get_args(SchemaMode)}"
+            )
         if max_calls is not None and max_calls < 1:
             raise InvalidInput(f"max_calls is {max_calls}: at least 1 is due", remedy="leave it out for no bound")
         copies = None if masks is None else Masks(self, str(project_id), local_path(masks).absolute())
         stage = self._staging.stage(spark, staging or self._staging_folder)
         tables = SyncTables(spark, into, str(project_id), prefix)
-        sync = Sync(self, spark, tables, stage, label, frames, overlap, full, consumer, batches, max_calls, copies)
+        filters = {
+            "batch_id": batch_id,
+            "client_batch_id": client_batch_id,
+            "client_batch_id_match_type": client_batch_id_match_type,
+        }
+        sync = Sync(
+            self,
+            spark,
+            tables,
+            stage,
+            label=label,
+            frames=frames,
+            overlap=overlap,
+            full=full,
+            consumer=consumer,
+            batches=batches,
+            max_calls=max_calls,
+            masks=copies,
+            schema_mode=schema_mode,
+            filters={name: value for name, value in filters.items() if value is not None},
+        )
         return sync.run(feeds)
 
     @accepts_proj_id

@@ -38,6 +38,7 @@ _AS_DDL = {
     "VARIANT": "STRING",
     "DECIMAL": "DOUBLE",
 }
+_AS_KEPT = _AS_DDL | {"OBJECT<>": "VOID", "VOID": "VOID"}
 
 
 def delivery_types(schema: Mapping[str, Any]) -> tuple[T.DataType, T.DataType]:
@@ -54,6 +55,24 @@ def observed_type(spark: SparkSession, variant_schema: str) -> T.DataType:
     """
     ddl = _VARIANT_WORDS.sub(lambda word: _AS_DDL.get(word[0].split("(")[0], word[0]), variant_schema)
     return _without_clashes(spark.createDataFrame([], f"answers {ddl}").schema[0].dataType)
+
+
+def learnt_type(spark: SparkSession, variant_schema: str) -> T.DataType:
+    """As `observed_type`, for a table that keeps it: all numbers are DOUBLE, which never has to become wider, and
+    what was only null or empty is VOID, since nothing is known of it yet."""
+    ddl = _VARIANT_WORDS.sub(lambda word: _AS_KEPT.get(word[0].split("(")[0], word[0]), variant_schema)
+    return _settled(_without_clashes(spark.createDataFrame([], f"answers {ddl}").schema[0].dataType))
+
+
+def _settled(found: T.DataType) -> T.DataType:
+    if isinstance(found, T.ArrayType):
+        element = _settled(found.elementType)
+        return element if isinstance(element, T.NullType) else T.ArrayType(element)
+    if isinstance(found, T.StructType):
+        kept = {field.name: _settled(field.dataType) for field in found.fields}
+        fields = [T.StructField(name, kind) for name, kind in kept.items() if not isinstance(kind, T.NullType)]
+        return T.StructType(fields) if fields else T.NullType()
+    return T.DoubleType() if isinstance(found, T.LongType) else found
 
 
 def _without_clashes(found: T.DataType) -> T.DataType:
@@ -204,6 +223,7 @@ def grown(old: T.DataType, new: T.DataType, path: str, gained: list[str]) -> T.D
             for f in old.fields
         ]
         added = [field for field in new.fields if _as_compared(field.name) not in known]
+        added = added[: max(_MOST_FIELDS - len(fields), 0)]  # keys that are values would never end
         gained.extend(f"{path}.{field.name}" for field in added)
         return T.StructType([*fields, *added])
     if isinstance(old, T.ArrayType) and isinstance(new, T.ArrayType):

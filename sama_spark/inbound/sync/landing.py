@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pyspark.sql import functions as F
@@ -28,21 +28,24 @@ def land(
     pages: Iterable[Page],
     table: DeltaTable,
     stage: Stage | None,
-    done: FeedSync,
-    now: datetime,
+    origin: Mapping[str, Any],
     since: datetime | None,
 ) -> None:
-    """Append the deliveries of `pages` that `table` lacks. `since`: from when on any of them can be in it.
+    """Append the deliveries of `pages` that `table` lacks.
 
     All pages are fetched first where there is a stage; else they pass through the driver in pieces of some 64 MB.
+
+    Args:
+        origin: the columns `feed`, `run_id` and `landed_at`.
+        since: from when on any of the deliveries can be in the table; None is ever.
     """
     if stage is not None:
         with stage.run("sync") as folder:
             if stage_lines(ahead(iter(pages)), folder, _head):
-                _append(staged_lines(spark, folder), table, done, now, since)
+                _append(staged_lines(spark, folder), table, origin, since)
     else:
         for lines in line_tables(ahead(iter(pages)), TABLE_BYTES, _head):
-            _append(spark.createDataFrame(lines), table, done, now, since)
+            _append(spark.createDataFrame(lines), table, origin, since)
 
 
 def counted(pages: Iterable[Page], done: FeedSync) -> Iterator[Page]:
@@ -62,7 +65,7 @@ def _text(value: object) -> bytes:
     return value.encode() if isinstance(value, str) else msgspec.json.encode(value)
 
 
-def _append(lines: DataFrame, table: DeltaTable, done: FeedSync, now: datetime, since: datetime | None) -> None:
+def _append(lines: DataFrame, table: DeltaTable, origin: Mapping[str, Any], since: datetime | None) -> None:
     to_the_end = F.lit(2**31 - 1)
     rest = F.col("value").substr(F.instr("value", _KEY_END) + 1, to_the_end)
     rows = (
@@ -73,9 +76,7 @@ def _append(lines: DataFrame, table: DeltaTable, done: FeedSync, now: datetime, 
             as_timestamp(_or_null(F.col("at"))).alias("delivered_at"),
             F.col("rest").substr(F.length("at") + 2 + SPANS, to_the_end).alias("raw"),
             F.col("rest").substr(F.length("at") + 2, F.lit(SPANS)).alias("parts"),
-            F.lit(done.feed).alias("feed"),
-            F.lit(done.run_id).alias("run_id"),
-            F.lit(now).alias("landed_at"),
+            *(F.lit(value).alias(name) for name, value in origin.items()),
         )
     )
     there = table.read()

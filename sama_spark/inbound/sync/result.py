@@ -16,7 +16,9 @@ class FeedSync:
 
     Attributes:
         landed: deliveries that had not been seen before. rejected: those of them without an id or a time, which stay
-            in `deliveries_raw`. new, updated, unchanged: tasks, of those that came into question.
+            in `deliveries_raw`. new, updated, unchanged: tasks, of those that came into question. unfit: those of the
+            new and updated that have a value which does not fit its type.
+        contract_changes: fields that `tasks` has gained.
         masks_copied: masks that were fetched. masks_failed: those that could not be had, whose `mask_path` is null.
         watermark_from: deliveries were asked for from here on; None is all. watermark_to: where the next sync begins,
             less its overlap. Both None for since_last_call, where Sama keeps the place.
@@ -34,6 +36,8 @@ class FeedSync:
     updated: int = 0
     unchanged: int = 0
     rejected: int = 0
+    unfit: int = 0
+    contract_changes: list[str] = field(default_factory=list)
     masks_copied: int = 0
     masks_failed: int = 0
     watermark_from: datetime | None = None
@@ -51,11 +55,14 @@ class FeedSync:
                 f"{self.seconds:.1f} s{current}"
             )
         rejected = f", {self.rejected:,} cannot be read as tasks" if self.rejected else ""
+        unfit = f"\n    {self.unfit:,} tasks with a value that does not fit: see _rescued_data" if self.unfit else ""
+        gained = f"\n    contract gained {', '.join(self.contract_changes)}" if self.contract_changes else ""
         masks = f"\n    masks: {self.masks_copied:,} copied, {self.masks_failed:,} failed"
         by_time = f"\n    from {_shown(self.watermark_from)} to {_shown(self.watermark_to)}"
         return (
             f"{self.feed}: {self.pages:,} pages, {self.landed:,} deliveries landed, {self.seconds:.1f} s\n"
-            f"    tasks: {self.new:,} new, {self.updated:,} updated, {self.unchanged:,} unchanged{rejected}"
+            f"    tasks: {self.new:,} new, {self.updated:,} updated, {self.unchanged:,} unchanged"
+            f"{rejected}{unfit}{gained}"
             f"{masks if self.masks_copied or self.masks_failed else ''}"
             f"{by_time if self.feed == 'delivered' else ''}"
         )
@@ -63,11 +70,10 @@ class FeedSync:
 
 @dataclass
 class SyncResult:
-    """What one call of `Client.sync` has done, feed by feed. `contract_changes`: fields that `tasks` has gained."""
+    """What one call of `Client.sync` has done, feed by feed."""
 
     project_id: str
     tables: str
-    contract_changes: tuple[str, ...] = ()
     feeds: list[FeedSync] = field(default_factory=list)
 
     @property
@@ -77,6 +83,10 @@ class SyncResult:
     @property
     def updated(self) -> int:
         return sum(feed.updated for feed in self.feeds)
+
+    @property
+    def contract_changes(self) -> list[str]:
+        return [change for feed in self.feeds for change in feed.contract_changes]
 
     @property
     def landed(self) -> int:
@@ -91,9 +101,8 @@ class SyncResult:
         return sum(feed.masks_failed for feed in self.feeds)
 
     def __repr__(self) -> str:
-        changes = f"\n  contract: {', '.join(self.contract_changes)}" if self.contract_changes else ""
         feeds = "".join(f"\n  {feed}" for feed in self.feeds)
-        return f"<project {self.project_id} into {self.tables}{changes}{feeds}>"
+        return f"<project {self.project_id} into {self.tables}{feeds}>"
 
 
 def _shown(time: datetime | None) -> str:

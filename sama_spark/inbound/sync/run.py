@@ -5,20 +5,24 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
 
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.inbound.sync.batches import sync_batches
+from sama_spark.inbound.sync.contract import Contract, SchemaMode, observed
 from sama_spark.inbound.sync.landing import counted, land
 from sama_spark.inbound.sync.result import Feed, FeedSync, SyncResult
 from sama_spark.inbound.sync.states import sync_states
 from sama_spark.inbound.sync.stats import sync_stats
-from sama_spark.inbound.sync.tables import RUNS, Contract, SyncTables
+from sama_spark.inbound.sync.tables import RUNS, SyncTables
 from sama_spark.inbound.sync.upsert import find_changed, replace_annotations, upsert_tasks, watermark
+from sama_spark.inbound.table import RESCUED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from sama_spark.api.client import ApiClient
+    from sama_spark.api.task_text import Page
     from sama_spark.inbound.flatten import Frames, Label
     from sama_spark.inbound.sync.masks import Masks
     from sama_spark.staging import Stage
@@ -51,63 +56,93 @@ class Sync:
     batches: Sequence[int] = ()
     max_calls: int | None = None
     masks: Masks | None = None
+    schema_mode: SchemaMode = "evolve"
+    filters: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self, feeds: Sequence[Feed]) -> SyncResult:
         """Feed by feed."""
-        contract, gained = self.tables.open(Contract(*delivery_contract(self.api, self.tables.project_id)))
-        result = SyncResult(self.tables.project_id, self.tables["*"].name, tuple(gained))
+        declared = Contract(*delivery_contract(self.api, self.tables.project_id))
+        contract = self.tables.open(declared)
+        result = SyncResult(self.tables.project_id, self.tables["*"].name)
         for feed in feeds:
             now = datetime.now(timezone.utc)
             done = FeedSync(feed, uuid.uuid4().hex)
-            with self._recorded(done, now, gained):
+            with self._recorded(done, now):
+                contract = self._adopt(contract, declared, done)
                 if feed == "delivered":
-                    self._delivered(done, contract, now)
+                    contract = self._delivered(done, contract, now)
                 elif feed == "since_last_call":
-                    self._since_last_call(done, contract, now)
+                    contract = self._since_last_call(done, contract, now)
                 elif feed == "status":
                     sync_states(self.api, self.tables, done, self.max_calls)
                 elif feed == "batches":
                     sync_batches(self.api, self.tables, done, self.batches, self.max_calls)
                 else:
                     sync_stats(self.api, self.tables, done)
-            gained = []
             result.feeds.append(done)
-        log.info("%r", result)
+        print(result)
         return result
 
-    def _delivered(self, done: FeedSync, contract: Contract, now: datetime) -> None:
-        reached = watermark(self.tables["tasks"])
+    def _delivered(self, done: FeedSync, contract: Contract, now: datetime) -> Contract:
+        source, tasks = self._source(done), self.tables["tasks"]
+        reached = watermark(tasks, source)
         since = None if self.full or reached is None else reached - self.overlap
         done.watermark_from, done.watermark_to = since, reached
         pages = self.api.delivered_pages(
-            self.tables.project_id, from_timestamp=None if since is None else f"{since:%FT%T}.{since:%f}Z"
+            self.tables.project_id,
+            from_timestamp=None if since is None else f"{since:%FT%T}.{since:%f}Z",
+            **self.filters,
         )
-        land(self.spark, counted(pages, done), self.tables["deliveries_raw"], self.stage, done, now, since)
-        if self._take_over(done, contract, now, since):
-            done.watermark_to = watermark(self.tables["tasks"])
+        self._land(pages, done, now, since)
+        contract = self._take_over(done, contract, now, since)
+        if done.new or done.updated:
+            done.watermark_to = watermark(tasks, source)
         if self.masks is not None and self.full:
             self.masks.fill(self.tables["annotations"], done)
+        return contract
 
-    def _since_last_call(self, done: FeedSync, contract: Contract, now: datetime) -> None:
-        pages = self.api.since_last_call_pages(self.tables.project_id, consumer=self.consumer)
-        for page in counted(pages, done):
+    def _since_last_call(self, done: FeedSync, contract: Contract, now: datetime) -> Contract:
+        pages = self.api.since_last_call_pages(self.tables.project_id, consumer=self.consumer, **self.filters)
+        for page in pages:
             # Before the next call: Sama does not serve it again.
-            land(self.spark, [page], self.tables["deliveries_raw"], self.stage, done, now, None)
-        self._take_over(done, contract, now, None)
+            self._land([page], done, now, None)
+        return self._take_over(done, contract, now, None)
 
-    def _take_over(self, done: FeedSync, contract: Contract, now: datetime, since: datetime | None) -> bool:
-        """Whatever has landed and is not in `tasks`, also what a dead run left."""
+    def _land(self, pages: Iterable[Page], done: FeedSync, now: datetime, since: datetime | None) -> None:
+        origin = {"feed": self._source(done), "run_id": done.run_id, "landed_at": now}
+        land(self.spark, counted(pages, done), self.tables["deliveries_raw"], self.stage, origin, since)
+
+    def _source(self, done: FeedSync) -> str:
+        """The feed and its filters: what comes through a filter has a watermark of its own, since it is not all."""
+        filters = ", ".join(f"{name}={value}" for name, value in self.filters.items())
+        return f"{done.feed}({filters})" if filters else done.feed
+
+    def _take_over(self, done: FeedSync, contract: Contract, now: datetime, since: datetime | None) -> Contract:
+        """Whatever has landed and is not in `tasks`, also what a dead run left. Gives the contract that holds then."""
         changed = find_changed(self.tables, since, done.run_id)
         done.landed, done.rejected = changed.landed, changed.rejected
         done.new, done.updated, done.unchanged = changed.new, changed.updated, changed.unchanged
-        if not (changed.new or changed.updated):
-            return False
-        replace_annotations(self.tables, changed, self.label, self.frames, self.masks, done)
-        upsert_tasks(self.tables, changed, contract, done.run_id, now)
-        return True
+        if changed.new or changed.updated:
+            if self.schema_mode != "discard":
+                contract = self._adopt(contract, observed(changed.parts()), done)
+            replace_annotations(self.tables, changed, self.label, self.frames, self.masks, done)
+            upsert_tasks(self.tables, changed, contract, done.run_id, now)
+            done.unfit = (
+                self.tables["tasks"]
+                .read()
+                .where(F.col("run_id") == done.run_id)
+                .where(f"{RESCUED} IS NOT NULL")
+                .count()
+            )
+        return contract
+
+    def _adopt(self, contract: Contract, seen: Contract, done: FeedSync) -> Contract:
+        contract, gained = self.tables.adopt(contract, seen, self.schema_mode)
+        done.contract_changes += gained
+        return contract
 
     @contextmanager
-    def _recorded(self, done: FeedSync, now: datetime, gained: Sequence[str]) -> Iterator[None]:
+    def _recorded(self, done: FeedSync, now: datetime) -> Iterator[None]:
         """A row of `runs` for what is done in the block, also where it fails."""
         begun = time.monotonic()
         try:
@@ -115,13 +150,13 @@ class Sync:
         except BaseException as error:
             done.seconds = time.monotonic() - begun
             try:
-                self._record(done, now, gained, f"{type(error).__name__}: {error}"[:4000])
+                self._record(done, now, f"{type(error).__name__}: {error}"[:4000])
             except Exception:
                 log.exception("the failure of this sync could not be recorded in %s", self.tables["runs"].name)
             raise
         done.seconds = time.monotonic() - begun
-        self._record(done, now, gained, None)
+        self._record(done, now, None)
 
-    def _record(self, done: FeedSync, now: datetime, gained: Sequence[str], error: str | None) -> None:
-        row = {**vars(done), "started_at": now, "contract_changes": list(gained), "error": error}
+    def _record(self, done: FeedSync, now: datetime, error: str | None) -> None:
+        row = {**vars(done), "started_at": now, "error": error}
         self.tables["runs"].append(self.spark.createDataFrame([row], RUNS))

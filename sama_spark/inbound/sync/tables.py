@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
 from pyspark.sql import types as T
 
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import SyncError
 from sama_spark.inbound.annotations import ANNOTATIONS
-from sama_spark.inbound.contract import columns_ddl, grown, quoted_ddl, saveable
+from sama_spark.inbound.contract import columns_ddl, quoted_ddl, saveable
+from sama_spark.inbound.sync.contract import Contract, SchemaMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,7 @@ RUNS = """
     pages BIGINT, landed BIGINT COMMENT 'deliveries that had not been seen before',
     new BIGINT, updated BIGINT, unchanged BIGINT COMMENT 'tasks',
     rejected BIGINT COMMENT 'deliveries that cannot be read as a task',
+    unfit BIGINT COMMENT 'tasks with a value that does not fit its type; see _rescued_data',
     masks_copied BIGINT, masks_failed BIGINT,
     contract_changes ARRAY<STRING>,
     watermark_from TIMESTAMP, watermark_to TIMESTAMP,
@@ -61,30 +62,6 @@ _TASKS = """
 
 
 @dataclass(frozen=True)
-class Contract:
-    """The types of `data` and `answers`, under Sama's own names."""
-
-    data: T.DataType
-    answers: T.DataType
-
-    def to_json(self) -> str:
-        return msgspec.json.encode({"data": self.data.jsonValue(), "answers": self.answers.jsonValue()}).decode()
-
-    @classmethod
-    def from_json(cls, text: str) -> Contract:
-        holder = T.StructType.fromJson(
-            {
-                "type": "struct",
-                "fields": [
-                    {"name": name, "type": value, "nullable": True, "metadata": {}}
-                    for name, value in msgspec.json.decode(text).items()
-                ],
-            }
-        )
-        return cls(holder["data"].dataType, holder["answers"].dataType)
-
-
-@dataclass(frozen=True)
 class SyncTables:
     """The tables of one project in `into`, a schema or a path, under names that begin with `prefix`."""
 
@@ -102,28 +79,38 @@ class SyncTables:
         """Whether the tables lie in a folder and no catalog knows them."""
         return "/" in self.into
 
-    def open(self, now: Contract) -> tuple[Contract, list[str]]:
-        """Create what is absent. `now`: the contract as the project's delivery schema has it today.
-
-        Returns the contract that holds, and the fields that it has gained.
+    def open(self, declared: Contract) -> Contract:
+        """Create what is absent, by the contract as the project's delivery schema has it. Gives the one that holds.
 
         Raises:
             SyncError: the tables belong to another project, or to a layout that is not known.
         """
         found = self["tasks"].properties()
         if found is None:
-            self._create(now)
+            self._create(declared)
             found = self["tasks"].properties() or {}
         self._check(found)
-        kept = Contract.from_json(found[_CONTRACT])
-        gained: list[str] = []
-        data, answers = grown(kept.data, now.data, "data", gained), grown(kept.answers, now.answers, "answers", gained)
-        holds = Contract(data, answers)
-        if gained:
-            # First the columns: a contract without its columns could not be written by.
-            grows = T.StructType().add("data", saveable(data)).add("answers", saveable(answers))
-            self["tasks"].grow(grows)
-            self["tasks"].set_properties({_CONTRACT: holds.to_json()})
+        return Contract.from_json(found[_CONTRACT])
+
+    def adopt(self, kept: Contract, seen: Contract, mode: SchemaMode) -> tuple[Contract, list[str]]:
+        """Let the contract gain what only `seen` has. Gives the one that holds then, and what it has gained.
+
+        Raises:
+            SyncError: it would gain something and `mode` is "freeze".
+        """
+        holds, gained = kept.grown(seen)
+        if not gained or mode == "discard":
+            return kept, []
+        if mode == "freeze":
+            raise SyncError(
+                f"{self['tasks'].name!r} is frozen and lacks {', '.join(gained)}",
+                project_id=self.project_id,
+                remedy='sync with schema_mode="evolve" to gain these fields, or with "discard" to leave them in '
+                "deliveries_raw; what was fetched has landed there and is not lost",
+            )
+        # First the columns: a contract without its columns could not be written by.
+        self["tasks"].grow(T.StructType().add("data", saveable(holds.data)).add("answers", saveable(holds.answers)))
+        self["tasks"].set_properties({_CONTRACT: holds.to_json()})
         return holds, gained
 
     def check(self) -> None:

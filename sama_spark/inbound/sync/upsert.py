@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from sama_spark.delta import DeltaTable
     from sama_spark.inbound.flatten import Frames, Label
+    from sama_spark.inbound.sync.contract import Contract
     from sama_spark.inbound.sync.masks import Masks
     from sama_spark.inbound.sync.result import FeedSync
-    from sama_spark.inbound.sync.tables import Contract, SyncTables
+    from sama_spark.inbound.sync.tables import SyncTables
 
 _MOST_NAMED = 5_000  # tasks that a condition names one by one
 _MOST_BROADCAST = 1_000_000
@@ -46,13 +47,18 @@ class Changed:
     landed: int
     rejected: int
 
+    def parts(self) -> DataFrame:
+        """The rows with `data_raw` and `answers_raw`, the JSON text of these."""
+        data, answers = raw_parts(F.concat("parts", "raw").cast("binary"))
+        return self.rows.withColumns({"data_raw": data, "answers_raw": answers})
 
-def watermark(tasks: DeltaTable) -> datetime | None:
-    """The latest delivery that `tasks` has from the feed `delivered`: other feeds may have left earlier ones out.
+
+def watermark(tasks: DeltaTable, feed: str) -> datetime | None:
+    """The latest delivery that `tasks` has from this feed: other feeds may have left earlier ones out.
 
     What came from a clock ahead of ours does not count: it would hide all that is delivered until then.
     """
-    done = tasks.read().where("feed = 'delivered' AND delivered_at <= synced_at")
+    done = tasks.read().where(F.col("feed") == feed).where("delivered_at <= synced_at")
     found = done.agg(F.unix_micros(F.max("delivered_at"))).collect()[0][0]
     return None if found is None else datetime.fromtimestamp(found / 1e6, timezone.utc)
 
@@ -102,8 +108,7 @@ def replace_annotations(
     tables: SyncTables, changed: Changed, label: Label, frames: Frames, masks: Masks | None, done: FeedSync
 ) -> None:
     """The rows of each changed task in place of those that it had, in one commit."""
-    _, answers = raw_parts(F.concat("parts", "raw").cast("binary"))
-    tasks = changed.rows.select("id", "delivered_at", answers.alias("answers_raw"))
+    tasks = changed.parts().select("id", "delivered_at", "answers_raw")
     rows = flatten_annotations(tasks, label=label, frames=frames)
     if masks is not None:
         rows = masks.named(tasks, rows, done)
@@ -112,12 +117,8 @@ def replace_annotations(
 
 def upsert_tasks(tables: SyncTables, changed: Changed, contract: Contract, run_id: str, now: datetime) -> None:
     """The latest delivery of each changed task."""
-    data_raw, answers_raw = raw_parts(F.concat("parts", "raw").cast("binary"))
-    rows = typed_tasks(
-        changed.rows.select("raw", "feed", data_raw.alias("data_raw"), answers_raw.alias("answers_raw")),
-        contract.data,
-        contract.answers,
-    )
+    deliveries = changed.parts().select("raw", "feed", "data_raw", "answers_raw")
+    rows = typed_tasks(deliveries, contract.data, contract.answers)
     rows = rows.drop("raw", "data_raw", "answers_raw").withColumns(
         {"current_state": F.col("state"), "synced_at": F.lit(now), "run_id": F.lit(run_id)}
     )

@@ -1,0 +1,65 @@
+"""The contract of a project's tables: the types of `data` and `answers`. It gains fields and never loses one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from sama_spark.inbound.contract import grown, learnt_type
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+SchemaMode = Literal["evolve", "freeze", "discard"]
+
+_MOST_LOOKED_AT = 5_000
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The two types, under Sama's own names."""
+
+    data: T.DataType
+    answers: T.DataType
+
+    def to_json(self) -> str:
+        return msgspec.json.encode({"data": self.data.jsonValue(), "answers": self.answers.jsonValue()}).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        holder = T.StructType.fromJson(
+            {
+                "type": "struct",
+                "fields": [
+                    {"name": name, "type": value, "nullable": True, "metadata": {}}
+                    for name, value in msgspec.json.decode(text).items()
+                ],
+            }
+        )
+        return cls(holder["data"].dataType, holder["answers"].dataType)
+
+    def grown(self, seen: Contract) -> tuple[Contract, list[str]]:
+        """This one with what only `seen` has, and the names of that."""
+        gained: list[str] = []
+        data = grown(self.data, seen.data, "data", gained)
+        return Contract(data, grown(self.answers, seen.answers, "answers", gained)), gained
+
+
+def observed(tasks: DataFrame) -> Contract:
+    """The types as deliveries have them, of 5,000 at the most; VOID before Spark 4.0, which cannot tell.
+
+    `tasks` has `data_raw` and `answers_raw`, JSON text.
+    """
+    nothing = Contract(T.NullType(), T.NullType())
+    if not hasattr(F, "schema_of_variant_agg"):
+        return nothing
+    found = tasks.limit(_MOST_LOOKED_AT).agg(*map(_variant_schema, ("data_raw", "answers_raw"))).collect()[0]
+    return Contract(*(learnt_type(tasks.sparkSession, text or "VOID") for text in found))
+
+
+def _variant_schema(name: str) -> Column:
+    return F.schema_of_variant_agg(F.try_parse_json(name))
