@@ -57,7 +57,6 @@ _KINDS = {
 }
 _LAYERS = {"vector_tagging", "raster_coding"}
 _OF_SHAPES = {"shapes", "points", "key_locations", "locations"}
-_FLAT, _SPATIAL = {2}, {3}  # numbers in a point
 _IN_SPACE = {"cuboid": "cuboid_3d", "polyline": "polyline_3d"}
 
 
@@ -198,14 +197,12 @@ def _row(output: str, shape: Shape, place: Place, tags: Tags, raw: Raw, *, in_sp
     row = Annotation(output, kind, bytes(raw), type=shape.type, object_id=shape.index, tags=tags)
     points = place.points
     if points:
-        numbers = set(map(len, points))
-        if numbers == _FLAT:
+        axes = _axes(points)
+        if axes:
             row.points = points
-            if len(points) > 1:
-                xs, ys = zip(*points, strict=True)
-                row.x_min, row.y_min, row.x_max, row.y_max = min(xs), min(ys), max(xs), max(ys)
-        elif numbers == _SPATIAL:
-            row.points = points
+        if len(axes) == 2 and len(points) > 1:
+            xs, ys = axes
+            row.x_min, row.y_min, row.x_max, row.y_max = min(xs), min(ys), max(xs), max(ys)
     if in_space or _is_in_space(place):
         row.kind = _IN_SPACE.get(kind, kind)
         row.position = place.position_center
@@ -214,6 +211,15 @@ def _row(output: str, shape: Shape, place: Place, tags: Tags, raw: Raw, *, in_sp
     if place.visibility is not None:
         row.visible = bool(place.visibility)
     return row
+
+
+def _axes(points: list[list[float]]) -> list[tuple[float, ...]]:
+    """All x, all y and perhaps all z; nothing where they are not of one kind."""
+    try:
+        axes = list(zip(*points, strict=True))
+    except ValueError:
+        return []
+    return axes if len(axes) in (2, 3) else []
 
 
 def _is_in_space(place: Place) -> bool:

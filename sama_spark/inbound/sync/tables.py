@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -159,10 +160,20 @@ class SyncTables:
         whose, of = self._whose, self._of
         # Without the vectors, a task that is delivered again costs the rewriting of whole files.
         feed = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
-        raw.create(RAW, f"Deliveries as received {of}", whose, "delivered_at")
         shapes = columns_ddl(ANNOTATIONS)
-        annotations.create(shapes, f"A row for each shape or answer of the tasks {of}", whose | feed, "task_id")
-        runs.create(RUNS, f"Syncs {of}", whose)
+        with ThreadPoolExecutor(thread_name_prefix="sama-tables") as pool:
+            for made in (
+                pool.submit(raw.create, RAW, f"Deliveries as received {of}", whose, "delivered_at"),
+                pool.submit(
+                    annotations.create,
+                    shapes,
+                    f"A row for each shape or answer of the tasks {of}",
+                    whose | feed,
+                    "task_id",
+                ),
+                pool.submit(runs.create, RUNS, f"Syncs {of}", whose),
+            ):
+                made.result()
         # Last: where it is, all are.
         data, answers = quoted_ddl(saveable(contract.data)), quoted_ddl(saveable(contract.answers))
         known = whose | feed | {_CONTRACT: contract.to_json()}
