@@ -40,9 +40,11 @@ format: install  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install  ## beside sama 0.5.12, which is installed for this alone
+bench: install  ## beside sama 0.5.12 and dlt, which are installed for this alone
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group bench
-	$(BIN)/python tests/bench/compare.py
+	test -d $(VENV)/dlt || $(PYTHON) -m venv $(VENV)/dlt
+	$(VENV)/dlt/bin/pip install --quiet "dlt[deltalake,filesystem]==1.31.0"
+	$(BIN)/python tests/bench/compare.py --dlt $(VENV)/dlt/bin/python
 
 clean:  ## remove .venv and what tools left
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse

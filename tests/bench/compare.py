@@ -10,25 +10,20 @@ again, and 100,000 rows on one that knows 5,000,000.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import psutil
+from measure import Figure, consume, reference_client, timed
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table
+from samples import PROJECT, deliveries, rows_out
+from tables import sync_figures
 
 from sama_spark import Client
 from sama_spark.local import local_session
@@ -38,14 +33,6 @@ from sama_spark.outbound.outbox.ledger import KEYS_IN_LINE, Fact, Ledger
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.sandbox import Sandbox
 
-PROJECT = {"url": "string", "name": "string", "camera": "string", "route": "string", "frame": "integer"}
-BOXES_OUT, BOXES_BACK = 5, 15
-STREET_TAGS = {
-    "kind": "text",
-    "color": "text",
-    "occlusion": "text",
-    "state": {"type": "checkbox", "options": ["parked", "lights on", "cut by the frame", "reflection"]},
-}
 HEAP_GB = {"out": 6, "back": 6, "sync": 6, "outbox": 1}  # the last to show that a million rows need no more
 WARM_UP = 5  # runs until the JVM has compiled what is hot
 GOALS = {
@@ -54,154 +41,10 @@ GOALS = {
     "back": 10.0,
     "outbox": 5.0,
     "outbox, five times the rows": 9.0,
-    "saved as one table": 7.0,
-    "three tables": 4.0,
+    "sync, saved as one table": 7.0,
+    "sync, three tables": 4.0,
 }
 OLD_BATCHES, OLD_ROWS = 1000, 5000  # what a long-used outbox holds: 5 million rows
-
-
-@dataclass
-class Figure:
-    name: str
-    rows: int
-    seconds: list[float]
-    python_mb: float
-
-    @property
-    def rate(self) -> float:
-        return self.rows / median(self.seconds)
-
-
-def image_answer(boxes: int, seed: int) -> str:
-    """An image output of `boxes` rectangles as compact JSON text."""
-    shapes = [
-        {
-            "shapes": [
-                {
-                    "type": "rectangle",
-                    "index": i,
-                    "points": [[x, y], [x + 40.5, y], [x, y + 30.25], [x + 40.5, y + 30.25]],
-                    "tags": {"kind": "car", "color": "red"},
-                }
-            ],
-            "group_type": "vehicle",
-        }
-        for i in range(boxes)
-        for x, y in [((seed * 7 + i * 31) % 1900 + 0.5, (seed * 13 + i * 17) % 1000 + 0.75)]
-    ]
-    return json.dumps({"layers": {"vector_tagging": shapes}}, separators=(",", ":"))
-
-
-def street_answer(seed: int) -> str:
-    """An image output of seven shapes, boxes and polygons, as compact JSON text: a task of it has 3 KB."""
-    shapes = []
-    for i in range(7):
-        x, y = (seed * 7 + i * 31) % 1900 + 0.5, (seed * 13 + i * 17) % 1000 + 0.75
-        corners = [[x, y], [x + 40.5, y], [x, y + 30.25], [x + 40.5, y + 30.25]]
-        outline = [[x + 20 + (step * 7 + seed) % 19 * 1.25, y + (step * 5 + seed) % 23 * 0.75] for step in range(9)]
-        shape = {
-            "type": "polygon" if i % 2 else "rectangle",
-            "index": i + 1,
-            "points": outline if i % 2 else corners,
-            "tags": {
-                "kind": ("car", "person on a bicycle", "traffic light")[(seed + i) % 3],
-                "color": ("red", "white", "not to be seen")[(seed * i) % 3],
-                "occlusion": "between 25 and 50 percent of it",
-                "state": {"parked": "1", "lights on": "0", "cut by the frame": "1", "reflection": "0"},
-            },
-        }
-        shapes.append({"shapes": [shape], "group_type": None if i % 3 else "vehicle"})
-    return json.dumps({"layers": {"vector_tagging": shapes}}, separators=(",", ":"))
-
-
-def rows_out(spark: SparkSession, rows: int, folder: Path) -> DataFrame:
-    """A Parquet table, so that neither side computes its input while it is timed."""
-    n = F.col("id").cast("string")
-    pick = F.element_at(
-        F.array(*(F.lit(image_answer(BOXES_OUT, seed)) for seed in range(50))), (F.col("id") % 50 + 1).cast("int")
-    )
-    target = str(folder / f"rows-{rows}")
-    spark.range(rows, numPartitions=8).select(
-        F.concat(F.lit("https://assets.invalid/drive/"), n, F.lit(".jpg")).alias("url"),
-        F.concat(F.lit("frame "), n).alias("name"),
-        F.when(F.col("id") % 2 == 0, "front left").alias("camera"),
-        F.lit("r-17").alias("route"),
-        (F.col("id") % 100_000).cast("int").alias("frame"),
-        pick.cast("string").alias("output_objects"),
-    ).write.mode("overwrite").parquet(target)
-    return spark.read.parquet(target)
-
-
-BACK = [image_answer(BOXES_BACK, seed) for seed in range(50)]
-STREETS = [street_answer(seed) for seed in range(500)]
-
-
-def deliveries(numbers: Iterable[int], answers: Sequence[str] = BACK, day: int = 2) -> Iterator[bytes]:
-    """Delivered tasks as lines of JSON, without nulls outside answers: those break Sama's own reader."""
-    for i in numbers:
-        seconds, millis = divmod(400 * i % 86_400_000, 1000)
-        yield (
-            f'{{"id":"{i:024x}","batch_id":77,"client_batch_id":"b-7","created_at":"2026-01-01T00:00:00.000Z",'
-            f'"delivered_at":"2026-01-{day:02}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.'
-            f'{millis:03}Z",'
-            f'"state":"delivered","data":{{"url":"https://assets.invalid/{i}.jpg","name":"frame {i}",'
-            f'"camera":"front","route":"r-17","frame":{i}}},"answers":{{"objects":{answers[i % len(answers)]},'
-            f'"weather":"sun"}},"submitter_ids_by_step":{{"Annotate":501}},"_extras":{{}}}}'
-        ).encode()
-
-
-@contextmanager
-def peak_python_memory() -> Iterator[list[float]]:
-    """Megabytes of this process, sampled; the JVM is another process and does not count."""
-    process, peak, done = psutil.Process(), [0.0], threading.Event()
-    with suppress(OSError, AttributeError):  # what an earlier part has freed is not this one's
-        ctypes.CDLL(None).malloc_trim(0)
-
-    def sample() -> None:
-        while not done.wait(0.02):
-            peak[0] = max(peak[0], process.memory_info().rss / 1e6)
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        thread.join()
-
-
-def timed(
-    name: str, rows: int, repeat: int, action: Callable[[], object], before: Callable[[], object] = lambda: None
-) -> Figure:
-    seconds: list[float] = []
-    with peak_python_memory() as peak:
-        for _ in range(repeat):
-            before()
-            begun = time.perf_counter()
-            action()
-            seconds.append(time.perf_counter() - begun)
-    print(f"  {name}: {rows / median(seconds):,.0f} rows/s", file=sys.stderr, flush=True)
-    return Figure(name, rows, seconds, peak[0])
-
-
-def consume(df: DataFrame) -> None:
-    df.write.format("noop").mode("overwrite").save()
-
-
-def save(df: DataFrame, path: str) -> None:
-    df.write.format("delta").save(path)
-
-
-def reference_client(sandbox: Sandbox) -> Any:
-    """`sama` 0.5.12 as published; only its fixed base URL is replaced on the way out."""
-    from sama.databricks import Client as SamaClient
-
-    class Redirected(SamaClient):  # type: ignore[misc]
-        def _call_and_retry_http_method(self, url: str, *args: Any, **kwargs: Any) -> Any:
-            url = url.replace("https://api.sama.com/v2", sandbox.base_url)
-            return super()._call_and_retry_http_method(url, *args, **kwargs)
-
-    return Redirected(sandbox.api_key)
 
 
 class Bench:
@@ -304,38 +147,6 @@ class Bench:
         self.sandbox.deliver(int(project), deliveries(range(tasks)))
         return project
 
-    def sync(self, tasks: int) -> list[Figure]:
-        numbers = iter(range(100))
-        project = self._project({"type": "image", "tags": STREET_TAGS})
-        self.sandbox.deliver(int(project), deliveries(range(tasks), STREETS))
-
-        def saved() -> None:
-            df = self.ours.get_delivered_tasks_to_table(self.spark, project, staging=self.folder)
-            save(df, f"{self.folder}/saved-{next(numbers)}")
-            self.ours.close()
-
-        def sync(into: str) -> None:
-            self.ours.sync(self.spark, project, into, staging=self.folder)
-
-        first = lambda: sync(f"{self.folder}/synced-{next(numbers)}")  # noqa: E731
-        first()
-        figures = [
-            timed("sync, saved as one table", tasks, self.repeat, saved),
-            timed("sync, three tables", tasks, self.repeat, first),
-        ]
-        into = f"{self.folder}/later"
-        sync(into)
-        later = lambda: sync(into)  # noqa: E731
-        figures.append(timed("sync, three tables, nothing new", tasks, self.repeat, later))
-        days = iter(range(3, 28))
-        again = lambda: self.sandbox.deliver(  # noqa: E731
-            int(project), deliveries(range(0, tasks, 100), STREETS, next(days))
-        )
-        figures.append(timed("sync, three tables, 1 % delivered again", tasks, self.repeat, later, again))
-        sama = reference_client(self.sandbox)
-        reference = lambda: save(sama.get_delivered_tasks_to_table(self.spark, project), f"{self.folder}/sama")  # noqa: E731
-        return [*figures, timed("sync, sama 0.5.12", tasks, 1, reference)]
-
     def _project(self, image: Any = "image") -> str:
         return str(self.sandbox.create_project(inputs=PROJECT, outputs={"objects": image, "weather": "text"}))
 
@@ -349,7 +160,7 @@ class Bench:
         self.ours.close()
 
 
-def run(kind: str, way: str, rows: int, tasks: int, repeat: int) -> list[Figure]:
+def run(kind: str, way: str, rows: int, tasks: int, repeat: int, dlt_python: str) -> list[Figure]:
     """One way on one kind of session."""
     # The heap is there from the start: where memory is dear to get, a heap that grows is what would be measured.
     heap = HEAP_GB[way]
@@ -364,7 +175,7 @@ def run(kind: str, way: str, rows: int, tasks: int, repeat: int) -> list[Figure]
             half, df, more = (rows_out(spark, n, Path(folder)) for n in (rows // 2, rows, 5 * rows))
             return bench.outbox(half, df, more, rows)
         if way == "sync":
-            return bench.sync(tasks)
+            return sync_figures(spark, sandbox, folder, repeat, tasks, dlt_python)
         project, project_twice = bench.delivered(tasks), bench.delivered(2 * tasks)
         figures = bench.back(project, project_twice, tasks)
         if kind == "connect":  # which sama 0.5.12 cannot read on
@@ -398,15 +209,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--dlt", default="", metavar="PYTHON", help="an interpreter that has dlt; without, none")
     args = parser.parse_args()
     if args.only:
-        print(json.dumps([vars(f) for f in run(*args.only, args.rows, args.tasks, args.repeat)]))
+        print(json.dumps([vars(f) for f in run(*args.only, args.rows, args.tasks, args.repeat, args.dlt)]))
         return
     results: dict[str, list[Figure]] = {}
-    sizes = ["--rows", str(args.rows), "--tasks", str(args.tasks), "--repeat", str(args.repeat)]
+    sizes = ["--rows", str(args.rows), "--tasks", str(args.tasks), "--repeat", str(args.repeat), "--dlt", args.dlt]
     for kind in ("classic", "connect"):
         results[kind] = []
-        for way in ("out", "outbox", "back"):
+        for way in ("out", "outbox", "back", "sync"):
             print(f"{way} on a {kind} session ...", file=sys.stderr, flush=True)
             part = [sys.executable, __file__, "--only", kind, way, *sizes]
             done = subprocess.run(part, check=True, stdout=subprocess.PIPE)
