@@ -17,6 +17,7 @@ from sama_spark.inbound.sync.result import Feed, SyncResult
 from sama_spark.inbound.sync.run import OVERLAP, Sync
 from sama_spark.inbound.sync.states import note_rejected
 from sama_spark.inbound.sync.tables import SyncTables
+from sama_spark.inbound.sync.views import create_views
 from sama_spark.outbound.contract import ContractMode, OutputFormat
 from sama_spark.outbound.create import create_tasks
 from sama_spark.outbound.encode import TaskFields
@@ -284,6 +285,7 @@ class Client(ApiClient):
         label: Label = None,
         frames: Frames = "key",
         masks: str | None = None,
+        views: bool = False,
         staging: str | None = None,
     ) -> SyncResult:
         """Bring a project's deliveries, and what became of its tasks, into Delta tables: what is new since last time.
@@ -327,6 +329,9 @@ class Client(ApiClient):
                 `mask_url` is copied there before `annotations` names it in `mask_path`. A mask that cannot be had any
                 more is counted and named in the log, and its `mask_path` is null; `full` tries again what is missing,
                 also from before `masks` was given. By default no mask is copied.
+            views: make or replace the views `labels_current` (which the first sync into a schema makes by itself),
+                `tags`, `label_counts`, `open_work`, `throughput_by_day`, `rework` and `turnaround`: beside the tables,
+                or, where `into` is a path, as temporary views of `spark`. Their names begin with `prefix` too.
             staging: as for the client, for this call.
 
         Returns:
@@ -345,7 +350,10 @@ class Client(ApiClient):
         stage = self._staging.stage(spark, staging or self._staging_folder)
         tables = SyncTables(spark, into, str(project_id), prefix)
         sync = Sync(self, spark, tables, stage, label, frames, overlap, full, consumer, batches, max_calls, copies)
-        return sync.run(feeds)
+        result = sync.run(feeds)
+        if views:
+            create_views(tables)
+        return result
 
     @accepts_proj_id
     def reject_task(
