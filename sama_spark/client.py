@@ -18,6 +18,7 @@ from sama_spark.inbound.sync.result import Feed, SyncResult
 from sama_spark.inbound.sync.run import OVERLAP, Sync
 from sama_spark.inbound.sync.states import note_rejected
 from sama_spark.inbound.sync.tables import SyncTables
+from sama_spark.inbound.sync.views import create_views
 from sama_spark.outbound.contract import ContractMode, OutputFormat
 from sama_spark.outbound.create import create_tasks
 from sama_spark.outbound.encode import TaskFields
@@ -289,6 +290,7 @@ class Client(ApiClient):
         batch_id: Id | None = None,
         client_batch_id: str | None = None,
         client_batch_id_match_type: str | None = None,
+        views: bool = False,
         staging: str | None = None,
     ) -> SyncResult:
         """Bring a project's deliveries, and what became of its tasks, into Delta tables: what is new since last time.
@@ -338,6 +340,9 @@ class Client(ApiClient):
             batch_id, client_batch_id, client_batch_id_match_type: only the deliveries of these, for the feeds
                 "delivered" and "since_last_call". A sync through a filter keeps its own watermark, so that one without
                 it misses nothing.
+            views: make or replace the views `labels_current` (which the first sync into a schema makes by itself),
+                `tags`, `label_counts`, `open_work`, `throughput_by_day`, `rework` and `turnaround`: beside the tables,
+                or, where `into` is a path, as temporary views of `spark`. Their names begin with `prefix` too.
             staging: as for the client, for this call.
 
         Returns:
@@ -380,7 +385,10 @@ class Client(ApiClient):
             schema_mode=schema_mode,
             filters={name: value for name, value in filters.items() if value is not None},
         )
-        return sync.run(feeds)
+        result = sync.run(feeds)
+        if views:
+            create_views(tables)
+        return result
 
     @accepts_proj_id
     def reject_task(

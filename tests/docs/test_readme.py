@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands: on this machine's session, with the sandbox in Sama's place."""
+"""The README's Python and SQL run as they stand: on this machine's session, with the sandbox in Sama's place."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from sama_spark.sandbox import Sandbox
 
 README = Path(__file__).parents[2] / "README.md"
+FENCES = [token for token in MarkdownIt().parse(README.read_text()) if token.type == "fence"]
 BLOCKS = [
     pytest.param(token.content, id=f"line-{(token.map or [0])[0] + 1}")
-    for token in MarkdownIt().parse(README.read_text())
-    if token.type == "fence" and token.info.strip() == "python"
+    for token in FENCES
+    if token.info.strip() == "python"
 ]
+QUERIES = "".join(token.content for token in FENCES if token.info.strip() == "sql")
 BOX = (
     '{"layers": {"vector_tagging": [{"shapes": [{"type": "rectangle", "index": 1, '
     '"points": [[1, 2], [5, 2], [1, 9], [5, 9]], "tags": {"kind": "car"}}]}]}}'
@@ -67,15 +69,8 @@ def databricks(
     }
     for view in ("images", "labels", "delivered"):
         spark.catalog.dropTempView(view)
-    synced = ("deliveries_raw", "tasks", "annotations", "runs", "task_states", "batches", "project_stats")
-    for table in (
-        "arrivals",
-        "labels.outbox",
-        "labels.outbox_tasks",
-        "labels.arrived",
-        *(f"labels.{name}" for name in synced),
-    ):
-        spark.sql(f"DROP TABLE IF EXISTS {table}").collect()
+    spark.sql("DROP TABLE IF EXISTS arrivals").collect()
+    spark.sql("DROP SCHEMA IF EXISTS labels CASCADE").collect()  # tables, and views over them
 
 
 @pytest.mark.parametrize("code", BLOCKS)
@@ -86,6 +81,9 @@ def test_block_runs(
         return  # the function runs in another process, which knows nothing of these stand-ins; its own tests do
     monkeypatch.chdir(tmp_path)
     exec(compile(code, str(README), "exec"), databricks)  # noqa: S102
+    if "views=True" in code:
+        for query in QUERIES.split(";")[:-1]:
+            databricks["spark"].sql(query).collect()
 
 
 def test_there_are_blocks() -> None:

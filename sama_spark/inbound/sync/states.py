@@ -33,7 +33,7 @@ _TASK_STATES = """
 
 def sync_states(api: ApiClient, tables: SyncTables, done: FeedSync, max_calls: int | None) -> None:
     """Read on in the status lists, note what has changed, and bring `current_state` up to date."""
-    history = _history(tables)
+    history = task_states(tables)
     status_round = StatusRound(api, tables, done, max_calls)
     is_over = status_round.read(_can_change(tables))
     seen = status_round.seen()
@@ -53,7 +53,7 @@ def note_rejected(tables: SyncTables, task_id: str) -> None:
     """
     state = TaskStates.REJECTED.value
     try:
-        history = _history(tables)
+        history = task_states(tables)
         last = _last_known(history.read().where(F.col("task_id") == task_id)).collect()
         before = last[0] if last else {"batch_id": None, "client_batch_id": None, "known": None}
         now = datetime.now(timezone.utc)
@@ -69,7 +69,8 @@ def note_rejected(tables: SyncTables, task_id: str) -> None:
         ) from error
 
 
-def _history(tables: SyncTables) -> DeltaTable:
+def task_states(tables: SyncTables) -> DeltaTable:
+    """The history; made when absent."""
     return tables.ensure("task_states", _TASK_STATES, "What became of the tasks, and when", "task_id")
 
 

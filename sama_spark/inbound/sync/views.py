@@ -1,72 +1,102 @@
-"""Views over a project's tables: the labels to train on, and what a labelling lead asks every week."""
+"""Views over a project's tables: the labels to train on, and what a labelling lead asks every week.
+
+They are texts that Spark reads anew at each use, so they name every column: what `*` once stood for would stay.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sama_spark.delta import sql_text
+from sama_spark.inbound.annotations import ANNOTATIONS
+from sama_spark.inbound.sync.states import task_states
 
 if TYPE_CHECKING:
     from sama_spark.inbound.sync.tables import SyncTables
 
 LABELS = "labels_current"
+_TABLES = ("deliveries_raw", "tasks", "annotations", "task_states")
 
-# First deliveries and how often a task came; what two runs at once landed twice counts once.
+# Any other state of a delivered task means that it is on its way again.
+_DONE = "('delivered', 'acknowledged', 'gone')"
+
+# What two runs at once landed twice counts once.
 _DELIVERIES = """
     SELECT id, min(delivered_at) AS first_at, count(DISTINCT delivered_at) AS times
     FROM {deliveries_raw} WHERE id IS NOT NULL GROUP BY id
 """
 
+_LABELS_COMMENT = "Annotations of tasks that were not sent back since they were delivered: what to train on"
+# Whoever was sent back may show up as delivered, or gone, before the new delivery is in `tasks`.
+_LABELS_QUERY = f"""
+    SELECT {", ".join(f"a.`{name}`" for name in ANNOTATIONS.names)}, t.batch_id, t.client_batch_id, t.current_state
+    FROM {{annotations}} a JOIN {{tasks}} t ON a.task_id = t.id
+    LEFT ANTI JOIN {{task_states}} s
+    ON s.task_id = t.id AND s.seen_at > t.synced_at AND s.state NOT IN {_DONE}
+    WHERE t.current_state IS NULL OR t.current_state IN {_DONE}
+    OR (t.current_state = t.state AND t.state <> 'rejected')
+"""
+
+# In the order in which they are made.
 VIEWS = {
-    LABELS: (
-        "Annotations of tasks that are not rejected: what to train on",
+    LABELS: (_LABELS_COMMENT, _LABELS_QUERY),
+    "tags": (
+        "A row for each chosen option or level of each tag of labels_current",
         """
-        SELECT a.*, t.batch_id, t.client_batch_id, t.current_state
-        FROM {annotations} a JOIN {tasks} t ON a.task_id = t.id
-        WHERE t.current_state IS DISTINCT FROM 'rejected'
-        """,
-    ),
-    "open_work": (
-        "Tasks that are not delivered, by batch and state, as the status feed last saw them",
-        """
-        SELECT s.batch_id, s.client_batch_id, s.state, count(*) AS tasks, min(s.seen_at) AS oldest_since
-        FROM (
-            SELECT task_id, max(seen_at) AS seen_at, max_by(state, seen_at) AS state,
-                   max_by(batch_id, seen_at) AS batch_id, max_by(client_batch_id, seen_at) AS client_batch_id
-            FROM {task_states} GROUP BY task_id
-        ) s LEFT JOIN {tasks} t ON t.id = s.task_id AND t.delivered_at > s.seen_at
-        WHERE t.id IS NULL AND s.state NOT IN ('delivered', 'acknowledged', 'deleted')
-        GROUP BY ALL
-        """,
-    ),
-    "throughput_by_day": (
-        "Deliveries by day, in the session's time zone: tasks that came for the first time, and again",
-        f"""
-        SELECT to_date(r.delivered_at) AS day, count(DISTINCT r.id) AS tasks,
-               count(DISTINCT CASE WHEN r.delivered_at = d.first_at THEN r.id END) AS first_time,
-               count(DISTINCT CASE WHEN r.delivered_at > d.first_at THEN r.id END) AS again
-        FROM {{deliveries_raw}} r JOIN ({_DELIVERIES}) d USING (id)
-        GROUP BY day
-        """,
-    ),
-    "rework": (
-        "Tasks that were rejected or delivered again, by batch",
-        f"""
-        SELECT t.batch_id, t.client_batch_id, count(*) AS tasks,
-               count_if(d.times > 1) AS delivered_again,
-               count_if(t.current_state = 'rejected') AS rejected_now,
-               count_if(d.times > 1 OR t.current_state = 'rejected' OR s.task_id IS NOT NULL) AS ever_rejected,
-               round(ever_rejected / tasks, 4) AS rejection_rate
-        FROM {{tasks}} t JOIN ({_DELIVERIES}) d USING (id)
-        LEFT JOIN (SELECT DISTINCT task_id FROM {{task_states}} WHERE state = 'rejected') s ON s.task_id = t.id
-        GROUP BY ALL
+        SELECT task_id, ordinal, output, kind, label, frame, tag, explode(chosen) AS value FROM (
+            SELECT task_id, ordinal, output, kind, label, frame, explode(tags) AS (tag, chosen) FROM {labels_current}
+        )
         """,
     ),
     "label_counts": (
-        "Annotations of tasks that are not rejected, by output, kind and label",
+        "Rows of labels_current by output, kind and label",
         """
         SELECT output, kind, label, count(*) AS annotations, count(DISTINCT task_id) AS tasks
-        FROM {labels_current} GROUP BY ALL
+        FROM {labels_current} GROUP BY output, kind, label
+        """,
+    ),
+    "open_work": (
+        "Tasks that are not delivered, or were sent back, by batch and state, as the status feed last saw them",
+        f"""
+        SELECT batch_id, client_batch_id, state, count(*) AS tasks, min(since) AS oldest_since FROM (
+            SELECT coalesce(t.batch_id, s.last.batch_id) AS batch_id,
+                   coalesce(t.client_batch_id, s.last.client_batch_id) AS client_batch_id,
+                   if(t.synced_at >= s.seen_at, t.current_state, s.last.state) AS state,
+                   greatest(t.synced_at, s.seen_at) AS since
+            FROM (
+                SELECT task_id, max(seen_at) AS seen_at,
+                       max_by(struct(batch_id, client_batch_id, state), seen_at) AS last
+                FROM {{task_states}} GROUP BY task_id
+            ) s LEFT JOIN {{tasks}} t ON t.id = s.task_id
+        )
+        WHERE state NOT IN {_DONE} GROUP BY batch_id, client_batch_id, state
+        """,
+    ),
+    "throughput_by_day": (
+        "Deliveries by day, in the session's time zone: of tasks that came for the first time, and again",
+        """
+        SELECT to_date(delivered_at) AS day, count(*) AS deliveries,
+               count_if(delivered_at = first_at) AS first_time, count_if(delivered_at > first_at) AS again
+        FROM (
+            SELECT DISTINCT id, delivered_at, min(delivered_at) OVER (PARTITION BY id) AS first_at
+            FROM {deliveries_raw} WHERE id IS NOT NULL AND delivered_at IS NOT NULL
+        )
+        GROUP BY to_date(delivered_at)
+        """,
+    ),
+    "rework": (
+        "Delivered tasks by batch: how many came again, and how many were sent back, now or ever",
+        f"""
+        SELECT batch_id, client_batch_id, count(*) AS tasks, count_if(again) AS delivered_again,
+               count_if(back) AS sent_back_now, count_if(again OR back OR rejected) AS ever_sent_back,
+               round(count_if(again OR back OR rejected) / count(*), 4) AS rejection_rate
+        FROM (
+            SELECT t.batch_id, t.client_batch_id, d.times > 1 AS again,
+                   coalesce(t.current_state NOT IN {_DONE}, false) AS back, r.task_id IS NOT NULL AS rejected
+            FROM {{tasks}} t JOIN ({_DELIVERIES}) d ON d.id = t.id
+            LEFT JOIN (SELECT DISTINCT task_id FROM {{task_states}} WHERE state = 'rejected') r ON r.task_id = t.id
+        )
+        GROUP BY batch_id, client_batch_id
         """,
     ),
     "turnaround": (
@@ -76,26 +106,28 @@ VIEWS = {
                round(percentile(hours, 0.9), 2) AS ninety_percent_within, round(max(hours), 2) AS slowest_hours
         FROM (
             SELECT t.batch_id, t.client_batch_id,
-                   (unix_micros(d.first_at) - unix_micros(t.created_at)) / 3.6e9 AS hours
-            FROM {{tasks}} t JOIN ({_DELIVERIES}) d USING (id)
+                   (unix_micros(d.first_at) - unix_micros(t.created_at)) / 3600000000 AS hours
+            FROM {{tasks}} t JOIN ({_DELIVERIES}) d ON d.id = t.id
         )
-        WHERE hours IS NOT NULL GROUP BY ALL
+        WHERE hours IS NOT NULL GROUP BY batch_id, client_batch_id
         """,
     ),
 }
 
 
-def create_view(tables: SyncTables, name: str) -> None:
-    """Make or replace a view beside the tables; where these lie in a folder, a temporary one of this session."""
-    comment, query = VIEWS[name]
-    names = {table: tables[table].sql_name for table in ("deliveries_raw", "tasks", "annotations", "task_states")}
-    names[LABELS] = view_name(tables, LABELS)
+def create_views(tables: SyncTables, *names: str) -> None:
+    """Make or replace these views, or all, beside the tables; where these lie in a folder, for this session alone."""
+    task_states(tables)
+    placed = {table: tables[table].sql_name for table in _TABLES} | {LABELS: _place(tables, LABELS)}
     temporary = "TEMPORARY " if tables.is_path else ""
-    tables.spark.sql(
-        f"CREATE OR REPLACE {temporary}VIEW {view_name(tables, name)} COMMENT {sql_text(comment)} "
-        f"AS {query.format(**names)}"
-    ).collect()
+    for name in names or VIEWS:
+        comment, query = VIEWS[name]
+        tables.spark.sql(
+            f"CREATE OR REPLACE {temporary}VIEW {_place(tables, name)} COMMENT {sql_text(comment)} "
+            f"AS {query.format(**placed)}"
+        ).collect()
 
 
-def view_name(tables: SyncTables, name: str) -> str:
-    return f"{tables.prefix}{name}" if tables.is_path else tables[name].sql_name
+def _place(tables: SyncTables, name: str) -> str:
+    # No catalog would know a view of a folder.
+    return f"`{tables.prefix.replace('`', '``')}{name}`" if tables.is_path else tables[name].sql_name
