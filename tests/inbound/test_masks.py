@@ -139,15 +139,15 @@ def test_a_failure_or_a_death_after_copying_leaves_no_rows(
         client.sync(spark, str(project), str(into), masks=str(masks))
     sandbox.heal()
     assert files(masks) == 2
-    append = DeltaTable.append
+    replace = DeltaTable.replace
 
     def mortal(table: DeltaTable, *args: Any, **options: Any) -> None:
         if table.name.endswith("annotations"):
             raise KeyboardInterrupt
-        append(table, *args, **options)
+        replace(table, *args, **options)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(DeltaTable, "append", mortal)
+        patch.setattr(DeltaTable, "replace", mortal)
         client.sync(spark, str(project), str(into), masks=str(masks))
     assert named(spark, into) == {}
     assert files(masks) == 3

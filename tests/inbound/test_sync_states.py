@@ -170,6 +170,10 @@ def test_an_older_status_does_not_stand_against_a_newer_delivery(
     late = client.sync(spark, project, into, feeds=["delivered", "status"])
     assert [feed.updated for feed in late.feeds] == [1, 0]
     assert current(spark, into)[IDS[4]] == "delivered"
+    # Sent back twice, with a delivery between that no status told of.
+    client.reject_task(project, IDS[4], ["still too dark"])
+    client.sync(spark, project, into, feeds=["status"])
+    assert history(spark, into)[-1] == (IDS[4], "delivered", "rejected")
 
 
 @pytest.mark.one_kind

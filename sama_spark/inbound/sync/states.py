@@ -37,7 +37,7 @@ def sync_states(api: ApiClient, tables: SyncTables, done: FeedSync, max_calls: i
     status_round = StatusRound(api, tables, done, max_calls)
     is_over = status_round.read(_can_change(tables))
     seen = status_round.seen()
-    done.changes = _note_changes(history, seen, done.run_id)
+    done.changes = _note_changes(tables, history, seen, done.run_id)
     done.updated = _update_current(tables, history, seen)
     if is_over:
         status_round.end()
@@ -91,12 +91,16 @@ def _can_change(tables: SyncTables) -> DataFrame:
     return delivered.select(*names).unionByName(noted.select(*names)).dropDuplicates(["task_id"])
 
 
-def _note_changes(history: DeltaTable, seen: DataFrame, run_id: str) -> int:
+def _note_changes(tables: SyncTables, history: DeltaTable, seen: DataFrame, run_id: str) -> int:
     known = _last_known(history.read()).select("task_id", "known", "known_at")
     newer = seen.join(known, "task_id", "left").where("known_at IS NULL OR seen_at > known_at")
+    tasks = tables["tasks"].read().select(F.col("id").alias("task_id"), "current_state", "synced_at")
     before = F.lag("state").over(Window.partitionBy("task_id").orderBy("seen_at"))
+    # A delivery since the last look leaves no row here, and yet what was sent back before it may be sent back again.
+    is_again = F.expr("known_at < synced_at AND synced_at < seen_at AND known = state AND current_state <> state")
     changes = (
-        newer.withColumn("previous_state", F.coalesce(before, "known"))
+        newer.join(tasks, "task_id", "left")
+        .withColumn("previous_state", F.coalesce(before, F.when(is_again, F.col("current_state")), "known"))
         .where("previous_state IS NULL OR previous_state <> state")
         .withColumn("run_id", F.lit(run_id))
         .select("task_id", "batch_id", "client_batch_id", "state", "previous_state", "priority", "seen_at", "run_id")
