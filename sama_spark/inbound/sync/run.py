@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.inbound.sync.batches import sync_batches
+from sama_spark.inbound.sync.conflicts import tells_conflicts
 from sama_spark.inbound.sync.landing import counted, land
 from sama_spark.inbound.sync.result import Feed, FeedSync, SyncResult
 from sama_spark.inbound.sync.states import sync_states
 from sama_spark.inbound.sync.stats import sync_stats
 from sama_spark.inbound.sync.tables import RUNS, Contract, SyncTables
-from sama_spark.inbound.sync.upsert import find_changed, replace_annotations, upsert_tasks, watermark
+from sama_spark.inbound.sync.upsert import find_changed, reached, replace_annotations, upsert_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,7 @@ class Sync:
     max_calls: int | None = None
     masks: Masks | None = None
 
+    @tells_conflicts
     def run(self, feeds: Sequence[Feed]) -> SyncResult:
         """Feed by feed."""
         contract, gained = self.tables.open(Contract(*delivery_contract(self.api, self.tables.project_id)))
@@ -76,15 +78,15 @@ class Sync:
         return result
 
     def _delivered(self, done: FeedSync, contract: Contract, now: datetime) -> None:
-        reached = watermark(self.tables["tasks"])
-        since = None if self.full or reached is None else reached - self.overlap
-        done.watermark_from, done.watermark_to = since, reached
+        last, synced_at = reached(self.tables["tasks"])
+        since = None if self.full or last is None else last - self.overlap
+        done.watermark_from, done.watermark_to = since, last
         pages = self.api.delivered_pages(
             self.tables.project_id, from_timestamp=None if since is None else f"{since:%FT%T}.{since:%f}Z"
         )
         land(self.spark, counted(pages, done), self.tables["deliveries_raw"], self.stage, done, now, since)
-        if self._take_over(done, contract, now, since):
-            done.watermark_to = watermark(self.tables["tasks"])
+        if self._take_over(done, contract, now, since, synced_at):
+            done.watermark_to = reached(self.tables["tasks"]).delivered_at
         if self.masks is not None and self.full:
             self.masks.fill(self.tables["annotations"], done)
 
@@ -93,17 +95,24 @@ class Sync:
         for page in counted(pages, done):
             # Before the next call: Sama does not serve it again.
             land(self.spark, [page], self.tables["deliveries_raw"], self.stage, done, now, None)
-        self._take_over(done, contract, now, None)
+        self._take_over(done, contract, now)
 
-    def _take_over(self, done: FeedSync, contract: Contract, now: datetime, since: datetime | None) -> bool:
+    def _take_over(
+        self,
+        done: FeedSync,
+        contract: Contract,
+        now: datetime,
+        since: datetime | None = None,
+        synced_at: datetime | None = None,
+    ) -> bool:
         """Whatever has landed and is not in `tasks`, also what a dead run left."""
-        changed = find_changed(self.tables, since, done.run_id)
+        changed = find_changed(self.tables, since, synced_at, done.run_id)
         done.landed, done.rejected = changed.landed, changed.rejected
         done.new, done.updated, done.unchanged = changed.new, changed.updated, changed.unchanged
         if not (changed.new or changed.updated):
             return False
         replace_annotations(self.tables, changed, self.label, self.frames, self.masks, done)
-        upsert_tasks(self.tables, changed, contract, done.run_id, now)
+        upsert_tasks(self.tables, changed, contract, done, now)
         return True
 
     @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as F
 
@@ -47,21 +47,35 @@ class Changed:
     rejected: int
 
 
-def watermark(tasks: DeltaTable) -> datetime | None:
-    """The latest delivery that `tasks` has from the feed `delivered`: other feeds may have left earlier ones out.
+class Reached(NamedTuple):
+    """How far `tasks` has come; None where it has nothing.
 
-    What came from a clock ahead of ours does not count: it would hide all that is delivered until then.
+    delivered_at: the latest delivery from the feed `delivered`: other feeds may have left earlier ones out. What came
+        from a clock ahead of ours does not count: it would hide all that is delivered until then.
+    synced_at: when the last run began that wrote to it.
     """
-    done = tasks.read().where("feed = 'delivered' AND delivered_at <= synced_at")
-    found = done.agg(F.unix_micros(F.max("delivered_at"))).collect()[0][0]
-    return None if found is None else datetime.fromtimestamp(found / 1e6, timezone.utc)
+
+    delivered_at: datetime | None
+    synced_at: datetime | None
 
 
-def find_changed(tables: SyncTables, since: datetime | None, run_id: str) -> Changed:
-    """What landed, in whatever run, with a delivery since a time, and is not in `tasks`."""
+def reached(tasks: DeltaTable) -> Reached:
+    counts = F.expr("feed = 'delivered' AND delivered_at <= synced_at")
+    times = F.max(F.when(counts, F.col("delivered_at"))), F.max("synced_at")
+    found = tasks.read().agg(*map(F.unix_micros, times)).collect()[0]
+    return Reached(*(None if at is None else datetime.fromtimestamp(at / 1e6, timezone.utc) for at in found))
+
+
+def find_changed(tables: SyncTables, since: datetime | None, synced_at: datetime | None, run_id: str) -> Changed:
+    """What landed, in whatever run, and is not in `tasks`: all of it, or what was delivered since a time.
+
+    What landed since the last run that wrote to `tasks` is looked at whenever it was delivered: of a run that died
+    over late deliveries nobody else knows.
+    """
     raw = tables["deliveries_raw"].read()
     if since is not None:
-        raw = raw.where(F.col("delivered_at").isNull() | (F.col("delivered_at") >= F.lit(since)))
+        recent = F.col("delivered_at").isNull() | (F.col("delivered_at") >= F.lit(since))
+        raw = raw.where(recent | (F.col("landed_at") > F.lit(synced_at)))
     task_id = F.when(F.col("delivered_at").isNotNull(), F.col("id"))
     latest = raw.groupBy(task_id.alias("id")).agg(
         F.max("delivered_at").alias("delivered_at"),
@@ -110,8 +124,10 @@ def replace_annotations(
     _replace(tables["annotations"], "task_id", rows, changed)
 
 
-def upsert_tasks(tables: SyncTables, changed: Changed, contract: Contract, run_id: str, now: datetime) -> None:
+def upsert_tasks(tables: SyncTables, changed: Changed, contract: Contract, done: FeedSync, now: datetime) -> None:
     """The latest delivery of each changed task."""
+    # What a run left that did not read to its end is no proof that all before it was read.
+    feed = F.col("feed") if done.feed == "delivered" else F.lit(done.feed)
     data_raw, answers_raw = raw_parts(F.concat("parts", "raw").cast("binary"))
     rows = typed_tasks(
         changed.rows.select("raw", "feed", data_raw.alias("data_raw"), answers_raw.alias("answers_raw")),
@@ -119,7 +135,7 @@ def upsert_tasks(tables: SyncTables, changed: Changed, contract: Contract, run_i
         contract.answers,
     )
     rows = rows.drop("raw", "data_raw", "answers_raw").withColumns(
-        {"current_state": F.col("state"), "synced_at": F.lit(now), "run_id": F.lit(run_id)}
+        {"current_state": F.col("state"), "feed": feed, "synced_at": F.lit(now), "run_id": F.lit(done.run_id)}
     )
     _replace(tables["tasks"], "id", rows, changed)
 
@@ -129,6 +145,6 @@ def _replace(table: DeltaTable, key: str, rows: DataFrame, changed: Changed) -> 
     if changed.ids is not None:
         table.replace(rows, f"{key} IN ({', '.join(map(sql_text, changed.ids))})")
     elif table.read().isEmpty():
-        table.append(rows)
+        table.fill(rows)
     else:
         table.replace_by(key, rows, changed.rows.select("id"))
