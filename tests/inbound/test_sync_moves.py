@@ -161,7 +161,7 @@ def test_a_feed_that_moves_by_clocks_that_jump(
 ) -> None:
     """Between any two pages tasks are delivered, rejected and delivered again; some syncs die on the way."""
     into, undisturbed = str(tmp_path / "moved"), str(tmp_path / "undisturbed")
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     shift = timedelta(0)
 
     class Shifted(datetime):
