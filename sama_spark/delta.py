@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 _KEYS_VIEW = "sama_spark_keys"
 _GONE = "_sama_spark_gone"
+_FILLED = "SAMA_SPARK_FILLED_MEANWHILE"
+# A class on a classic session, a name in the text on Connect.
+_CONFLICT = re.compile(
+    f"{_FILLED}|DELTA_CONCURRENT_|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED|"
+    r"\b(Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)|(Metadata|Protocol)Changed)Exception\b"
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,15 @@ class DeltaTable:
             writer = writer.option("txnAppId", name).option("txnVersion", number)
         self._save(writer)
 
+    def fill(self, rows: DataFrame) -> None:
+        """Append `rows` if it is empty when they are committed; else this raises what `is_conflict` knows.
+
+        A plain append reads nothing, so that of two at once Delta would let both through.
+        """
+        first, *_ = rows.columns
+        any_there = self.read().withColumn(first, F.raise_error(F.lit(_FILLED)).cast(rows.schema[first].dataType))
+        self.append(rows.unionByName(any_there))
+
     def merge(self, rows: DataFrame, on: str, clauses: str) -> None:
         """MERGE `rows` (as `s`) into it (as `t`)."""
         view = f"sama_spark_{uuid4().hex}"
@@ -125,6 +141,11 @@ class DeltaTable:
         keys.createOrReplaceTempView(_KEYS_VIEW)
         merged = f"MERGE INTO {self.sql_name} t USING {_KEYS_VIEW} k ON t.{column} = k.key WHEN MATCHED THEN DELETE"
         return int(self.spark.sql(merged).collect()[0]["num_deleted_rows"])
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether Delta refused a commit, or `fill` its rows, since another writer's came first."""
+    return _CONFLICT.search(f"{type(error).__name__}: {error}") is not None
 
 
 def _pairs(properties: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from sama_spark import Client
 from sama_spark.api.errors import SamaError
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import SyncError
+from sama_spark.inbound.sync import upsert
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,20 +143,18 @@ def dying_after(writes: int) -> Iterator[None]:
         return step
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("append", "replace", "replace_by"):
+        for name in ("create", "append", "replace", "merge"):
             patch.setattr(DeltaTable, name, mortal(getattr(DeltaTable, name)))
         with pytest.raises(Died):
             yield
 
 
 @pytest.mark.one_kind
+@pytest.mark.parametrize("named", [5_000, pytest.param(0, marks=LONG)])
 @pytest.mark.parametrize(
     ("writes", "later"),
     [
-        pytest.param(0, False, marks=LONG),
-        pytest.param(1, False, marks=LONG),
-        pytest.param(2, False, marks=LONG),
-        pytest.param(3, False, marks=LONG),
+        *(pytest.param(writes, False, marks=LONG) for writes in range(8)),
         pytest.param(0, True, marks=LONG),
         pytest.param(1, True, marks=LONG),
         (2, True),
@@ -170,7 +169,10 @@ def test_a_sync_that_died_is_made_good_by_the_next(
     tmp_path: Path,
     writes: int,
     later: bool,
+    named: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(upsert, "_MOST_NAMED", named)
     into, undisturbed = str(tmp_path / "died"), str(tmp_path / "undisturbed")
     if later:
         client.sync(spark, str(project), into)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from pyspark.sql import functions as F
 
+from sama_spark.delta import is_conflict
 from sama_spark.inbound.feeds import SPANS, ahead, line_tables, spans, stage_lines
 from sama_spark.inbound.table import TABLE_BYTES, as_timestamp, staged_lines
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from sama_spark.staging import Stage
 
 _KEY_END = "\x1f"  # JSON text cannot hold it
+# Another sync may land at the same time, and since_last_call does not serve a page again.
+_TRIES = 10
 
 
 def land(
@@ -79,13 +82,23 @@ def _append(lines: DataFrame, table: DeltaTable, origin: Mapping[str, Any], sinc
             *(F.lit(value).alias(name) for name, value in origin.items()),
         )
     )
+    for left in reversed(range(_TRIES)):
+        try:
+            table.append(_not_in(table, rows, since))
+            return
+        except Exception as error:  # noqa: PERF203 - a commit of Delta takes longer
+            if not is_conflict(error) or not left:
+                raise
+
+
+def _not_in(table: DeltaTable, rows: DataFrame, since: datetime | None) -> DataFrame:
     there = table.read()
     if since is not None:
         there = there.where(F.col("delivered_at").isNull() | (F.col("delivered_at") >= F.lit(since)))
     # A delivery is known by its task and time; what lacks one of them, by its text.
     known_by = F.coalesce(F.concat("id", F.lit(_KEY_END), F.unix_micros("delivered_at")), "raw")
     known = there.select(known_by.alias("known_by"))
-    table.append(rows.withColumn("known_by", known_by).join(known, "known_by", "left_anti").drop("known_by"))
+    return rows.withColumn("known_by", known_by).join(known, "known_by", "left_anti").drop("known_by")
 
 
 def _or_null(text: Column) -> Column:

@@ -15,13 +15,14 @@ from pyspark.sql import functions as F
 
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.inbound.sync.batches import sync_batches
+from sama_spark.inbound.sync.conflicts import tells_conflicts
 from sama_spark.inbound.sync.contract import Contract, SchemaMode, observed
 from sama_spark.inbound.sync.landing import counted, land
 from sama_spark.inbound.sync.result import Feed, FeedSync, SyncResult
 from sama_spark.inbound.sync.states import sync_states
 from sama_spark.inbound.sync.stats import sync_stats
 from sama_spark.inbound.sync.tables import RUNS, SyncTables
-from sama_spark.inbound.sync.upsert import find_changed, replace_annotations, upsert_tasks, watermark
+from sama_spark.inbound.sync.upsert import find_changed, reached, replace_annotations, upsert_tasks
 from sama_spark.inbound.table import RESCUED
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Sync:
     schema_mode: SchemaMode = "evolve"
     filters: Mapping[str, Any] = field(default_factory=dict)
 
+    @tells_conflicts
     def run(self, feeds: Sequence[Feed]) -> SyncResult:
         """Feed by feed."""
         declared = Contract(*delivery_contract(self.api, self.tables.project_id))
@@ -85,18 +87,18 @@ class Sync:
 
     def _delivered(self, done: FeedSync, contract: Contract, now: datetime) -> Contract:
         source, tasks = self._source(done), self.tables["tasks"]
-        reached = watermark(tasks, source)
-        since = None if self.full or reached is None else reached - self.overlap
-        done.watermark_from, done.watermark_to = since, reached
+        last, synced_at = reached(tasks, source)
+        since = None if self.full or last is None else last - self.overlap
+        done.watermark_from, done.watermark_to = since, last
         pages = self.api.delivered_pages(
             self.tables.project_id,
             from_timestamp=None if since is None else f"{since:%FT%T}.{since:%f}Z",
             **self.filters,
         )
         self._land(pages, done, now, since)
-        contract = self._take_over(done, contract, now, since)
+        contract = self._take_over(done, contract, now, since, synced_at)
         if done.new or done.updated:
-            done.watermark_to = watermark(tasks, source)
+            done.watermark_to = reached(tasks, source).delivered_at
         if self.masks is not None and self.full:
             self.masks.fill(self.tables["annotations"], done)
         return contract
@@ -106,7 +108,7 @@ class Sync:
         for page in pages:
             # Before the next call: Sama does not serve it again.
             self._land([page], done, now, None)
-        return self._take_over(done, contract, now, None)
+        return self._take_over(done, contract, now)
 
     def _land(self, pages: Iterable[Page], done: FeedSync, now: datetime, since: datetime | None) -> None:
         origin = {"feed": self._source(done), "run_id": done.run_id, "landed_at": now}
@@ -117,23 +119,26 @@ class Sync:
         filters = ", ".join(f"{name}={value}" for name, value in self.filters.items())
         return f"{done.feed}({filters})" if filters else done.feed
 
-    def _take_over(self, done: FeedSync, contract: Contract, now: datetime, since: datetime | None) -> Contract:
+    def _take_over(
+        self,
+        done: FeedSync,
+        contract: Contract,
+        now: datetime,
+        since: datetime | None = None,
+        synced_at: datetime | None = None,
+    ) -> Contract:
         """Whatever has landed and is not in `tasks`, also what a dead run left. Gives the contract that holds then."""
-        changed = find_changed(self.tables, since, done.run_id)
+        changed = find_changed(self.tables, since, synced_at, done.run_id)
         done.landed, done.rejected = changed.landed, changed.rejected
         done.new, done.updated, done.unchanged = changed.new, changed.updated, changed.unchanged
         if changed.new or changed.updated:
             if self.schema_mode != "discard":
                 contract = self._adopt(contract, observed(changed.parts()), done)
             replace_annotations(self.tables, changed, self.label, self.frames, self.masks, done)
-            upsert_tasks(self.tables, changed, contract, done.run_id, now)
-            done.unfit = (
-                self.tables["tasks"]
-                .read()
-                .where(F.col("run_id") == done.run_id)
-                .where(f"{RESCUED} IS NOT NULL")
-                .count()
-            )
+            origin = {"feed": self._source(done), "synced_at": now, "run_id": done.run_id}
+            upsert_tasks(self.tables, changed, contract, origin)
+            written = self.tables["tasks"].read().where(F.col("run_id") == done.run_id)
+            done.unfit = written.where(f"{RESCUED} IS NOT NULL").count()
         return contract
 
     def _adopt(self, contract: Contract, seen: Contract, done: FeedSync) -> Contract:

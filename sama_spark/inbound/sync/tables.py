@@ -58,7 +58,7 @@ _TASKS = """
     data {data} COMMENT 'inputs', answers {answers} COMMENT 'outputs',
     submitter_ids_by_step STRING, _extras STRING,
     _rescued_data STRING COMMENT 'the whole task, where a value does not fit its type',
-    feed STRING COMMENT 'that brought this delivery',
+    feed STRING COMMENT 'of the sync that took this delivery over, with its filters',
     synced_at TIMESTAMP, run_id STRING
 """
 

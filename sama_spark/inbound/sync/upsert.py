@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyspark.sql import functions as F
 
@@ -53,21 +53,35 @@ class Changed:
         return self.rows.withColumns({"data_raw": data, "answers_raw": answers})
 
 
-def watermark(tasks: DeltaTable, feed: str) -> datetime | None:
-    """The latest delivery that `tasks` has from this feed: other feeds may have left earlier ones out.
+class Reached(NamedTuple):
+    """How far `tasks` has come; None where it has nothing.
 
-    What came from a clock ahead of ours does not count: it would hide all that is delivered until then.
+    delivered_at: the latest delivery from the feed that is asked for: others may have left earlier ones out. What came
+        from a clock ahead of ours does not count: it would hide all that is delivered until then.
+    synced_at: when the last run began that wrote to it.
     """
-    done = tasks.read().where(F.col("feed") == feed).where("delivered_at <= synced_at")
-    found = done.agg(F.unix_micros(F.max("delivered_at"))).collect()[0][0]
-    return None if found is None else datetime.fromtimestamp(found / 1e6, timezone.utc)
+
+    delivered_at: datetime | None
+    synced_at: datetime | None
 
 
-def find_changed(tables: SyncTables, since: datetime | None, run_id: str) -> Changed:
-    """What landed, in whatever run, with a delivery since a time, and is not in `tasks`."""
+def reached(tasks: DeltaTable, feed: str) -> Reached:
+    counts = (F.col("feed") == feed) & F.expr("delivered_at <= synced_at")
+    times = F.max(F.when(counts, F.col("delivered_at"))), F.max("synced_at")
+    found = tasks.read().agg(*map(F.unix_micros, times)).collect()[0]
+    return Reached(*(None if at is None else datetime.fromtimestamp(at / 1e6, timezone.utc) for at in found))
+
+
+def find_changed(tables: SyncTables, since: datetime | None, synced_at: datetime | None, run_id: str) -> Changed:
+    """What landed, in whatever run, and is not in `tasks`: all of it, or what was delivered since a time.
+
+    What landed since the last run that wrote to `tasks` is looked at whenever it was delivered: of a run that died
+    over late deliveries nobody else knows.
+    """
     raw = tables["deliveries_raw"].read()
     if since is not None:
-        raw = raw.where(F.col("delivered_at").isNull() | (F.col("delivered_at") >= F.lit(since)))
+        recent = F.col("delivered_at").isNull() | (F.col("delivered_at") >= F.lit(since))
+        raw = raw.where(recent | (F.col("landed_at") > F.lit(synced_at)))
     task_id = F.when(F.col("delivered_at").isNotNull(), F.col("id"))
     latest = raw.groupBy(task_id.alias("id")).agg(
         F.max("delivered_at").alias("delivered_at"),
@@ -115,13 +129,16 @@ def replace_annotations(
     _replace(tables["annotations"], "task_id", rows, changed)
 
 
-def upsert_tasks(tables: SyncTables, changed: Changed, contract: Contract, run_id: str, now: datetime) -> None:
-    """The latest delivery of each changed task."""
-    deliveries = changed.parts().select("raw", "feed", "data_raw", "answers_raw")
+def upsert_tasks(tables: SyncTables, changed: Changed, contract: Contract, origin: Mapping[str, Any]) -> None:
+    """The latest delivery of each changed task.
+
+    `origin`: the columns `feed`, `synced_at` and `run_id`, of the run that took it over. What a dead run left tells
+    nothing of how far its own feed was read.
+    """
+    deliveries = changed.parts().select("raw", "data_raw", "answers_raw")
     rows = typed_tasks(deliveries, contract.data, contract.answers)
-    rows = rows.drop("raw", "data_raw", "answers_raw").withColumns(
-        {"current_state": F.col("state"), "synced_at": F.lit(now), "run_id": F.lit(run_id)}
-    )
+    more = {"current_state": F.col("state")} | {name: F.lit(value) for name, value in origin.items()}
+    rows = rows.drop("raw", "data_raw", "answers_raw").withColumns(more)
     _replace(tables["tasks"], "id", rows, changed)
 
 
@@ -130,6 +147,6 @@ def _replace(table: DeltaTable, key: str, rows: DataFrame, changed: Changed) -> 
     if changed.ids is not None:
         table.replace(rows, f"{key} IN ({', '.join(map(sql_text, changed.ids))})")
     elif table.read().isEmpty():
-        table.append(rows)
+        table.fill(rows)
     else:
         table.replace_by(key, rows, changed.rows.select("id"))

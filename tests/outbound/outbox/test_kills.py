@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 from doomed import ROWS, STEPS
 from fake_clock import FakeClock
+from killing import kill
 from mortal import Mortal, tasks_of, urls
 
 if TYPE_CHECKING:
@@ -51,33 +47,8 @@ def killed(
         # Where a second `continue` makes second tasks.
         project = sandbox.create_project({"url": {"type": "string", "required": True}}, second_continue="obey")
         found[step, way] = project, str(folder / f"outbox-{number}")
-    told = {
-        "base_url": sandbox.base_url,
-        "api_key": sandbox.api_key,
-        "remote": "sc://localhost:15002" if session_kind == "connect" else None,
-        "warehouse": str(folder),
-        "drivers": [{"project": p, "outbox": outbox, "step": step} for (step, _), (p, outbox) in found.items()],
-    }
-    paths = os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / "doomed.py"), json.dumps(told)],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": paths},
-        start_new_session=True,
-        text=True,
-    )
-    assert process.stdout is not None
-    lines, family = [], []
-    for line in process.stdout:
-        lines.append(line.strip())
-        if lines[-1] in STEPS and not family:
-            family = psutil.Process(process.pid).children(recursive=True)
-    assert process.wait(60) == -9
-    assert sorted(lines) == sorted([step for step, _ in found] + ["over"])
-    # Two processes must not commit to one table: Spark's own has to be gone.
-    gone, alive = psutil.wait_procs(family, timeout=60)
-    assert not alive
-    assert bool(gone) == (session_kind == "classic")
+    drivers = [{"project": p, "outbox": outbox, "step": step} for (step, _), (p, outbox) in found.items()]
+    kill(HERE / "doomed.py", sandbox, session_kind, folder, drivers)
     return found
 
 
