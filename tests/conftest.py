@@ -41,6 +41,8 @@ SETTINGS = {
     "spark.ui.retainedJobs": "1",
     "spark.ui.retainedStages": "1",
 }
+# Thousands of small queries run once each: to compile one takes longer than to run it. On Connect they are compiled.
+ON_CLASSIC = {"spark.sql.codegen.factoryMode": "NO_CODEGEN", "spark.sql.codegen.wholeStage": "false"}
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +55,9 @@ def spark(session_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     from sama_spark.local import local_session
 
     warehouse: Path = tmp_path_factory.mktemp("warehouse")
-    session = local_session(
-        connect=session_kind == "connect",
-        settings={**SETTINGS, "spark.sql.warehouse.dir": str(warehouse)},
-    )
+    connect = session_kind == "connect"
+    settings = SETTINGS | ({} if connect else ON_CLASSIC) | {"spark.sql.warehouse.dir": str(warehouse)}
+    session = local_session(connect=connect, settings=settings)
     yield session
     session.stop()
 

@@ -71,6 +71,7 @@ def files(folder: Path) -> int:
     return sum(path.is_file() for path in folder.rglob("*"))
 
 
+@pytest.mark.one_kind
 def test_each_is_copied_once(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
 ) -> None:
@@ -93,6 +94,7 @@ def test_each_is_copied_once(
     assert [run.masks_copied for run in runs] == [3, 0, 1]
 
 
+@pytest.mark.long
 @pytest.mark.one_kind
 def test_what_cannot_be_had_is_named_and_tried_again(
     spark: SparkSession,

@@ -204,6 +204,7 @@ def test_a_failure_is_recorded_and_loses_nothing(
     assert sandbox.api_key not in str(runs)
 
 
+@LONG
 @pytest.mark.one_kind
 def test_a_delivery_from_the_future_hides_none_that_comes_before_it(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path

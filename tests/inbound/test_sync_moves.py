@@ -111,6 +111,7 @@ def test_two_first_syncs_at_once(
     assert contents(spark, into) == contents(spark, undisturbed)
 
 
+@LONG
 @pytest.mark.one_kind
 def test_what_became_visible_late_is_found_by_full_even_if_that_dies(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path

@@ -57,6 +57,7 @@ def versions(spark: SparkSession, into: str, *names: str) -> list[int]:
     return [spark.sql(f"DESCRIBE HISTORY delta.`{into}/{name}`").count() for name in names]
 
 
+@pytest.mark.one_kind
 def test_each_change_is_noted_once(
     spark: SparkSession,
     client: Client,

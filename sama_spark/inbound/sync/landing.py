@@ -84,7 +84,9 @@ def _append(lines: DataFrame, table: DeltaTable, origin: Mapping[str, Any], sinc
     )
     for left in reversed(range(_TRIES)):
         try:
-            table.append(_not_in(table, rows, since))
+            fresh = _not_in(table, rows, since)
+            if not fresh.isEmpty():  # an append of nothing leaves a file each time
+                table.append(fresh)
             return
         except Exception as error:  # noqa: PERF203 - a commit of Delta takes longer
             if not is_conflict(error) or not left:
