@@ -40,9 +40,11 @@ SETTINGS = {
     "spark.sql.ui.retainedExecutions": "1",
     "spark.ui.retainedJobs": "1",
     "spark.ui.retainedStages": "1",
+    # Thousands of small queries run once each: to compile one takes longer than to run it. The demo and the drivers
+    # that are killed have sessions of their own and do compile.
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.codegen.wholeStage": "false",
 }
-# Thousands of small queries run once each: to compile one takes longer than to run it. On Connect they are compiled.
-ON_CLASSIC = {"spark.sql.codegen.factoryMode": "NO_CODEGEN", "spark.sql.codegen.wholeStage": "false"}
 
 
 @pytest.fixture(scope="session")
@@ -55,9 +57,10 @@ def spark(session_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     from sama_spark.local import local_session
 
     warehouse: Path = tmp_path_factory.mktemp("warehouse")
-    connect = session_kind == "connect"
-    settings = SETTINGS | ({} if connect else ON_CLASSIC) | {"spark.sql.warehouse.dir": str(warehouse)}
-    session = local_session(connect=connect, settings=settings)
+    session = local_session(
+        connect=session_kind == "connect",
+        settings={**SETTINGS, "spark.sql.warehouse.dir": str(warehouse)},
+    )
     yield session
     session.stop()
 

@@ -126,6 +126,7 @@ def test_what_cannot_be_had_is_named_and_tried_again(
     assert url not in caplog.text
 
 
+@pytest.mark.long
 @pytest.mark.one_kind
 def test_a_failure_or_a_death_after_copying_leaves_no_rows(
     spark: SparkSession,

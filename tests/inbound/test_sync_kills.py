@@ -26,9 +26,9 @@ WAYS = {
     "since_last_call": ("landed", "two pages landed", "labelled", "typed"),
 }
 ALL = [(way, step) for way, steps in WAYS.items() for step in steps]
-SHORT = (("since_last_call", "landed"),)  # in every run
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.one_kind]
+# `test_sync.py` has deaths that cost less in every run.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.one_kind, pytest.mark.long]
 
 
 class Killed(NamedTuple):
@@ -45,14 +45,12 @@ def killed(
     spark: SparkSession,
     session_kind: str,
     tmp_path_factory: pytest.TempPathFactory,
-    pytestconfig: pytest.Config,
 ) -> Killed:
     sandbox, folder = running_sandbox, tmp_path_factory.mktemp("killed")
     sandbox.reset()
     project = sandbox.create_project({"name": "string", "n": "integer"}, {"shapes": "image", "weather": "text"})
     sandbox.deliver(project, (delivery(n) for n in range(9)))
-    chosen = ALL if pytestconfig.getoption("--long") else SHORT
-    folders = {(way, step): str(folder / f"{way}-{step.replace(' ', '-')}") for way, step in chosen}
+    folders = {(way, step): str(folder / f"{way}-{step.replace(' ', '-')}") for way, step in ALL}
     with sync_client(sandbox) as client:
         base = folder / "later"
         client.sync(spark, str(project), str(base))
@@ -97,9 +95,7 @@ def feed_of(way: str) -> Any:
     return "since_last_call" if way == "since_last_call" else "delivered"
 
 
-@pytest.mark.parametrize(
-    ("way", "step"), [pair if pair in SHORT else pytest.param(*pair, marks=pytest.mark.long) for pair in ALL]
-)
+@pytest.mark.parametrize(("way", "step"), ALL)
 def test_a_killed_sync_is_made_good_by_the_next(
     killed: Killed, running_sandbox: Sandbox, spark: SparkSession, way: str, step: str
 ) -> None:

@@ -146,6 +146,7 @@ class Died(BaseException):
     """The process has ended here."""
 
 
+@pytest.mark.long
 @pytest.mark.one_kind
 def test_an_older_status_does_not_stand_against_a_newer_delivery(
     spark: SparkSession,
