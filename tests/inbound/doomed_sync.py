@@ -38,6 +38,7 @@ STEPS = {
 MADE = 1  # of a first sync each table has been made before it is written to
 _CREATIONS = [step for step in STEPS if step.endswith("made")]
 _this = threading.local()
+_held: dict[str, Any] = {}  # by folder: where its driver is held, what tells so, and its writes by table
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
         table, which, after = STEPS[driver["step"]]
         if driver["first"] and driver["step"] not in _CREATIONS:
             which += MADE
-        _this.hold, _this.arrive, _this.writes = (table, which, after), arrive, Counter()
+        _held[driver["into"]] = ((table, which, after), arrive, Counter())
         options = {"base_url": told["base_url"], "delivered_page_size": driver["page_size"]}
         with Client(told["api_key"], **options) as client:
             feeds, consumer = [driver["feed"]], driver["consumer"]
@@ -62,17 +63,17 @@ def _watched(write: Callable[..., None]) -> Callable[..., None]:
     def watched(table: DeltaTable, *args: Any, **options: Any) -> None:
         if getattr(_this, "writing", False):  # one of these methods by way of another
             return write(table, *args, **options)
-        name = table.name.rsplit("/", 1)[-1]
-        _this.writes[name] += 1
-        held, which, after = _this.hold
-        if (name, _this.writes[name]) != (held, which):
+        into, name = table.name.rsplit("/", 1)
+        (held, which, after), arrive, writes = _held[into]
+        writes[name] += 1
+        if (name, writes[name]) != (held, which):
             return _write(write, table, *args, **options)
         if after is None:
-            _this.arrive()
+            arrive()
         if after is not False:
             _write(write, table, *args, **options)
         if after is not None:
-            _this.arrive()
+            arrive()
         return stand_still()
 
     return watched
