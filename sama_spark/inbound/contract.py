@@ -53,15 +53,18 @@ def observed_type(spark: SparkSession, variant_schema: str) -> T.DataType:
 
     Fractions are DOUBLE, since the next delivery may have more digits; what was only null or conflicts is STRING.
     """
-    ddl = _VARIANT_WORDS.sub(lambda word: _AS_DDL.get(word[0].split("(")[0], word[0]), variant_schema)
-    return _without_clashes(spark.createDataFrame([], f"answers {ddl}").schema[0].dataType)
+    return _spark_type(spark, variant_schema, _AS_DDL)
 
 
 def learnt_type(spark: SparkSession, variant_schema: str) -> T.DataType:
     """As `observed_type`, for a table that keeps it: all numbers are DOUBLE, which never has to become wider, and
     what was only null or empty is VOID, since nothing is known of it yet."""
-    ddl = _VARIANT_WORDS.sub(lambda word: _AS_KEPT.get(word[0].split("(")[0], word[0]), variant_schema)
-    return _settled(_without_clashes(spark.createDataFrame([], f"answers {ddl}").schema[0].dataType))
+    return _settled(_spark_type(spark, variant_schema, _AS_KEPT))
+
+
+def _spark_type(spark: SparkSession, variant_schema: str, words: Mapping[str, str]) -> T.DataType:
+    ddl = _VARIANT_WORDS.sub(lambda word: words.get(word[0].split("(")[0], word[0]), variant_schema)
+    return _without_clashes(spark.createDataFrame([], f"answers {ddl}").schema[0].dataType)
 
 
 def _settled(found: T.DataType) -> T.DataType:

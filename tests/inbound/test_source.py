@@ -56,17 +56,6 @@ def delivery(n: int, *, at: str | None = None) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def options(sandbox: Sandbox, project: int, tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "key").write_text(sandbox.api_key)
-    return {
-        "project": str(project),
-        "base_url": sandbox.base_url,
-        "api_key_file": str(tmp_path / "key"),
-        "staging": str(tmp_path / "stage"),
-    }
-
-
 def staged(options: dict[str, str]) -> list[Path]:
     return list(Path(options["staging"]).glob("sama-spark/*"))
 

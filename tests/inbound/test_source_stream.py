@@ -51,17 +51,6 @@ def project(sandbox: Sandbox) -> int:
     return project
 
 
-@pytest.fixture
-def options(sandbox: Sandbox, project: int, tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "key").write_text(sandbox.api_key)
-    return {
-        "project": str(project),
-        "base_url": sandbox.base_url,
-        "api_key_file": str(tmp_path / "key"),
-        "staging": str(tmp_path / "stage"),
-    }
-
-
 class Query:
     """What Spark does with a reader: offsets are logged, then rows read, then the micro-batch noted as done.
 

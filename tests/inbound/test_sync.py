@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from deliveries import PAGE, delivery
 
 from sama_spark import Client
 from sama_spark.api.errors import SamaError
@@ -21,44 +22,12 @@ if TYPE_CHECKING:
 
     from sama_spark.sandbox import Sandbox
 
-PAGE = 4
 LONG = pytest.mark.long
 TABLES = {
     "deliveries_raw": ("landed_at", "run_id", "feed"),
     "tasks": ("synced_at", "run_id", "feed"),
     "annotations": (),
 }
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[Client]:
-    with Client(sandbox.api_key, base_url=sandbox.base_url, delivered_page_size=PAGE) as client:
-        yield client
-
-
-@pytest.fixture
-def project(sandbox: Sandbox) -> int:
-    """Nine deliveries, one second apart, the last three at one time."""
-    project = sandbox.create_project({"name": "string", "n": "integer"}, {"shapes": "image", "weather": "text"})
-    sandbox.deliver(project, (delivery(n) for n in range(9)))
-    return project
-
-
-def delivery(n: int, *, at: str | None = None, **answers: Any) -> dict[str, Any]:
-    return {
-        "id": f"{n:024x}",
-        "data": {"name": f"image {n}", "n": n},
-        "answers": {"shapes": boxes(n % 3), "weather": "sun"} | answers,
-        "delivered_at": at or f"2026-01-02T00:00:{min(n, 6):02}.000Z",
-    }
-
-
-def boxes(count: int) -> dict[str, Any]:
-    shapes = [
-        {"type": "rectangle", "index": i, "points": [[i, 0], [i + 9, 0], [i, 5], [i + 9, 5]], "tags": {"color": "red"}}
-        for i in range(1, count + 1)
-    ]
-    return {"layers": {"vector_tagging": [{"shapes": [shape], "group_type": None} for shape in shapes]}}
 
 
 def contents(spark: SparkSession, into: str) -> dict[str, list[str]]:

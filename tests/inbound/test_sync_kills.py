@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from deliveries import PAGE, delivery
 from doomed_sync import STEPS
 from killing import kill
-from test_sync import PAGE, contents, delivery
+from test_sync import contents
 
 from sama_spark import Client
 

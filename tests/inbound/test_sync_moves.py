@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_sync import PAGE, contents, delivery, dying_after
+from deliveries import PAGE, delivery
+from test_sync import contents, dying_after
 
 from sama_spark import Client
 from sama_spark.delta import DeltaTable, is_conflict
@@ -23,19 +24,6 @@ if TYPE_CHECKING:
     from sama_spark.sandbox import Sandbox
 
 LONG = pytest.mark.long
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[Client]:
-    with Client(sandbox.api_key, base_url=sandbox.base_url, delivered_page_size=PAGE) as client:
-        yield client
-
-
-@pytest.fixture
-def project(sandbox: Sandbox) -> int:
-    project = sandbox.create_project({"name": "string", "n": "integer"}, {"shapes": "image", "weather": "text"})
-    sandbox.deliver(project, (delivery(n) for n in range(9)))
-    return project
 
 
 @pytest.mark.parametrize(
