@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import functions as F
-
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.inbound.sync.batches import sync_batches
 from sama_spark.inbound.sync.conflicts import tells_conflicts
@@ -22,8 +20,7 @@ from sama_spark.inbound.sync.result import Feed, FeedSync, SyncResult
 from sama_spark.inbound.sync.states import sync_states
 from sama_spark.inbound.sync.stats import sync_stats
 from sama_spark.inbound.sync.tables import RUNS, SyncTables
-from sama_spark.inbound.sync.upsert import find_changed, reached, replace_annotations, upsert_tasks
-from sama_spark.inbound.table import RESCUED
+from sama_spark.inbound.sync.upsert import Reached, find_changed, reached, replace_annotations, upsert_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,8 +83,8 @@ class Sync:
         return result
 
     def _delivered(self, done: FeedSync, contract: Contract, now: datetime) -> Contract:
-        source, tasks = self._source(done), self.tables["tasks"]
-        last, synced_at = reached(tasks, source)
+        before = self._reached(done)
+        last = before.delivered_at
         since = None if self.full or last is None else last - self.overlap
         done.watermark_from, done.watermark_to = since, last
         pages = self.api.delivered_pages(
@@ -96,9 +93,7 @@ class Sync:
             **self.filters,
         )
         self._land(pages, done, now, since)
-        contract = self._take_over(done, contract, now, since, synced_at)
-        if done.new or done.updated:
-            done.watermark_to = reached(tasks, source).delivered_at
+        contract = self._take_over(done, contract, now, since, before)
         if self.masks is not None and self.full:
             self.masks.fill(self.tables["annotations"], done)
         return contract
@@ -125,10 +120,10 @@ class Sync:
         contract: Contract,
         now: datetime,
         since: datetime | None = None,
-        synced_at: datetime | None = None,
+        before: Reached | None = None,
     ) -> Contract:
         """Whatever has landed and is not in `tasks`, also what a dead run left. Gives the contract that holds then."""
-        changed = find_changed(self.tables, since, synced_at, done.run_id)
+        changed = find_changed(self.tables, since, before, done.run_id)
         done.landed, done.rejected = changed.landed, changed.rejected
         done.new, done.updated, done.unchanged = changed.new, changed.updated, changed.unchanged
         if changed.new or changed.updated:
@@ -137,9 +132,14 @@ class Sync:
             replace_annotations(self.tables, changed, self.label, self.frames, self.masks, done)
             origin = {"feed": self._source(done), "synced_at": now, "run_id": done.run_id}
             upsert_tasks(self.tables, changed, contract, origin)
-            written = self.tables["tasks"].read().where(F.col("run_id") == done.run_id)
-            done.unfit = written.where(f"{RESCUED} IS NOT NULL").count()
+            after = self._reached(done)
+            done.unfit = after.unfit
+            if done.feed == "delivered":
+                done.watermark_to = after.delivered_at
         return contract
+
+    def _reached(self, done: FeedSync) -> Reached:
+        return reached(self.tables["tasks"], self._source(done), done.run_id)
 
     def _adopt(self, contract: Contract, seen: Contract, done: FeedSync) -> Contract:
         contract, gained = self.tables.adopt(contract, seen, self.schema_mode)

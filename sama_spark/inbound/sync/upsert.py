@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import sql_text
 from sama_spark.inbound.annotations import flatten_annotations
-from sama_spark.inbound.table import raw_parts, typed_tasks
+from sama_spark.inbound.table import RESCUED, raw_parts, typed_tasks
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -59,29 +59,35 @@ class Reached(NamedTuple):
     delivered_at: the latest delivery from the feed that is asked for: others may have left earlier ones out. What came
         from a clock ahead of ours does not count: it would hide all that is delivered until then.
     synced_at: when the last run began that wrote to it.
+    unfit: tasks written by the run that is asked for, with a value that does not fit its type.
     """
 
     delivered_at: datetime | None
     synced_at: datetime | None
+    unfit: int
 
 
-def reached(tasks: DeltaTable, feed: str) -> Reached:
+def reached(tasks: DeltaTable, feed: str, run_id: str) -> Reached:
     counts = (F.col("feed") == feed) & F.expr("delivered_at <= synced_at")
     times = F.max(F.when(counts, F.col("delivered_at"))), F.max("synced_at")
-    found = tasks.read().agg(*map(F.unix_micros, times)).collect()[0]
-    return Reached(*(None if at is None else datetime.fromtimestamp(at / 1e6, timezone.utc) for at in found))
+    unfit = F.count_if((F.col("run_id") == run_id) & F.col(RESCUED).isNotNull())
+    *found, unfit_here = tasks.read().agg(*map(F.unix_micros, times), unfit).collect()[0]
+    last, synced = (None if at is None else datetime.fromtimestamp(at / 1e6, timezone.utc) for at in found)
+    return Reached(last, synced, unfit_here)
 
 
-def find_changed(tables: SyncTables, since: datetime | None, synced_at: datetime | None, run_id: str) -> Changed:
+def find_changed(tables: SyncTables, since: datetime | None, before: Reached | None, run_id: str) -> Changed:
     """What landed, in whatever run, and is not in `tasks`: all of it, or what was delivered since a time.
+
+    `before`: how far `tasks` has come, where that is known; needed with `since`.
 
     What landed since the last run that wrote to `tasks` is looked at whenever it was delivered: of a run that died
     over late deliveries nobody else knows.
     """
     raw = tables["deliveries_raw"].read()
-    if since is not None:
+    if since is not None and before is not None:
         recent = F.col("delivered_at").isNull() | (F.col("delivered_at") >= F.lit(since))
-        raw = raw.where(recent | (F.col("landed_at") > F.lit(synced_at)))
+        raw = raw.where(recent | (F.col("landed_at") > F.lit(before.synced_at)))
     task_id = F.when(F.col("delivered_at").isNotNull(), F.col("id"))
     latest = raw.groupBy(task_id.alias("id")).agg(
         F.max("delivered_at").alias("delivered_at"),
@@ -89,7 +95,10 @@ def find_changed(tables: SyncTables, since: datetime | None, synced_at: datetime
         F.count_if(F.col("run_id") == run_id).alias("landed"),
     )
     known = tables["tasks"].read().select("id", F.col("delivered_at").alias("known_at"))
-    keys = latest.join(known, "id", "left")
+    if before is not None and before.synced_at is None:  # it is empty
+        keys = latest.withColumn("known_at", F.lit(None).cast("timestamp"))
+    else:
+        keys = latest.join(known, "id", "left")
     is_task, is_new = F.col("id").isNotNull(), F.col("known_at").isNull()
     is_updated = F.col("known_at") < F.col("delivered_at")
     counts = (
