@@ -21,8 +21,8 @@ $(INSTALLED): pyproject.toml requirements.lock
 demo: install  ## photographs -> tasks -> labels -> Delta tables, on this machine
 	$(BIN)/sama-spark demo
 
-test: install  ## the whole suite: without Spark and on a classic session, then on a Connect session
-	$(BIN)/pytest
+test: install  ## the whole suite: without Spark beside that on a classic session, then on a Connect session
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 	$(BIN)/pytest --session connect -m spark
 
 test-long: install  ## what make test leaves out for its length, some 10 minutes

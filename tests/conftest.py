@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+ONE_SESSION = pytest.mark.xdist_group("spark")  # in one process, one after another, beside the tests without Spark
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,8 +31,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
     for item in items:
-        if "spark" in getattr(item, "fixturenames", ()) and item.get_closest_marker("one_kind") is None:
-            item.add_marker("spark")
+        if "spark" in getattr(item, "fixturenames", ()):
+            item.add_marker(ONE_SESSION)
+            if item.get_closest_marker("one_kind") is None:
+                item.add_marker("spark")
 
 
 # One session runs all tests: the default heap of 1 GB fills with what Spark and Delta keep of each.

@@ -174,7 +174,7 @@ def test_coordinates_that_are_text_are_refused(spark: SparkSession) -> None:
         json_of(df, boxes_to_output("boxes"))
 
 
-def test_a_tag_that_is_given_twice_is_refused() -> None:
+def test_a_tag_that_is_given_twice_is_refused(spark: SparkSession) -> None:
     with pytest.raises(ValueError, match="name another label_tag"):
         boxes_to_output("boxes", label="classes", tags={"label": "other"})
 
