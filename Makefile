@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long soak check format bench clean
+.PHONY: help install demo test test-long soak check format bench docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -45,6 +45,10 @@ bench: install  ## beside sama 0.5.12 and dlt, which are installed for this alon
 	test -d $(VENV)/dlt || $(PYTHON) -m venv $(VENV)/dlt
 	$(VENV)/dlt/bin/pip install --quiet "dlt[deltalake,filesystem]==1.31.0"
 	$(BIN)/python tests/bench/compare.py --dlt $(VENV)/dlt/bin/python
+
+docs: install  ## the reference of all functions and their options, in dist/docs
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group docs
+	$(BIN)/python tests/docs/reference.py dist/docs
 
 clean:  ## remove .venv and what tools left
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse
