@@ -19,6 +19,8 @@ _UNKNOWN = re.compile("Object contains unknown field `(.+?)`")
 _AT = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _TIMESTAMP, _BOOL = "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool"
 
+_TABLES = ("into", "outbox", "rejected_table", "runs")
+
 
 class _Loader(yaml.SafeLoader):
     """Plain YAML: `off` and 2026-01-01 are texts, and a key that comes twice is an error."""
@@ -58,7 +60,7 @@ def load(path: str, overrides: Iterable[str] = (), job: str | None = None) -> An
         raise InvalidInput(f"{path} holds no fields", remedy="see conf/ for an example of each job")
     for override in overrides:
         _override(document, override)
-    document = {name: value for name, value in document.items() if value is not None}
+    document = {name: _absolute(name, value) for name, value in document.items() if value is not None}
     named = document.get("job")
     if job is not None and named != job and named in JOBS:
         raise InvalidInput(f"{path} is for `{named}`, not for `{job}`", remedy=f"run sama-spark {named} {path}")
@@ -89,6 +91,12 @@ def _override(document: dict[str, Any], override: str) -> None:
         inner = place.get(step)
         place[step] = place = dict(inner) if isinstance(inner, dict) else {}
     place[last] = _parse(text, f"the value of {name}")
+
+
+def _absolute(name: str, value: Any) -> Any:
+    """A table in a folder is named by the whole path, or Delta does not find it."""
+    is_relative = isinstance(value, str) and "/" in value and not re.match(r"/|\w+:", value)
+    return str(Path.cwd() / value) if name in _TABLES and is_relative else value
 
 
 def _explained(said: str, path: str, job: Any) -> InvalidInput:
