@@ -51,7 +51,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         return f"<{type(self).__name__.lower()} of project {self.project}>"  # the fields may hold the key
 
 
-class Upload(Job):
+class Upload(Job, frozen=True):
     source: Source
     max_tasks: int
     outbox: str | None = None
@@ -77,7 +77,7 @@ class Upload(Job):
     wait_seconds: int = 3600
 
 
-class Sync(Job):
+class Sync(Job, frozen=True):
     into: str
     prefix: str = ""
     feeds: tuple[Feed, ...] = ("delivered",)
@@ -96,7 +96,7 @@ class Sync(Job):
     client_batch_id_match_type: str | None = None
 
 
-class Status(Job):
+class Status(Job, frozen=True):
     into: str
     prefix: str = ""
     feeds: tuple[StatusFeed, ...] = get_args(StatusFeed)
@@ -104,13 +104,13 @@ class Status(Job):
     outbox: str | None = None
 
 
-class Resume(Job):
+class Resume(Job, frozen=True):
     outbox: str
     unsure: dict[int, Word] = {}
     timeout_seconds: int = 600
 
 
-class Purge(Job):
+class Purge(Job, frozen=True):
     everything: bool = False
     tasks: list[str] = []
     rows: Source | None = None

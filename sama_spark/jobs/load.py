@@ -55,7 +55,9 @@ def load(path: str, overrides: Iterable[str] = (), job: str | None = None) -> An
         document = _parse(Path(path).read_text(), path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise InvalidInput(f"{path} cannot be read: {reason}", remedy="name a YAML file, such as conf/sync.yml") from None
+        raise InvalidInput(
+            f"{path} cannot be read: {reason}", remedy="name a YAML file, such as conf/sync.yml"
+        ) from None
     if not isinstance(document, dict):
         raise InvalidInput(f"{path} holds no fields", remedy="see conf/ for an example of each job")
     for override in overrides:
@@ -65,7 +67,8 @@ def load(path: str, overrides: Iterable[str] = (), job: str | None = None) -> An
     if job is not None and named != job and named in JOBS:
         raise InvalidInput(f"{path} is for `{named}`, not for `{job}`", remedy=f"run sama-spark {named} {path}")
     try:
-        return msgspec.convert(document, AnyJob)
+        loaded: AnyJob = msgspec.convert(document, AnyJob)
+        return loaded
     except msgspec.ValidationError as error:
         raise _explained(str(error), path, named) from None
 

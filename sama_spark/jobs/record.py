@@ -7,11 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from pyspark.sql import types as T
 
 from sama_spark.databricks_utilities import find_dbutils, on_databricks
 from sama_spark.delta import DeltaTable
-from sama_spark.inbound.sync.tables import RUNS, SyncTables
+from sama_spark.inbound.sync.tables import RUNS
 from sama_spark.jobs.config import AnyJob, Purge, Status, Sync
 
 if TYPE_CHECKING:
@@ -36,9 +35,8 @@ def append_run(spark: SparkSession, name: str, line: dict[str, Any], started_at:
         table = DeltaTable(spark, name)
         if not table.exists():
             table.create(f"{RUNS}, {_OF_JOBS}", "Runs of sama_spark", {})
-        columns = table.read().columns
-        if "job" not in columns:
-            table.grow(T._parse_datatype_string(_OF_JOBS))  # type: ignore[arg-type]
+        elif "job" not in table.read().columns:
+            table.grow(spark.createDataFrame([], _OF_JOBS).schema)
         error = line.get("error")
         row = {
             "run_id": line["run_id"],

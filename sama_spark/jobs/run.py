@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from sama_spark.api.errors import SamaError
 from sama_spark.api.secrets import Redactor, Secret
+from sama_spark.client import Client
 from sama_spark.databricks_utilities import on_databricks
 from sama_spark.errors import BatchesNotStarted
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
+from sama_spark.jobs.record import append_run, as_text, runs_table, set_task_values
+from sama_spark.jobs.session import job_session
+from sama_spark.jobs.work import Work
 
 if TYPE_CHECKING:
     from sama_spark.jobs.config import AnyJob
@@ -27,8 +31,6 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
     Raises:
         Exception: on Databricks what made it fail. SystemExit: elsewhere, with that as its text and status 1.
     """
-    from sama_spark.jobs.record import as_text, set_task_values
-
     line: dict[str, Any] = {"job": name, "status": "failed", "project": None, "run_id": uuid.uuid4().hex}
     begun, started_at = time.monotonic(), datetime.now(timezone.utc)
     line["started_at"] = f"{started_at:%FT%TZ}"
@@ -41,50 +43,49 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
         line["status"] = "succeeded"
     except BaseException as error:  # a cancelled run is a failed one too
         failure = error
-        line["error"] = _told(error, job)
+        line["error"] = told(error, job)
     line["seconds"] = round(time.monotonic() - begun, 1)
     if job is not None:
         _record(job, line, started_at)
+    finish(line, failure)
+
+
+def finish(line: dict[str, Any], failure: BaseException | None) -> None:
+    """Task values, the line of JSON, and the end: nothing after success, else as told for `run`."""
     set_task_values(line)
     sys.stderr.flush()
     print(as_text(line), flush=True)
-    if failure is not None:
-        if on_databricks() or not isinstance(failure, Exception):
-            raise failure
-        raise SystemExit(f"sama-spark {name}: {line['error']['message']}") from None
+    if failure is None:
+        return
+    if on_databricks() or not isinstance(failure, Exception):
+        raise failure
+    raise SystemExit(f"sama-spark {line['job']}: {line['error']['message']}") from None
 
 
 def _do(job: AnyJob, line: dict[str, Any]) -> None:
-    from sama_spark.client import Client
-    from sama_spark.jobs.session import job_session
-    from sama_spark.jobs.work import Work
-
     if isinstance(job.api_key, str):
         print(LITERAL_KEY, file=sys.stderr)
     spark = job_session()
     with Client(key_of(job), base_url=job.base_url, staging=job.staging) as client:
-        work = Work(client, spark, line)
-        work.run(job)
+        Work(client, spark, line).run(job)
 
 
 def _record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
-    from sama_spark.jobs.record import append_run, runs_table
-    from sama_spark.jobs.session import job_session
-
     name = runs_table(job)
     if name is not None:
         append_run(job_session(), name, line, started_at)
 
 
-def _told(error: BaseException, job: AnyJob | None) -> dict[str, Any]:
-    told: dict[str, Any] = {
+def told(error: BaseException, job: AnyJob | None) -> dict[str, Any]:
+    """The error as the line of JSON has it."""
+    described: dict[str, Any] = {
         "type": type(error).__name__,
         "message": _without_key(job)(str(error) or type(error).__name__)[:_LONGEST],
         "retryable": isinstance(error, SamaError) and error.retryable,
     }
     if isinstance(error, BatchesNotStarted):
-        told |= {"started": error.started, "not_started": list(error.not_started)}
-    return told
+        described |= {"started": error.started, "not_started": list(error.not_started)}
+    return described
 
 
 def _without_key(job: AnyJob | None) -> Redactor:

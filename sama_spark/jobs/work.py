@@ -84,9 +84,7 @@ class Work:
         options = _options(job, "into", "overlap_seconds")
         overlap = timedelta(seconds=job.overlap_seconds)
         self._told(
-            self.client.sync(
-                self.spark, str(job.project), job.into, staging=job.staging, overlap=overlap, **options
-            )
+            self.client.sync(self.spark, str(job.project), job.into, staging=job.staging, overlap=overlap, **options)
         )
 
     def status(self, job: Status) -> None:
