@@ -83,7 +83,8 @@ class Doctor:
         except SamaError as error:
             result, said = "failed", str(error)
         except Exception as error:  # Spark's, the catalog's and the file system's own
-            result, said = "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+            text = str(error).partition("\n\tat ")[0]  # without the JVM's stack
+            result, said = "failed", f"{type(error).__name__}: {' '.join(text.split())[:400]}"
         if result == "failed" and remedy:
             said = f"{said} -> {remedy}"
         self.checks.append({"check": name, "result": result, "said": said})
@@ -154,7 +155,7 @@ class Doctor:
         self.look("key", resolve)
         self.look("egress of the driver", reached, "open the host in the firewall of the driver, or set HTTPS_PROXY")
         self.look("key accepted", accepted)
-        self.look("project", found, "look at the id; another account's key does not see it either")
+        self.look("project", found)
         there = None if isinstance(information, SamaError) else api
         self.look("creation schema", lambda: _creation(_needed(there), job))
         self.look("delivery schema", lambda: _delivery(_needed(there), job))

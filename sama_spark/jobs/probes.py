@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,7 +34,7 @@ class Unavailable(Exception):
 def capabilities(spark: SparkSession) -> Mapping[str, Callable[[], str]]:
     """What the session can do, by name."""
     return {
-        "Spark": lambda: f"{spark.version}, {_kind(spark)}{' on Databricks' if on_databricks() else ''}",
+        "Spark": lambda: f"{spark.version}, {_kind(spark)}, {_delta()}",
         "data source API": lambda: _data_sources(spark),
         "VARIANT": lambda: _variant(spark),
     }
@@ -41,6 +42,15 @@ def capabilities(spark: SparkSession) -> Mapping[str, Callable[[], str]]:
 
 def _kind(spark: SparkSession) -> str:
     return "Connect" if ".connect." in type(spark).__module__ else "classic"
+
+
+def _delta() -> str:
+    if on_databricks():
+        return "Delta of Databricks"
+    try:
+        return f"delta-spark {version('delta-spark')}"
+    except PackageNotFoundError:
+        return "Delta of the server"
 
 
 def _data_sources(spark: SparkSession) -> str:
