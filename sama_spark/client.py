@@ -285,9 +285,9 @@ class Client(ApiClient):
         """Remove what `sync` keeps of some tasks, or of the whole project: rows of its tables, copies of masks, and
         what runs left in the stage. No call is made: the tasks at Sama stay.
 
-        A later `sync` brings back what Sama still has and gives again: a task of the last hour (`overlap`), all with
-        `full=True`, and all after a purge of the whole project. So delete at Sama first. A purge that dies is run
-        again. No sync may be under way. Delta keeps earlier versions until VACUUM; the result has the statements.
+        A later `sync` brings back what it reads again: tasks delivered in the last hour (`overlap`), all with
+        `full=True`, and all after a purge of the whole project. Sama's API deletes new tasks only, so have Sama remove
+        delivered ones before, or sync this project no more. A purge that dies is run again. No sync may be under way. Delta keeps earlier versions until VACUUM; the result has the statements.
 
         Args:
             spark: the session to use, classic or Connect.

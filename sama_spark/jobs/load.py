@@ -59,7 +59,7 @@ def load(path: str, overrides: Iterable[str] = (), job: str | None = None) -> An
             f"{path} cannot be read: {reason}", remedy="name a YAML file, such as conf/sync.yml"
         ) from None
     if not isinstance(document, dict):
-        raise InvalidInput(f"{path} holds no fields", remedy="see conf/ for an example of each job")
+        raise InvalidInput(f"{path} holds no fields", remedy="see conf/ in the repository for an example of each job")
     for override in overrides:
         _override(document, override)
     document = {name: _absolute(name, value) for name, value in document.items() if value is not None}
@@ -79,7 +79,8 @@ def _parse(text: str, where: str) -> Any:
     except yaml.MarkedYAMLError as error:
         # Not the error's own text, which shows the line.
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InvalidInput(f"{where}{line}: {error.problem}", remedy="write it as YAML: name: value") from None
+        problem = re.sub(r"(alias|tag) .*", r"\1", str(error.problem))
+        raise InvalidInput(f"{where}{line}: {problem}", remedy="write it as YAML: name: value") from None
     except yaml.YAMLError:
         raise InvalidInput(f"{where} is no YAML", remedy="write it as YAML: name: value") from None
 
@@ -120,7 +121,7 @@ def _explained(said: str, path: str, job: Any) -> InvalidInput:
     said = said[0].lower() + said[1:]
     return InvalidInput(
         f"{path}: `{field}`: {said}" if field else f"{path}: {said}",
-        remedy=f"conf/{job}.yml explains each field",
+        remedy=f"conf/{job}.yml in the repository explains each field",
     )
 
 

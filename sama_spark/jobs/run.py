@@ -20,6 +20,8 @@ from sama_spark.jobs.session import job_session
 from sama_spark.jobs.work import Work
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from sama_spark.jobs.config import AnyJob
 
 _LONGEST = 2000
@@ -35,18 +37,20 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
     begun, started_at = time.monotonic(), datetime.now(timezone.utc)
     line["started_at"] = f"{started_at:%FT%TZ}"
     job: AnyJob | None = None
+    spark: SparkSession | None = None
     failure: BaseException | None = None
     try:
         job = load(path, overrides, name)
         line["project"] = str(job.project)
-        _do(job, line)
+        spark = job_session()
+        _do(job, spark, line)
         line["status"] = "succeeded"
     except BaseException as error:  # a cancelled run is a failed one too
         failure = error
         line["error"] = told(error, job)
     line["seconds"] = round(time.monotonic() - begun, 1)
-    if job is not None:
-        _record(job, line, started_at)
+    if job is not None and spark is not None and (table := runs_table(job)) is not None:
+        append_run(spark, table, line, started_at)
     finish(line, failure)
 
 
@@ -57,23 +61,16 @@ def finish(line: dict[str, Any], failure: BaseException | None) -> None:
     print(as_text(line), flush=True)
     if failure is None:
         return
-    if on_databricks() or not isinstance(failure, Exception):
+    if on_databricks() or isinstance(failure, KeyboardInterrupt):
         raise failure
     raise SystemExit(f"sama-spark {line['job']}: {line['error']['message']}") from None
 
 
-def _do(job: AnyJob, line: dict[str, Any]) -> None:
+def _do(job: AnyJob, spark: SparkSession, line: dict[str, Any]) -> None:
     if isinstance(job.api_key, str):
         print(LITERAL_KEY, file=sys.stderr)
-    spark = job_session()
     with Client(key_of(job), base_url=job.base_url, staging=job.staging) as client:
         Work(client, spark, line).run(job)
-
-
-def _record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
-    name = runs_table(job)
-    if name is not None:
-        append_run(job_session(), name, line, started_at)
 
 
 def told(error: BaseException, job: AnyJob | None) -> dict[str, Any]:

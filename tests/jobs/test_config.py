@@ -154,6 +154,8 @@ def test_the_key_is_in_no_error_and_no_repr(tmp_path: Path) -> None:
         [f"api_key: [{KEY}]"],
         [f"api_key: {{file: [{KEY}]}}"],
         [f"api_key: {KEY}: {KEY}"],
+        [f"api_key: !{KEY}"],
+        [f"api_key: *{KEY}"],
     ):
         with pytest.raises(InvalidInput) as caught:
             load(write(tmp_path, *lines))

@@ -36,7 +36,7 @@ def test_one_after_the_other(run: Any, spark: SparkSession, sandbox: Sandbox, pr
     line = run("upload")
     assert (line["tasks"], line["created"], line["known"], line["batches"]) == (10, 10, 0, 1)
     assert line["project"] == str(project)
-    line = run("upload", "source={query: SELECT 'https://a.invalid/10.jpg' AS url, 'image 10' AS name}")
+    line = run("upload", "source.query=SELECT 'https://a.invalid/10.jpg' AS url, 'image 10' AS name")
     assert (line["tasks"], line["known"]) == (1, 0)
     assert len(sandbox.tasks(project)) == 11
     sandbox.annotate(project, 0.5)
@@ -81,14 +81,14 @@ def test_a_purge_that_dies_is_run_again(
     run: Any, spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = str(tmp_path / "sama-data" / "labels")
-    sandbox.deliver(project, [{"id": f"{n:024x}", "data": {"name": f"image {n}"}} for n in range(3)])
+    # The last one is so much later that a sync does not read the others again.
+    times = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "2026-03-01T00:00:00Z")
+    sandbox.deliver(project, [{"id": f"{n:024x}", "delivered_at": at} for n, at in enumerate(times)])
     masks = tmp_path / "masks"
     for n in range(3):
         (masks / str(project) / f"{n:024x}").mkdir(parents=True)
         (masks / str(project) / f"{n:024x}" / "a.png").touch()
     run("sync")
-    with Client(sandbox.api_key, base_url=sandbox.base_url) as client:
-        client.delete_tasks(project, [f"{1:024x}"])
     exists = DeltaTable.exists
     with monkeypatch.context() as dying:
         dying.setattr(DeltaTable, "exists", lambda self: (self.name.endswith("annotations") and 1 / 0) or exists(self))
@@ -122,7 +122,7 @@ def test_what_fails_says_so_and_is_recorded(
     line = run("upload", "max_tasks=3", fails=SystemExit)
     assert line["error"]["type"] == "TooManyTasks"
     assert sandbox.batches(project) == []
-    lenient = ("contract=lenient", "source={query: 'SELECT IF(id = 1, null, id) AS url, id AS name FROM range(3)'}")
+    lenient = ("contract=lenient", "source.query=SELECT IF(id = 1, null, 'a') AS url, id AS name FROM range(3)")
     line = run("upload", *lenient, "row_key=[name]", fails=SystemExit)
     assert (line["created"], line["failed"], line["error"]["type"]) == (2, 1, "TasksNotCreated")
     monkeypatch.setenv("SAMA_API_KEY", "wrong-key")

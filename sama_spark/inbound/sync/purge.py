@@ -13,7 +13,10 @@ from sama_spark.inbound.sync.masks import plain
 if TYPE_CHECKING:
     from sama_spark.inbound.sync.tables import SyncTables
 
-COMES_BACK = "What Sama still has of them comes back with a sync that reads it again: delete it at Sama first."
+COMES_BACK = (
+    "Sama still has them: a sync that reads them again (with full=True, of the last hour, or after all was purged) "
+    "brings them back."
+)
 # The text first: from what lies there a sync makes all the others again.
 _OF_A_TASK = {
     "deliveries_raw": "id",
