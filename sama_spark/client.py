@@ -287,7 +287,8 @@ class Client(ApiClient):
 
         A later `sync` brings back what it reads again: tasks delivered in the last hour (`overlap`), all with
         `full=True`, and all after a purge of the whole project. Sama's API deletes new tasks only, so have Sama remove
-        delivered ones before, or sync this project no more. A purge that dies is run again. No sync may be under way. Delta keeps earlier versions until VACUUM; the result has the statements.
+        delivered ones before, or sync this project no more. A purge that dies is run again. No sync may be under way.
+        Delta keeps earlier versions until VACUUM; the result has the statements.
 
         Args:
             spark: the session to use, classic or Connect.

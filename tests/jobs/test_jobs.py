@@ -31,6 +31,7 @@ def rows(spark: SparkSession, path: Path) -> list[dict[str, Any]]:
     return [row.asDict() for row in spark.read.format("delta").load(str(path)).collect()]
 
 
+@ONE_KIND
 def test_one_after_the_other(run: Any, spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path) -> None:
     data = tmp_path / "sama-data"
     line = run("upload")
@@ -76,6 +77,7 @@ def test_one_after_the_other(run: Any, spark: SparkSession, sandbox: Sandbox, pr
     assert json.loads(next(row["result"] for row in beside if row["job"] == "sync"))["new"] == delivered
 
 
+@pytest.mark.long
 @ONE_KIND
 def test_a_purge_that_dies_is_run_again(
     run: Any, spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -140,6 +142,7 @@ def test_what_fails_says_so_and_is_recorded(
     assert run("upload", "max_taks=3", fails=SystemExit)["error"]["message"].endswith("do you mean `max_tasks`?")
 
 
+@pytest.mark.long
 @ONE_KIND
 def test_an_unsure_batch_fails_a_resume_until_a_person_settles_it(
     run: Any, spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path
