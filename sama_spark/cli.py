@@ -9,9 +9,24 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+_JOBS = {
+    "upload": "rows of a table become annotation tasks",
+    "sync": "deliveries land in Delta tables",
+    "status": "what became of the tasks, and where things stand",
+    "resume": "settle what dead uploads left in an outbox",
+    "purge": "remove what is kept of tasks, or of a project",
+    "doctor": "look whether a job could run here, changing nothing at Sama",
+}
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0, or 1 with a line on standard error."""
+    """Run the command; returns the exit status: 0, or 1 with a line on standard error.
+
+    A job that fails raises: on Databricks its error, elsewhere SystemExit. A Databricks task gives a job its
+    parameters as a list, `["sync", "/Workspace/.../sync.yml", "project=4242"]`, or by name: `job`, `config`, and
+    fields to override.
+    """
+    arguments = _from_names(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="sama-spark", description="Spark and Databricks connector for Sama.")
     parser.add_argument("--version", action="version", version=f"sama-spark {version('sama-spark')}")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -22,11 +37,21 @@ def main(arguments: list[str] | None = None) -> int:
     sandbox = commands.add_parser("sandbox", help="a local Sama over HTTP, until Ctrl-C")
     sandbox.add_argument("--port", type=int, default=0, help="port to listen on; 0, the default, takes a free one")
     sandbox.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    sandbox.add_argument("--project", metavar="FILE", help="YAML file of a project to begin with, as conf/project.yml")
 
-    chosen = parser.parse_args(arguments)
+    for name, does in _JOBS.items():
+        job = commands.add_parser(name, help=does, allow_abbrev=False)
+        job.add_argument("config", help=f"YAML file, as conf/{'sync' if name == 'doctor' else name}.yml")
+        job.add_argument("overrides", nargs="*", metavar="name=value", help="fields to replace, values in YAML")
+
+    chosen, more = parser.parse_known_args(arguments)
+    if chosen.command in _JOBS:
+        return _run(chosen.command, chosen.config, [*chosen.overrides, *more])
+    if more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
     try:
         if chosen.command == "sandbox":
-            return _sandbox(chosen.port, chosen.host)
+            return _sandbox(chosen.port, chosen.host, chosen.project)
         return _demo(chosen.out)
     except ModuleNotFoundError as missing:
         return _fail(f"{missing.name} is not installed: pip install 'sama-spark[{chosen.command}]'")
@@ -34,10 +59,31 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _sandbox(port: int, host: str) -> int:
+def _from_names(arguments: list[str]) -> list[str]:
+    """`--job=sync --config=sync.yml --x=y`, in any order, as `sync sync.yml --x=y`."""
+    job, config = (next((a for a in arguments if a.startswith(f"--{name}=")), None) for name in ("job", "config"))
+    if job is None or config is None:
+        return arguments
+    rest = [argument for argument in arguments if argument not in (job, config)]
+    return [job.partition("=")[2], config.partition("=")[2], *rest]
+
+
+def _run(job: str, config: str, overrides: list[str]) -> int:
+    if job == "doctor":
+        from sama_spark.jobs.doctor import examine
+
+        examine(config, overrides)
+    else:
+        from sama_spark.jobs.run import run
+
+        run(job, config, overrides)
+    return 0
+
+
+def _sandbox(port: int, host: str, project: str | None) -> int:
     from sama_spark.sandbox import run
 
-    return run(port, host)
+    return run(port, host, project=project)
 
 
 def _demo(out: Path) -> int:

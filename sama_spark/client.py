@@ -14,6 +14,7 @@ from sama_spark.api.states import TaskStates
 from sama_spark.inbound.read import FeedReader
 from sama_spark.inbound.sync.contract import SchemaMode
 from sama_spark.inbound.sync.masks import Masks
+from sama_spark.inbound.sync.purge import COMES_BACK, purge_masks, purge_synced
 from sama_spark.inbound.sync.result import Feed, SyncResult
 from sama_spark.inbound.sync.run import OVERLAP, Sync
 from sama_spark.inbound.sync.states import note_rejected
@@ -268,6 +269,49 @@ class Client(ApiClient):
         counts = purge_tables(spark, outbox, rejected_table, rows)
         stage = self._staging.stage(spark, staging or self._staging_folder)
         return Purged(counts, stage.clear() if stage else 0)
+
+    @accepts_proj_id
+    def purge_synced(
+        self,
+        spark: SparkSession,
+        project_id: str,
+        into: str,
+        *,
+        prefix: str = "",
+        task_ids: Sequence[Id] | None = None,
+        masks: str | None = None,
+        staging: str | None = None,
+    ) -> Purged:
+        """Remove what `sync` keeps of some tasks, or of the whole project: rows of its tables, copies of masks, and
+        what runs left in the stage. No call is made: the tasks at Sama stay.
+
+        A later `sync` brings back what it reads again: tasks delivered in the last hour (`overlap`), all with
+        `full=True`, and all after a purge of the whole project. Sama's API deletes new tasks only, so have Sama remove
+        delivered ones before, or sync this project no more. A purge that dies is run again. No sync may be under way.
+        Delta keeps earlier versions until VACUUM; the result has the statements.
+
+        Args:
+            spark: the session to use, classic or Connect.
+            project_id: Sama's project; the tables must be its own.
+            into, prefix, masks: as for `sync`.
+            task_ids: Sama's ids of the tasks, None for all that is kept of the project, its runs included.
+            staging: as for the client, for this call.
+
+        Returns:
+            `Purged`: how many rows went from which table, files of masks, and how many folders from the stage.
+
+        Raises:
+            SyncError: there are no such tables, or they belong to another project.
+            InvalidInput: `task_ids` is empty, or one of them.
+        """
+        if task_ids is not None and (isinstance(task_ids, str) or not task_ids or not all(task_ids)):
+            raise InvalidInput("task_ids is no list of ids", remedy="give Sama's ids, or None for the whole project")
+        tables = SyncTables(spark, into, str(project_id), prefix)
+        ids = None if task_ids is None else [str(task_id) for task_id in task_ids]
+        counts = purge_synced(tables, ids)
+        files = 0 if masks is None else purge_masks(local_path(masks).absolute() / str(project_id), ids)
+        stage = self._staging.stage(spark, staging or self._staging_folder)
+        return Purged(counts, stage.clear() if stage else 0, files, COMES_BACK)
 
     @accepts_proj_id
     def sync(

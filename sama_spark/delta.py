@@ -42,10 +42,11 @@ class DeltaTable:
     def create(self, schema: str, comment: str, properties: Mapping[str, str], cluster_by: str = "") -> None:
         """Create it unless it is there, or comes to be there at the same time."""
         clusters = f"CLUSTER BY ({cluster_by}) " if cluster_by else ""
+        more = f" TBLPROPERTIES ({_pairs(properties)})" if properties else ""
         try:
             self.spark.sql(
                 f"CREATE TABLE IF NOT EXISTS {self.sql_name} ({schema}) USING DELTA {clusters}"
-                f"COMMENT {sql_text(comment)} TBLPROPERTIES ({_pairs(properties)})"
+                f"COMMENT {sql_text(comment)}{more}"
             ).collect()
         except Exception:  # Delta has several for a table that another session has just made
             if not self.exists():

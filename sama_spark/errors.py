@@ -114,6 +114,32 @@ class TasksUnaccounted(SamaError):
         )
 
 
+class TasksNotCreated(SamaError):
+    """A run was started whole, and Sama did not create all of its tasks."""
+
+    @classmethod
+    def of(cls, project_id: str | int, counts: Mapping[str, int], rejected_table: str | None) -> TasksNotCreated:
+        where = f"; {rejected_table} has their rows and Sama's reasons" if rejected_table else ""
+        return cls(
+            f"Sama created {counts['created']:,} tasks, failed {counts['failed']:,}, cancelled {counts['cancelled']:,}",
+            project_id=project_id,
+            remedy=f"mend the rows{where}; with an outbox the next run sends those that are missing, and only those",
+        )
+
+
+class OutboxUnsure(SamaError):
+    """Nobody can tell what became of some batches of an outbox: a person has to."""
+
+    @classmethod
+    def of(cls, project_id: str | int, outbox: str, batch_ids: Sequence[int]) -> OutboxUnsure:
+        return cls(
+            f"outbox {outbox!r} has {len(batch_ids)} batches of which nobody can tell whether they became tasks: "
+            f"{', '.join(map(str, batch_ids[:10]))}",
+            project_id=project_id,
+            remedy="look for their tasks in Sama and say unsure: {<batch id>: created}, or void where there are none",
+        )
+
+
 class SyncError(SamaError):
     """The tables of a project cannot be brought up to date as they are."""
 

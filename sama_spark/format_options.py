@@ -2,54 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from sama_spark.api.errors import InvalidInput
+from sama_spark.keys import KEY_ENV, KeyReference
 from sama_spark.staging import local_path
 
 Parser = Callable[[str, str], Any]
 """From an option's name and text to its value."""
 
-KEY_ENV = "SAMA_API_KEY"
 BASE_URL = "https://api.sama.com/v2"
 _KEYS = ("api_key", "apikey", "api-key", "access_key", "key", "token", "secret", "password")
 _OF_SPARK = ("checkpointlocation",)
-
-
-@dataclass(frozen=True)
-class KeyReference:
-    """Where the account's key is, beside the driver: an environment variable or a file."""
-
-    env: str = KEY_ENV
-    file: str | None = None
-
-    def resolve(self) -> str:
-        """The key. What the options hold is not repeated in errors: it may be the key itself, misplaced.
-
-        Raises:
-            InvalidInput: it is not there.
-        """
-        if self.file is None:
-            key, where = os.environ.get(self.env, ""), "the environment variable that `api_key_env` names"
-            where = f"the environment variable {KEY_ENV}" if self.env == KEY_ENV else where
-        else:
-            where = "the file that `api_key_file` names"
-            try:
-                key = Path(self.file).read_text().strip()
-            except (OSError, ValueError):
-                key = ""
-        if not key:
-            raise InvalidInput(
-                f"{where} does not give a key beside the driver",
-                remedy="set the variable before the session starts, or name another variable in `api_key_env` or a "
-                "file that the driver can read in `api_key_file`",
-            )
-        return key
 
 
 def parse_options(
@@ -93,7 +60,7 @@ def project_in(values: Mapping[str, Any]) -> str:
 def key_in(values: Mapping[str, Any]) -> KeyReference:
     if "api_key_env" in values and "api_key_file" in values:
         raise InvalidInput("`api_key_env` and `api_key_file` are both named", remedy="name one of them")
-    return KeyReference(values.get("api_key_env", KEY_ENV), values.get("api_key_file"))
+    return KeyReference(env=values.get("api_key_env"), file=values.get("api_key_file"))
 
 
 def staging_in(values: Mapping[str, Any]) -> Path | None:

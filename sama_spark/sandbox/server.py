@@ -11,12 +11,17 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvicorn
+import yaml
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sama_spark.sandbox.app import build
+from sama_spark.sandbox.control import CreateProject
+from sama_spark.sandbox.errors import ApiError
 from sama_spark.sandbox.faults import TRANSPORT
 from sama_spark.sandbox.hub import Hub
 
@@ -53,13 +58,26 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(listener: socket.socket, api_key: str, ready: Callable[[str], None], *, with_parent: bool = False) -> None:
-    """Serves until SIGINT, SIGTERM or (`with_parent`) the end of stdin. `ready` gets the base URL."""
+def serve(
+    listener: socket.socket,
+    api_key: str,
+    ready: Callable[[str], None],
+    *,
+    with_parent: bool = False,
+    first: CreateProject | None = None,
+) -> None:
+    """Serves until SIGINT, SIGTERM or (`with_parent`) the end of stdin. `ready` gets the base URL.
+
+    first: a project to begin with.
+    """
     host, port = listener.getsockname()[:2]
     origin = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
     gc.set_threshold(50_000, 50, 100)  # hundreds of thousands of tasks live long; walking them is a waste
+    hub = Hub(origin, api_key)
+    if first is not None:
+        first.run(hub)
     config = uvicorn.Config(
-        build(Hub(origin, api_key)),
+        build(hub),
         http=_Protocol,
         lifespan="off",
         ws="none",
@@ -88,11 +106,17 @@ def _end_with_parent(server: Any) -> None:
     server.should_exit = True
 
 
-def run(port: int, host: str = "127.0.0.1", api_key: str = DEFAULT_KEY) -> int:
+def run(port: int, host: str = "127.0.0.1", api_key: str = DEFAULT_KEY, *, project: str | None = None) -> int:
     """Serves in the foreground for a person, until Ctrl-C; the exit status.
 
     port: 0 takes a free one. A port that is taken is said so on stderr, and the status is 1.
+    project: a YAML file with the parameters of `Sandbox.create_project`, for a project to begin with.
     """
+    try:
+        first = None if project is None else _project_in(Path(project))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        print(f"{project} describes no project: {error}", file=sys.stderr)
+        return 1
     try:
         listener = listen(host, port)
     except PortTakenError as error:
@@ -102,8 +126,17 @@ def run(port: int, host: str = "127.0.0.1", api_key: str = DEFAULT_KEY) -> int:
     def ready(base_url: str) -> None:
         print(_WELCOME.format(base_url=base_url, api_key=api_key), flush=True)
 
-    serve(listener, api_key, ready)
+    serve(listener, api_key, ready, first=first)
     return 0
+
+
+def _project_in(file: Path) -> CreateProject:
+    try:
+        project = msgspec.convert(yaml.safe_load(file.read_text()), CreateProject)
+        project.run(Hub("", ""))  # whether it makes sense
+    except (msgspec.ValidationError, ApiError) as error:
+        raise ValueError(str(error)) from None
+    return project
 
 
 _WELCOME = """\

@@ -15,7 +15,6 @@ from sama_spark.api.errors import InvalidInput
 from sama_spark.api.task_text import Page
 from sama_spark.format_options import (
     BASE_URL,
-    KeyReference,
     Parser,
     bool_of,
     int_of,
@@ -26,6 +25,7 @@ from sama_spark.format_options import (
     text_of,
 )
 from sama_spark.inbound.source.times import micros
+from sama_spark.keys import KeyReference
 from sama_spark.staging import Stage
 
 LAG = 60

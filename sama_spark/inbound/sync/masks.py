@@ -7,6 +7,7 @@ It is written elsewhere, checked and renamed: what bears the name is whole, and 
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,6 +35,7 @@ log = logging.getLogger("sama_spark")
 
 _IN_FLIGHT = 8
 _LINK = "mask_url"
+_ODD, _LONGEST = r"[^A-Za-z0-9_-]", 80  # in names of files
 _PNG_BEGINS, _PNG_ENDS = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -174,6 +176,11 @@ def _new_link(api: ApiClient, project_id: str, mask: Mask) -> str:
     return url
 
 
+def plain(name: str) -> str:
+    """What a file may be called, whatever the name is."""
+    return re.sub(_ODD, "_", name)[:_LONGEST]
+
+
 def _plain(name: str) -> Column:
-    """What a file may be called, whatever the column holds."""
-    return F.substring(F.regexp_replace(name, r"[^A-Za-z0-9_-]", "_"), 1, 80)
+    """The same of a column."""
+    return F.substring(F.regexp_replace(name, _ODD, "_"), 1, _LONGEST)

@@ -19,19 +19,32 @@ if TYPE_CHECKING:
 _FORGOTTEN = "sama_spark_forgotten"
 
 
+FORGOTTEN = "An outbox that has forgotten a row takes it for new: sent again, it is paid for again."
+
+
 @dataclass(frozen=True, repr=False)
 class Purged:
-    """What was removed: rows of tables by their name, run folders of the stage. Delta's old versions still have it."""
+    """What was removed: rows of tables by their name, run folders of the stage, copies of masks. `note`: what to know.
+
+    Delta's old versions still have the rows, until the statements in `vacuum` are run.
+    """
 
     rows: dict[str, int]
     folders: int
+    masks: int = 0
+    note: str = FORGOTTEN
+
+    @property
+    def vacuum(self) -> list[str]:
+        return [f"VACUUM delta.`{name}`" if "/" in name else f"VACUUM {name}" for name in self.rows]
 
     def __repr__(self) -> str:
         tables = "".join(f"\n  {count:,} rows of {name}" for name, count in self.rows.items())
-        vacuum = "".join(f"\n    VACUUM {name}" for name in self.rows)
+        masks = f"\n  {self.masks:,} copies of masks" if self.masks else ""
+        vacuum = "".join(f"\n    {statement}" for statement in self.vacuum)
         return (
-            f"<removed{tables}\n  {self.folders} run folders of the stage\n"
-            "  An outbox that has forgotten a row takes it for new: sent again, it is paid for again.\n"
+            f"<removed{tables}{masks}\n  {self.folders} run folders of the stage\n"
+            f"  {self.note}\n"
             "  Earlier versions of the tables keep what was removed until they are vacuumed, after 7 days by default:"
             f"{vacuum}>"
         )

@@ -18,7 +18,7 @@ from pyspark.sql.datasource import WriterCommitMessage
 
 from sama_spark.api.client import ApiClient
 from sama_spark.errors import StagingError
-from sama_spark.format_options import KeyReference
+from sama_spark.keys import KeyReference
 from sama_spark.outbound.create import cutter_for, invalid_rows, refuse_too_many
 from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import StagedPiece, invalid_rows_in, pack

@@ -83,7 +83,7 @@ def test_some_rows_are_forgotten_everywhere(
     gone = spark.createDataFrame([(1,), (3,), (5,), (100,)], "n bigint")
     purged = client.purge(spark, outbox=outbox, rows=gone, rejected_table=rejected)
     assert purged.rows == {outbox: 3, outbox + "_tasks": 3, rejected: 1}
-    assert f"VACUUM {outbox}" in repr(purged)
+    assert f"VACUUM delta.`{outbox}`" in repr(purged)
     for table in (outbox, outbox + "_tasks", rejected):
         text = "".join(map(str, spark.read.format("delta").load(table).collect()))
         assert '{"n":"1"}' not in text

@@ -1,0 +1,129 @@
+"""What the doctor tries out on the session: what it can do, tables of its own, and two rivals for one outbox."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sama_spark.databricks_utilities import find_dbutils, on_databricks
+from sama_spark.delta import DeltaTable
+from sama_spark.errors import OutboxError
+from sama_spark.outbound.outbox.ledger import Claim, Ledger
+from sama_spark.outbound.row_keys import OutboxKeys
+from sama_spark.staging import local_path
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# As the tables of `sync` are made.
+_FEATURES = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
+
+
+class Unavailable(Exception):
+    """This cannot be looked at here; the text says why."""
+
+
+def capabilities(spark: SparkSession) -> Mapping[str, Callable[[], str]]:
+    """What the session can do, by name."""
+    return {
+        "Spark": lambda: f"{spark.version}, {_kind(spark)}, {_delta()}",
+        "data source API": lambda: _data_sources(spark),
+        "VARIANT": lambda: _variant(spark),
+    }
+
+
+def _kind(spark: SparkSession) -> str:
+    return "Connect" if ".connect." in type(spark).__module__ else "classic"
+
+
+def _delta() -> str:
+    if on_databricks():
+        return "Delta of Databricks"
+    try:
+        return f"delta-spark {version('delta-spark')}"
+    except PackageNotFoundError:
+        return "Delta of the server"
+
+
+def _data_sources(spark: SparkSession) -> str:
+    if not hasattr(spark, "dataSource"):
+        raise Unavailable('format("sama") needs Spark 4.0 or newer: use Client, which does the same')
+    return 'format("sama") works'
+
+
+def _variant(spark: SparkSession) -> str:
+    try:
+        spark.sql("SELECT parse_json('[1]')").collect()
+    except Exception:
+        raise Unavailable("needs Spark 4.0 or newer; columns of JSON text do the same") from None
+    return "columns can be sent"
+
+
+def table_probe(spark: SparkSession, place: str, separator: str) -> str:
+    """Make a table beside the configured ones, append, delete and drop it, as a job would."""
+    if separator == "." and place and not spark.catalog.databaseExists(place):
+        raise Unavailable("there is no such schema; the first sync makes it, which takes CREATE SCHEMA on the catalog")
+    with _own_table(spark, f"{place}{separator}" if place else "") as table:
+        table.create("id BIGINT", "made by sama-spark doctor, may be dropped", _FEATURES, "id")
+        table.append(spark.createDataFrame([(1,), (2,)], "id BIGINT"))
+        spark.sql(f"DELETE FROM {table.sql_name} WHERE id = 1").collect()
+        left = [row["id"] for row in table.read().collect()]
+        if left != [2]:
+            raise OutboxError(f"a table that should hold row 2 holds {left}", remedy="see whether this is Delta")
+        detail = spark.sql(f"DESCRIBE DETAIL {table.sql_name}").collect()[0].asDict()
+        features = ", ".join(sorted(detail.get("tableFeatures") or ()))
+    return (
+        "create, append, delete and drop work; Delta "
+        f"{detail['minReaderVersion']}/{detail['minWriterVersion']}, clustered, features {features}"
+    )
+
+
+def rivals(spark: SparkSession, outbox: str | None, project: str) -> str:
+    """Two claims on one number of an outbox: one may win, and has to know it."""
+    if outbox is None:
+        raise Unavailable("no outbox is named: a job that runs again creates its tasks again")
+    separator = "/" if "/" in outbox else "."
+    place, dot, _ = outbox.rpartition(separator)
+    with _own_table(spark, place + dot) as table:
+        ledger = Ledger.open(spark, table.name, project, OutboxKeys(("doctor",)))
+        seq, now = ledger.head().seq + 1, time.time()
+
+        def claim(batch_id: int) -> bool:
+            text = msgspec.json.encode(Claim(batch_id, "doctor", 1, ('{"doctor":"1"}',), (0,))).decode()
+            claims = spark.createDataFrame([(text,)], "value string")
+            return ledger.bind(claims, seq, uuid.uuid4().hex, now, now)
+
+        with ThreadPoolExecutor(2) as pool:
+            won = list(pool.map(claim, (1, 2)))
+        if sorted(won) != [False, True]:
+            raise OutboxError(
+                f"of two claims at once {sum(won)} won",
+                remedy="do not use an outbox here: the storage of this table does not keep writers apart",
+            )
+    return "of two at once one won"
+
+
+@contextmanager
+def _own_table(spark: SparkSession, prefix: str) -> Iterator[DeltaTable]:
+    table = DeltaTable(spark, f"{prefix}sama_spark_doctor_{uuid.uuid4().hex[:8]}")
+    try:
+        yield table
+    finally:
+        _drop(table)
+
+
+def _drop(table: DeltaTable) -> None:
+    if not table.is_path:
+        table.spark.sql(f"DROP TABLE IF EXISTS {table.sql_name}").collect()
+    elif "://" not in table.name:
+        shutil.rmtree(local_path(table.name), ignore_errors=True)
+    elif (dbutils := find_dbutils()) is not None:
+        dbutils.fs.rm(table.name, True)

@@ -1,0 +1,72 @@
+"""What a job leaves behind for others to read: a row of `runs`, task values, a line of JSON."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sama_spark.databricks_utilities import find_dbutils, on_databricks
+from sama_spark.delta import DeltaTable
+from sama_spark.inbound.sync.tables import RUNS
+from sama_spark.jobs.config import AnyJob, Purge, Status, Sync
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = logging.getLogger("sama_spark")
+
+# The columns of the syncs, and two more.
+_OF_JOBS = "job STRING COMMENT 'null for a feed of a sync', result STRING COMMENT 'its line of JSON'"
+
+
+def runs_table(job: AnyJob) -> str | None:
+    """The table that `runs` names; by default the one that a sync keeps beside its tables."""
+    if job.runs is None and isinstance(job, Sync | Status | Purge) and job.into is not None:
+        return f"{job.into.rstrip('/')}{'/' if '/' in job.into else '.'}{job.prefix}runs"
+    return job.runs
+
+
+def append_run(spark: SparkSession, name: str, line: dict[str, Any], started_at: datetime) -> None:
+    """A row for one run of a job. A run is not failed by its record: what goes wrong is logged."""
+    try:
+        table = DeltaTable(spark, name)
+        if not table.exists():
+            table.create(f"{RUNS}, {_OF_JOBS}", "Runs of sama_spark", {})
+        elif "job" not in table.read().columns:
+            table.grow(spark.createDataFrame([], _OF_JOBS).schema)
+        error = line.get("error")
+        row = {
+            "run_id": line["run_id"],
+            "started_at": started_at,
+            "seconds": line["seconds"],
+            "landed": line.get("landed"),
+            "new": line.get("new"),
+            "updated": line.get("updated"),
+            "rejected": line.get("rejected"),
+            "error": f"{error['type']}: {error['message']}" if error else None,
+            "job": line["job"],
+            "result": as_text(line),
+        }
+        table.append(spark.createDataFrame([row], f"{RUNS}, {_OF_JOBS}"))
+    except Exception:
+        log.exception("this run could not be recorded in %s", name)
+
+
+def set_task_values(line: dict[str, Any]) -> None:
+    """Each field of the line as a task value, in a job of Databricks: {{tasks.<name>.values.<field>}}."""
+    dbutils = find_dbutils() if on_databricks() else None
+    if dbutils is None:
+        return
+    try:
+        for name, value in line.items():
+            dbutils.jobs.taskValues.set(key=name, value=value)
+    except Exception as error:
+        log.warning("task values are not set: %s", type(error).__name__)
+
+
+def as_text(line: dict[str, Any]) -> str:
+    """The line of JSON."""
+    return msgspec.json.encode(line).decode()

@@ -1,0 +1,97 @@
+"""Where the account's key is, rather than the key: resolved late, on the driver alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sama_spark.api.errors import InvalidInput
+from sama_spark.databricks_utilities import find_dbutils
+
+KEY_ENV = "SAMA_API_KEY"
+_OPTIONS = '; with format("sama") in the option `api_key_env` or `api_key_file`'
+
+
+class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One place of these; by default the environment variable SAMA_API_KEY.
+
+    Attributes:
+        env: an environment variable of the driver.
+        file: a text file that the driver can read, such as "/Volumes/catalog/schema/volume/key".
+        scope, key: a Databricks secret scope and the key in it.
+        secret: a Unity Catalog secret, "catalog.schema.name"; needs Databricks Runtime 17.3 or environment 4.
+    """
+
+    env: str | None = None
+    file: str | None = None
+    scope: str | None = None
+    key: str | None = None
+    secret: str | None = None
+
+    def __post_init__(self) -> None:
+        named = [name for name in ("env", "file", "scope", "secret") if getattr(self, name)]
+        if len(named) > 1 or (self.scope is None) != (self.key is None):
+            raise ValueError("name one place: env, file, scope with key, or secret")
+        if self.secret is not None and len(self._secret_parts()) != 3:
+            raise ValueError("`secret` has three parts: catalog.schema.name")
+
+    def resolve(self) -> str:
+        """The key. No value of a field is repeated in errors: it may be the key itself, misplaced.
+
+        Raises:
+            InvalidInput: it is not there.
+        """
+        reason = ""
+        try:
+            text = self._read()
+        except Exception as error:  # the file system's, dbutils' or Databricks' own
+            text, reason = "", f" ({type(error).__name__})"
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidInput(f"{self} does not give a key{reason}", remedy=self._remedy())
+        return text.strip()
+
+    def __repr__(self) -> str:
+        if self.env == KEY_ENV or self._is_default():
+            return f"the environment variable {KEY_ENV}"
+        if self.env is not None:
+            return "the environment variable that is named for the key"
+        if self.file is not None:
+            return "the file that is named for the key"
+        return "the secret scope and key" if self.scope is not None else "the Unity Catalog secret"
+
+    __str__ = __repr__
+
+    def _is_default(self) -> bool:
+        return not any((self.env, self.file, self.scope, self.secret))
+
+    def _secret_parts(self) -> list[str]:
+        return [part for part in (self.secret or "").split(".") if part]
+
+    def _read(self) -> Any:
+        if self.file is not None:
+            return Path(self.file).read_text()
+        if self.env is not None or self._is_default():
+            return os.environ.get(self.env or KEY_ENV, "")
+        dbutils = find_dbutils()
+        if dbutils is None:
+            return None
+        secrets = dbutils.secrets
+        if self.scope is not None:
+            return secrets.get(scope=self.scope, key=self.key)
+        catalog, schema, key = self._secret_parts()
+        return secrets.get(catalog=catalog, schema=schema, key=key)
+
+    def _remedy(self) -> str:
+        if self.file is not None:
+            return f"see that the driver can read the file, and that it holds the key alone{_OPTIONS}"
+        if self.env is not None or self._is_default():
+            return f"set the variable for the driver, before the session starts, or name another place{_OPTIONS}"
+        if self.scope is not None:
+            return "see that both exist, that this user may READ the scope, and that this is Databricks"
+        return (
+            "see that it exists, that this user has READ SECRET, USE SCHEMA and USE CATALOG, and that this is "
+            "Databricks Runtime 17.3 or newer, or serverless environment 4"
+        )
