@@ -149,13 +149,32 @@ def test_views_answer_as_a_person_would(
     sandbox.deliver(int(project), [delivery(5, "03T00", "03T14", "bus", batch_id=8, client_batch_id="eight")])
     client.sync(spark, project, **where, feeds=["status"])
 
-    assert set(EXPECTED) == set(VIEWS)
+    assert {*EXPECTED, "progress_by_day"} == set(VIEWS)
     for name, (ddl, rows) in EXPECTED.items():
         expected = spark.createDataFrame(rows, ddl)
         found = spark.table(f"viewed.p_{name}").select(*expected.columns)
         assert_df_equality(found, expected, ignore_nullable=True, ignore_metadata=True, ignore_row_order=True)
+    check_progress(spark)
     since = spark.sql("SELECT oldest_since FROM viewed.p_open_work WHERE state = 'in progress'").collect()
     assert since == spark.sql("SELECT seen_at FROM viewed.p_task_states WHERE state = 'in progress'").collect()
+
+
+def check_progress(spark: SparkSession) -> None:
+    """Day by day in New York, and today, when the status feed saw what had become of them."""
+    days = "day <= '2026-01-04' OR day = current_date() OR day = date_sub(current_date(), 1)"
+    rows = spark.sql(f"SELECT * FROM viewed.p_progress_by_day WHERE {days} ORDER BY day, state").collect()
+    counts: dict[str, dict[str, int]] = {}
+    for row in rows:
+        counts.setdefault(str(row.day), {})[row.state] = row.tasks
+    yesterday, today = list(counts)[-2:]
+    assert counts.pop(today) == {"delivered": 3, "gone": 2, "in progress": 1, "new": 1, "rejected": 2}
+    assert counts.pop(yesterday) == {"delivered": 8}
+    assert counts == {
+        "2026-01-01": {"new": 5},
+        "2026-01-02": {"new": 5, "delivered": 3},
+        "2026-01-03": {"delivered": 8},
+        "2026-01-04": {"delivered": 8},
+    }
 
 
 def test_a_folder_has_its_views_in_the_session(
@@ -164,7 +183,7 @@ def test_a_folder_has_its_views_in_the_session(
     try:
         client.sync(spark, project, str(tmp_path), prefix="of `it` ", label="class", views=True)
         counts = [spark.table(f"`of ``it`` {name}`").count() for name in VIEWS]
-        assert counts == [16, 24, 2, 0, 2, 3, 3]
+        assert counts == [16, 24, 2, 0, 2, counts[5], 3, 3]
     finally:
         for name in VIEWS:
             spark.catalog.dropTempView(f"of `it` {name}")
