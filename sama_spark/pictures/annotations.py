@@ -21,17 +21,13 @@ if TYPE_CHECKING:
 
 Key = tuple[str, "int | None"]  # task and frame
 
-_USED = (
-    ["task_id", "ordinal", "frame", "output", "kind", "type", "label", "value", "values", "visible", "points"]
-    + ["mask_url", "mask_path"]
-)  # fmt: skip
+_SHAPE = ["task_id", "ordinal", "frame", "output", "kind", "type", "label", "visible", "points"]
+_USED = [*_SHAPE, "value", "values", "mask_url", "mask_path"]
 _LOOKED_AT, _MOST_ROWS = 10_000, 20_000
 _IN_FLIGHT = 8
 
 
-def show_annotations(
-    df: DataFrame, images: DataFrame | str | None = None, *, n: int = 9, zoom: bool = False
-) -> Figure:
+def show_annotations(df: DataFrame, images: DataFrame | str | None = None, *, n: int = 9, zoom: bool = False) -> Figure:
     """Draw shapes with their labels over the images: a panel for each task, and in a video for each frame.
 
     A label has the same colour in all pictures of a session, and shapes without a label that of their output. Answers
@@ -106,7 +102,9 @@ class _Images:
             return None
         frame: Column = F.col("frame").cast("int") if "frame" in self._df.columns else F.lit(None).cast("int")
         found = self._df.where(_is_one_of(keys, self._key)).where(F.col(self._column).isNotNull())
-        found = found.select(F.col(self._key).alias("task_id"), frame.alias("frame"), F.col(self._column).alias("place"))
+        found = found.select(
+            F.col(self._key).alias("task_id"), frame.alias("frame"), F.col(self._column).alias("place")
+        )
         return {(row.task_id, row.frame): row.place for row in found.dropDuplicates(["task_id", "frame"]).collect()}
 
 

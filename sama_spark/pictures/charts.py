@@ -138,9 +138,7 @@ def _draw_label_counts(charts: dict[str, list[tuple[str, int]]]) -> Figure:
     from sama_spark.pictures.sheet import Picture
 
     bars = [max(len(chart), 2) for chart in charts.values()]
-    figure = Picture(
-        figsize=(9, 0.32 * sum(bars) + 1.1 * len(bars)), layout="constrained", facecolor="white", dpi=100
-    )
+    figure = Picture(figsize=(9, 0.32 * sum(bars) + 1.1 * len(bars)), layout="constrained", facecolor="white", dpi=100)
     panels: Any = figure.subplots(len(charts), 1, squeeze=False, height_ratios=bars)
     for axes, (output, chart) in zip(panels.flat, charts.items(), strict=True):
         names, counts = zip(*chart, strict=True)

@@ -36,7 +36,7 @@ def is_drawn(row: Row) -> bool:
 
 def class_of(row: Row) -> str:
     """What its colour stands for: the label, and where there is none its output."""
-    return row["label"] or row["output"] or row["kind"]
+    return str(row["label"] or row["output"] or row["kind"])
 
 
 def region_of(rows: Sequence[Row]) -> Region | None:
@@ -119,7 +119,10 @@ class _Pen:
     def arrow(self, start: Point, end: Point) -> None:
         head = {"arrowstyle": "-|>", "color": self.colour, "linewidth": self.width, "shrinkA": 0, "shrinkB": 0}
         self.axes.annotate(
-            "", tuple(end), tuple(start), arrowprops=head | {"mutation_scale": 14, "path_effects": self.effects}
+            "",
+            (end[0], end[1]),
+            (start[0], start[1]),
+            arrowprops=head | {"mutation_scale": 14, "path_effects": self.effects},
         )
 
 

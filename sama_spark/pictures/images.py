@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from http.client import HTTPException
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
 from urllib.request import Request, urlopen
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import SparkSession
 
-Place = Union[str, bytes, bytearray, None]
+Place = str | bytes | bytearray | None
 Region = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
 _LONGEST_SIDE = 2_000  # pixels, of what is drawn

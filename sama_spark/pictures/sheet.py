@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sama_spark.pictures.images import Pixels, Region
 
 _INCHES = {1: 9.0, 2: 6.5, 3: 4.8}  # width of a panel, by their number in a row
-_MARGIN = 0.08  # around shapes, in their own size
+_MARGIN, _ZOOM_MARGIN = 0.08, 0.35  # around shapes, in their own size
 _TALLEST, _FLATTEST = 1.5, 0.35  # height of a panel by its width
 _LEGEND, _ANSWER_LINES = 15, 4
 
@@ -69,17 +69,17 @@ class Scene:
             return self.image.region
         if self.size:
             return (0, 0, *self.size)
-        return around(self.rows) or (0, 0, 4, 3)
+        return around(self.rows, _MARGIN) or (0, 0, 4, 3)
 
 
-def around(rows: Sequence[Row]) -> Region | None:
-    """The region of all shapes with a margin; None where there is no shape."""
+def around(rows: Sequence[Row], margin: float = _ZOOM_MARGIN) -> Region | None:
+    """The region of all shapes with a margin, in their own size; None where there is no shape."""
     region = region_of(rows)
     if region is None:
         return None
     left, top, right, bottom = region
-    margin = max(right - left, bottom - top, 20) * _MARGIN
-    return left - margin, top - margin, right + margin, bottom + margin
+    wide = max(right - left, bottom - top, 20) * margin
+    return left - wide, top - wide, right + wide, bottom + wide
 
 
 def draw_sheet(scenes: Sequence[Scene], heading: str = "") -> Picture:

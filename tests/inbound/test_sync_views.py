@@ -167,7 +167,7 @@ def check_progress(spark: SparkSession) -> None:
     for row in rows:
         counts.setdefault(str(row.day), {})[row.state] = row.tasks
     yesterday, today = list(counts)[-2:]
-    assert counts.pop(today) == {"delivered": 3, "gone": 2, "in progress": 1, "new": 1, "rejected": 2}
+    assert counts.pop(today) == {"delivered": 4, "gone": 2, "in progress": 1, "new": 1, "rejected": 1}
     assert counts.pop(yesterday) == {"delivered": 8}
     assert counts == {
         "2026-01-01": {"new": 5},
