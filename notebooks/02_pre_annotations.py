@@ -9,7 +9,7 @@
 
 # COMMAND ----------
 
-# MAGIC %pip install sama-spark
+# MAGIC %pip install "sama-spark[pictures]"
 
 # COMMAND ----------
 

@@ -7,7 +7,7 @@
 
 # COMMAND ----------
 
-# MAGIC %pip install sama-spark
+# MAGIC %pip install "sama-spark[pictures]"
 
 # COMMAND ----------
 

@@ -8,7 +8,7 @@
 
 # COMMAND ----------
 
-# MAGIC %pip install sama-spark
+# MAGIC %pip install "sama-spark[pictures]"
 
 # COMMAND ----------
 

@@ -80,6 +80,13 @@ def test_tasks_are_drawn_over_their_images(spark: SparkSession, tmp_path: Path) 
     assert [len(axes.get_images()) for axes in figure.axes] == [1, 1]
 
 
+def test_so_many_rows_are_collected_and_no_more(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sama_spark.pictures.annotations._MOST_ROWS", 3)
+    figure = show_annotations(flatten_annotations(deliveries(spark), label="kind"))
+    assert figure.get_suptitle() == "The first 3 annotations of these tasks"
+    assert sum(len(axes.patches) for axes in figure.axes) < 3
+
+
 def test_a_video_has_a_panel_for_each_frame(spark: SparkSession) -> None:
     content = BytesIO()
     Image.new("RGB", (80, 50)).save(content, "PNG")
