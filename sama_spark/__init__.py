@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     )
     from sama_spark.outbound.result import CreationResult, DryRun
     from sama_spark.outbound.wait import Outcome
+    from sama_spark.pictures.annotations import show_annotations
+    from sama_spark.pictures.charts import show_label_counts, show_progress
 
 __all__ = [
     "ANNOTATIONS",
@@ -118,6 +120,9 @@ __all__ = [
     "polygons_to_output",
     "polylines_to_output",
     "register",
+    "show_annotations",
+    "show_label_counts",
+    "show_progress",
     "to_pre_annotations",
 ]
 
@@ -139,6 +144,9 @@ _SPARK_NAMES = {
     "polygons_to_output": "sama_spark.outbound.preannotations",
     "polylines_to_output": "sama_spark.outbound.preannotations",
     "register": "sama_spark.datasource",
+    "show_annotations": "sama_spark.pictures.annotations",
+    "show_label_counts": "sama_spark.pictures.charts",
+    "show_progress": "sama_spark.pictures.charts",
     "to_pre_annotations": "sama_spark.inbound.pre_annotations",
 }
 

@@ -385,8 +385,9 @@ class Client(ApiClient):
                 "delivered" and "since_last_call". A sync through a filter keeps its own watermark, so that one without
                 it misses nothing.
             views: make or replace the views `labels_current` (which the first sync into a schema makes by itself),
-                `tags`, `label_counts`, `open_work`, `throughput_by_day`, `rework` and `turnaround`: beside the tables,
-                or, where `into` is a path, as temporary views of `spark`. Their names begin with `prefix` too.
+                `tags`, `label_counts`, `open_work`, `throughput_by_day`, `progress_by_day`, `rework` and `turnaround`:
+                beside the tables, or, where `into` is a path, as temporary views of `spark`. Their names begin with
+                `prefix` too.
             staging: as for the client, for this call.
 
         Returns:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sama_spark.inbound.sync.tables import SyncTables
 
 LABELS = "labels_current"
-_TABLES = ("deliveries_raw", "tasks", "annotations", "task_states")
+_TABLES = ("deliveries_raw", "tasks", "annotations", "task_states", "runs")
 
 # Any other state of a delivered task means that it is on its way again.
 _DONE = "('delivered', 'acknowledged', 'gone')"
@@ -82,6 +82,36 @@ VIEWS = {
             FROM {deliveries_raw} WHERE id IS NOT NULL AND delivered_at IS NOT NULL
         )
         GROUP BY to_date(delivered_at)
+        """,
+    ),
+    "progress_by_day": (
+        "Tasks by state at the end of each day, in the session's time zone, up to the last sync: as far as deliveries "
+        "and the status feed told",
+        """
+        WITH seen AS (
+            SELECT id AS task_id, 'new' AS state, created_at AS at FROM {tasks} WHERE created_at IS NOT NULL
+            UNION ALL SELECT task_id, state, seen_at FROM {task_states}
+            UNION ALL SELECT id, 'delivered', delivered_at FROM {deliveries_raw}
+            WHERE id IS NOT NULL AND delivered_at IS NOT NULL
+        ), spans AS (
+            SELECT state, day, lead(day) OVER (PARTITION BY task_id ORDER BY day) AS until FROM (
+                SELECT task_id, to_date(at) AS day, max_by(state, at) AS state FROM seen GROUP BY task_id, to_date(at)
+            )
+        ), changes AS (
+            SELECT day, state, sum(change) AS change FROM (
+                SELECT day, state, 1 AS change FROM spans
+                UNION ALL SELECT until, state, -1 FROM spans WHERE until IS NOT NULL
+            ) GROUP BY day, state
+        ), days AS (
+            SELECT explode(sequence(min(day), greatest(max(day), (SELECT to_date(max(started_at)) FROM {runs})))) AS day
+            FROM changes
+        )
+        SELECT day, state, tasks FROM (
+            SELECT d.day, s.state, sum(coalesce(c.change, 0)) OVER (PARTITION BY s.state ORDER BY d.day) AS tasks
+            FROM days d CROSS JOIN (SELECT DISTINCT state FROM changes) s
+            LEFT JOIN changes c ON c.day = d.day AND c.state = s.state
+        )
+        WHERE tasks > 0
         """,
     ),
     "rework": (

@@ -1,0 +1,131 @@
+"""Images, from wherever a user's table says that they lie, as pixels that are small enough to be drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http.client import HTTPException
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlparse
+from urllib.request import Request, urlopen
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sama_spark.api.wire import user_agent
+from sama_spark.staging import local_path
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pyspark.sql import SparkSession
+
+Place = str | bytes | bytearray | None
+Region = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
+
+_LONGEST_SIDE = 2_000  # pixels, of what is drawn
+_MOST_BYTES = 200_000_000
+_SECONDS = 20.0
+
+
+class Unreadable(Exception):
+    """An image cannot be had; the text says why, without its address, which may be signed."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What is seen of an image: `values` fill `region`, in pixels of the whole image, which is `size` wide and high."""
+
+    values: NDArray[Any]
+    region: Region
+    size: tuple[int, int]
+
+
+def read_image(spark: SparkSession, place: Place, part: Region | None = None) -> Pixels:
+    """The image as its viewer sees it, turned as its camera says, in eight bits of red, green and blue.
+
+    place: bytes, a path of the driver's file system or of a volume, an http(s) URL, or any other address that Spark
+        reads (`s3://`, `abfss://`).
+    part: only this region of it.
+
+    Raises:
+        Unreadable: it cannot be had, or is no image.
+    """
+    image = ImageOps.exif_transpose(_opened(_content(spark, place)))
+    size = image.size
+    region: Region = (0, 0, *size)
+    if part is not None:
+        left, top, right, bottom = map(int, part)
+        seen = max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1])
+        if seen[0] < seen[2] and seen[1] < seen[3]:
+            region, image = seen, image.crop(seen)
+    image = _eight_bits(image)
+    image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    return Pixels(np.asarray(image), region, size)
+
+
+def read_mask(spark: SparkSession, place: Place) -> Pixels:
+    """A mask: the index of a class at each pixel, 0 for none; or red, green and blue, where it is coded by colours.
+
+    Raises:
+        Unreadable: it cannot be had, or is no image.
+    """
+    image = _opened(_content(spark, place))
+    size = image.size
+    if image.mode in ("RGB", "RGBA", "LA", "CMYK", "YCbCr"):
+        image = image.convert("RGB")
+    image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.NEAREST)
+    return Pixels(np.asarray(image), (0, 0, *size), size)
+
+
+def _opened(content: bytes) -> Image.Image:
+    try:
+        image = Image.open(BytesIO(content))
+        image.load()
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
+        known = isinstance(error, Image.DecompressionBombError)
+        raise Unreadable("it has too many pixels" if known else "it is no image, or a broken one") from None
+    return image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode[0] in "IF":  # more than eight bits, as thermal and medical images have: from their darkest on
+        values = np.asarray(image, float)
+        low, high = float(values.min(initial=0)), float(values.max(initial=0))
+        image = Image.fromarray(((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _content(spark: SparkSession, place: Place) -> bytes:
+    if not place:
+        raise Unreadable("none is given")
+    if not isinstance(place, str):
+        return bytes(place)
+    scheme = urlparse(place).scheme.lower()
+    if scheme in ("http", "https"):
+        return _fetched(place)
+    if scheme in ("", "file") or place.startswith("dbfs:/Volumes/"):
+        try:
+            return local_path(place).read_bytes()
+        except OSError as error:
+            raise Unreadable((error.strerror or type(error).__name__).lower()) from None
+    try:
+        [row] = spark.read.format("binaryFile").load(place).select("content").collect()
+    except Exception as error:
+        raise Unreadable(f"Spark cannot read it ({type(error).__name__})") from None
+    return bytes(row.content)
+
+
+def _fetched(url: str) -> bytes:
+    request = Request(url, headers={"User-Agent": user_agent()})  # noqa: S310 - the caller has looked at the scheme
+    try:
+        with urlopen(request, timeout=_SECONDS) as reply:  # noqa: S310
+            content: bytes = reply.read(_MOST_BYTES + 1)
+    except HTTPError as error:
+        error.close()
+        raise Unreadable(f"its link answers {error.code}{', and may have expired' * (error.code == 403)}") from None
+    except (URLError, HTTPException, OSError, ValueError) as error:
+        raise Unreadable(f"its host cannot be reached ({type(error).__name__})") from None
+    if len(content) > _MOST_BYTES:
+        raise Unreadable(f"it is larger than {_MOST_BYTES // 1_000_000} MB")
+    return content
