@@ -5,6 +5,7 @@ Their links lead somewhere, and nothing public is missing: no error, no column o
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import sama_spark
 from sama_spark import ANNOTATIONS, Client
 from sama_spark.api.retry import Pacer
 from sama_spark.inbound.sync import batches, states, stats, tables
+from sama_spark.sandbox.masks import png
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -64,6 +66,15 @@ def databricks(
         outputs={"objects": "image", "weather": "dropdown"},
         project_id=4242,
     )
+    deliveries = [
+        {
+            "id": f"{i:024x}",
+            "data": {"name": f"image {i}"},
+            "answers": {"objects": json.loads(BOX), "weather": "unsure"},
+        }
+        for i in range(2)
+    ]
+    sandbox.deliver(4242, [task | {"delivered_at": "2026-01-02T00:00:00.000Z"} for task in deliveries])
     # All that differs from production: where the API is, and that nobody waits for its pace.
     monkeypatch.setitem(Client.__init__.__kwdefaults__, "base_url", sandbox.base_url)
     sandbox.switch(status_calls_per_second=None)
@@ -72,12 +83,15 @@ def databricks(
     spark.createDataFrame(rows, "url string, name string, output_objects string").createOrReplaceTempView("images")
     spark.sql("CREATE SCHEMA IF NOT EXISTS labels").collect()
     spark.table("images").write.format("delta").mode("overwrite").saveAsTable("arrivals")
+    (tmp_path / "photo.png").write_bytes(png([(1, 2, 5, 9)]))
+    photos = spark.createDataFrame([("image 0", str(tmp_path / "photo.png"))], "name string, path string")
+    photos.createOrReplaceTempView("photos")
     (tmp_path / "key").write_text(sandbox.api_key)
     secrets = SimpleNamespace(get=lambda *_: sandbox.api_key)
     yield {
         "spark": spark,
         "dbutils": SimpleNamespace(secrets=secrets),
-        "display": lambda df: df.show(),
+        "display": lambda shown: shown.show() if hasattr(shown, "toPandas") else shown,
         "__name__": "page",
         "Client": Client,
         "client": Client(sandbox.api_key),
@@ -89,7 +103,7 @@ def databricks(
             "staging": str(tmp_path / "stage"),
         },
     }
-    for view in ("images", "labels", "delivered"):
+    for view in ("images", "photos", "labels", "delivered"):
         spark.catalog.dropTempView(view)
     spark.sql("DROP TABLE IF EXISTS arrivals").collect()
     spark.sql("DROP SCHEMA IF EXISTS labels CASCADE").collect()  # tables, and views over them
