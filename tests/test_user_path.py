@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.core
 
 FEEDS = ("delivered", "since_last_call", "status", "batches", "stats")
-VIEWS = ("labels_current", "tags", "label_counts", "open_work", "throughput_by_day", "rework", "turnaround")
 
 
 @pytest.fixture
@@ -121,7 +120,7 @@ def test_back(spark: SparkSession, client: Client, sandbox: Sandbox, project: st
     assert {row.name for row in labels.select("data.name").collect()} == {f"image {n}" for n in range(6)}
     rows = flatten_annotations(labels, label="label")
     assert rows.where("kind = 'box' AND label = 'car'").count() == 6
-    assert client.get_delivered_tasks_since_last_call_to_table(spark, project, "us").count() == 6
+    assert client.get_delivered_tasks_since_last_call_to_table(spark, project, consumer="us").count() == 6
     status = client.get_multi_task_status_to_table(spark, project, state=TaskStates.DELIVERED)
     assert status.select("id", "state").count() == 6
     more = client.create_task_batch_from_table(to_pre_annotations(labels), project)
@@ -151,11 +150,10 @@ def test_tables(
     [first, *_] = spark.table(f"{schema}.tasks").sort("id").collect()
     assert isinstance(first.data.n, int)
     client.reject_task(project, first.id, ["look again"], spark=spark, into=schema)
-    client.sync(spark, project, schema, feeds=("delivered", "status"), label="label")
+    client.sync(spark, project, schema, feeds=("status",))
     current = spark.table(f"{schema}.labels_current").select("task_id").distinct().count()
     assert current == 5
-    for view in VIEWS:
-        assert spark.table(f"{schema}.{view}").collect() is not None
+    assert spark.table(f"{schema}.rework").collect()[0].sent_back_now == 1
 
 
 def test_sparks_own_doors(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyspark.sql import functions as F
+from serverless import unguarded
 
 from sama_spark.api.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
