@@ -45,7 +45,8 @@ SETTINGS = {
     "spark.sql.shuffle.partitions",
 }
 _NO_SQL = re.compile(
-    r"^\s*(UN)?CACHE\s|^\s*CLEAR\s+CACHE|^\s*ADD\s+(JAR|FILE|ARCHIVE)|GLOBAL\s+TEMP|\$\{|dbfs:/(?!Volumes/)", re.IGNORECASE
+    r"^\s*(UN)?CACHE\s|^\s*CLEAR\s+CACHE|^\s*ADD\s+(JAR|FILE|ARCHIVE)|GLOBAL\s+TEMP|\$\{|dbfs:/(?!Volumes/)",
+    re.IGNORECASE,
 )
 _SQL_SETS = re.compile(r"^\s*(?:SET|RESET)\s+(?!VAR|TIME\s+ZONE)(spark[\w.]+)", re.IGNORECASE)
 _SQL_PATH = re.compile(r"`((?:file:|dbfs:)?/[^`]*)`")

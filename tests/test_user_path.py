@@ -36,9 +36,7 @@ FEEDS = ("delivered", "since_last_call", "status", "batches", "stats")
 
 
 @pytest.fixture
-def volume(
-    spark: SparkSession, session_kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
+def volume(spark: SparkSession, session_kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The one folder that driver and workers share; what else the driver writes, temporary files too, is its own."""
     private = tmp_path / PRIVATE
     private.mkdir()

@@ -56,7 +56,7 @@ def _kind(value: Any) -> _Kind:
 
 
 def _merged(one: _Kind, other: _Kind) -> _Kind:
-    if one == other or other == "VOID":
+    if other in (one, "VOID"):
         return one
     if one == "VOID":
         return other

@@ -130,6 +130,8 @@ def asked_type(spark: SparkSession, asked: str | T.DataType) -> T.DataType:
         return spark.createDataFrame([], asked).schema
     except Exception as error:  # Spark has several, which differ between classic and Connect
         problem = str(error).splitlines()[0][:300]
+    if "variant" in asked.lower() and not hasattr(T, "VariantType"):
+        problem = "this Spark has no VARIANT, which came with 4.0: take STRING, JSON text, in its place"
     raise InvalidInput(
         f"answers_schema={asked!r} gives no type: {problem}",
         remedy='give DDL such as "objects STRING, notes STRING", the name of a table with a column `answers`, '
