@@ -29,8 +29,8 @@ _SAMA_NAME = "sama_name"
 _MOST_FIELDS, _MOST_LEVELS = 200, 12
 _TEXT_MAP = T.MapType(T.StringType(), T.StringType())
 
-# Quoted names first, so that a field called `VOID` stays one.
-_VARIANT_WORDS = re.compile(r"`(?:[^`]|``)*`|\b\w+(?=:)|OBJECT<>|OBJECT<|VOID|VARIANT|DECIMAL\(\d+,\s*\d+\)")
+# Names first, quoted or not, so that a field called VOID stays one.
+_VARIANT_WORDS = re.compile(r"(`(?:[^`]|``)*`|\b\w+(?=:))|OBJECT<>|OBJECT<|VOID|VARIANT|DECIMAL\(\d+,\s*\d+\)")
 _AS_DDL = {
     "OBJECT<>": "MAP<STRING, STRING>",
     "OBJECT<": "STRUCT<",
@@ -53,14 +53,14 @@ def observed_type(spark: SparkSession, variant_schema: str) -> T.DataType:
 
     Fractions are DOUBLE, since the next delivery may have more digits; what was only null or conflicts is STRING.
     """
-    ddl = _VARIANT_WORDS.sub(lambda word: _AS_DDL.get(word[0].split("(")[0], word[0]), variant_schema)
+    ddl = _VARIANT_WORDS.sub(lambda word: word[1] or _AS_DDL[word[0].split("(")[0]], variant_schema)
     return _without_clashes(spark.createDataFrame([], f"answers {ddl}").schema[0].dataType)
 
 
 def learnt_type(spark: SparkSession, variant_schema: str) -> T.DataType:
     """As `observed_type`, for a table that keeps it: all numbers are DOUBLE, which never has to become wider, and
     what was only null or empty is VOID, since nothing is known of it yet."""
-    ddl = _VARIANT_WORDS.sub(lambda word: _AS_KEPT.get(word[0].split("(")[0], word[0]), variant_schema)
+    ddl = _VARIANT_WORDS.sub(lambda word: word[1] or _AS_KEPT[word[0].split("(")[0]], variant_schema)
     return _settled(_without_clashes(spark.createDataFrame([], f"answers {ddl}").schema[0].dataType))
 
 
