@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long soak check format bench docs clean
+MATRIX := 3.5 4.0 4.1
+OLDEST := 3.5
+
+.PHONY: help install demo test test-long test-oldest test-matrix soak check format bench docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -22,11 +25,28 @@ demo: install  ## photographs -> tasks -> labels -> Delta tables, on this machin
 	$(BIN)/sama-spark demo
 
 test: install  ## the whole suite: without Spark beside that on a classic session, then on a Connect session
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup --ignore tests/test_user_path.py
 	$(BIN)/pytest --session connect -m spark
 
 test-long: install  ## what make test leaves out for its length, some 10 minutes
 	$(BIN)/pytest --long -m long
+
+# Each Spark has an environment of its own: .venv/matrix-3.5 and its kin, by the lists of what goes together.
+$(VENV)/matrix-%/.installed: tests/matrix/%.txt pyproject.toml
+	test -d $(@D) || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(@D)/bin/python -m pip install --quiet --requirement $< --editable ".[sandbox]" --group dev
+	touch $@
+
+test-oldest: $(VENV)/matrix-$(OLDEST)/.installed  ## the core of the suite on the oldest Spark, both kinds of session
+	$(<D)/bin/python -m pytest --ignore tests/demo -m core
+	$(<D)/bin/python -m pytest --ignore tests/demo -m core --session connect
+
+test-matrix: $(MATRIX:%=$(VENV)/matrix-%/.installed)  ## all that needs Spark on each older Spark, some 25 minutes each
+	for version in $(MATRIX); do for kind in classic connect; do \
+		echo "Spark $$version, $$kind"; \
+		$(VENV)/matrix-$$version/bin/python -m pytest --quiet --ignore tests/demo --session $$kind -m "spark or one_kind" || failed=1; \
+	done; done; test -z "$$failed"
 
 soak: install  ## an outbox under a thousand faults and deaths, some 10 to 20 minutes; SEED=n for the same again
 	$(BIN)/python tests/soak/soak.py $(if $(SEED),--seed $(SEED))

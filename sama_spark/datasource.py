@@ -49,7 +49,13 @@ def register(spark: SparkSession) -> None:
     Args:
         spark: a session of Spark 4.0 or newer, classic or Connect.
     """
-    spark.dataSource.register(SamaDataSource)
+    from pyspark.errors import AnalysisException
+
+    try:
+        spark.dataSource.register(SamaDataSource)
+    except AnalysisException as error:  # some versions refuse what the wheel has made known
+        if "DATA_SOURCE_ALREADY_EXISTS" not in str(error):
+            raise
 
 
 class SamaDataSource(DataSource):

@@ -129,8 +129,11 @@ class DeltaTable:
         if not self.exists():
             self.append(rows)
             return
-        writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", where)
-        self._save(writer)
+        if self.is_path:
+            rows.write.format("delta").mode("overwrite").option("replaceWhere", where).save(self.name)
+        else:
+            # `saveAsTable` would replace the table, which Delta 3.3 refuses beside Spark 3.5.6 and later.
+            rows.writeTo(self.name).overwrite(F.expr(where))
 
     def _save(self, writer: DataFrameWriter) -> None:
         writer.save(self.name) if self.is_path else writer.saveAsTable(self.name)

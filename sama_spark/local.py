@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,7 +41,17 @@ def local_session(*, connect: bool = False, cores: str = "2", settings: dict[str
     builder = builder.remote(f"local[{cores}]") if connect else builder.master(f"local[{cores}]")
     for name, value in {**_SETTINGS, **(settings or {})}.items():
         builder = builder.config(name, value)
+    packages = _connect_server() if connect else []
     with warnings.catch_warnings():
         # Connect sets what its server was started with once more, and warns that it cannot.
         warnings.filterwarnings("ignore", message="Failed to set spark")
-        return configure_spark_with_delta_pip(builder).getOrCreate()
+        return configure_spark_with_delta_pip(builder, packages).getOrCreate()
+
+
+def _connect_server() -> list[str]:
+    """The package with Connect's server, where pyspark has none among its jars, as before 4.0."""
+    import pyspark
+
+    if list((Path(pyspark.__file__).parent / "jars").glob("spark-connect_*.jar")):
+        return []
+    return [f"org.apache.spark:spark-connect_2.12:{pyspark.__version__}"]

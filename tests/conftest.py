@@ -1,11 +1,14 @@
 """One `spark` fixture for both kinds of session: `pytest --session classic` (default) or `--session connect`.
 
-A process can hold one kind only, so the suite runs once for each.
+A process can hold one kind only, so the suite runs once for each. The Connect session refuses what serverless compute
+refuses (`serverless.py`), whatever the test.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +16,6 @@ import pytest
 ONE_SESSION = pytest.mark.xdist_group("spark")  # in one process, one after another, beside the tests without Spark
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pyspark.sql import SparkSession
 
     from sama_spark.sandbox import Sandbox
@@ -60,11 +61,18 @@ def session_kind(pytestconfig: pytest.Config) -> str:
 def spark(session_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     from sama_spark.local import local_session
 
-    warehouse: Path = tmp_path_factory.mktemp("warehouse")
-    session = local_session(
-        connect=session_kind == "connect",
-        settings={**SETTINGS, "spark.sql.warehouse.dir": str(warehouse)},
-    )
+    settings = {**SETTINGS, "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))}
+    if session_kind == "classic":
+        session = local_session(settings=settings)
+    else:
+        from serverless import guard
+        from serverless_worker import SETTING
+
+        here = str(Path(__file__).parent)
+        with pytest.MonkeyPatch.context() as patch:  # the server starts its daemon with it
+            patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), here])))
+            session = local_session(connect=True, settings={**settings, SETTING: "serverless_worker"})
+        guard(session)
     yield session
     session.stop()
 

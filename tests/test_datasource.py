@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+pytest.importorskip("pyspark.sql.datasource")
+
 from pyspark import cloudpickle
 from pyspark.sql import functions as F
 

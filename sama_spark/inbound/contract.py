@@ -29,8 +29,8 @@ _SAMA_NAME = "sama_name"
 _MOST_FIELDS, _MOST_LEVELS = 200, 12
 _TEXT_MAP = T.MapType(T.StringType(), T.StringType())
 
-# Quoted names first, so that a field called `VOID` stays one.
-_VARIANT_WORDS = re.compile(r"`(?:[^`]|``)*`|\b\w+(?=:)|OBJECT<>|OBJECT<|VOID|VARIANT|DECIMAL\(\d+,\s*\d+\)")
+# Names first, quoted or not, so that a field called VOID stays one.
+_VARIANT_WORDS = re.compile(r"(`(?:[^`]|``)*`|\b\w+(?=:))|OBJECT<>|OBJECT<|VOID|VARIANT|DECIMAL\(\d+,\s*\d+\)")
 _AS_DDL = {
     "OBJECT<>": "MAP<STRING, STRING>",
     "OBJECT<": "STRUCT<",
@@ -63,7 +63,7 @@ def learnt_type(spark: SparkSession, variant_schema: str) -> T.DataType:
 
 
 def _spark_type(spark: SparkSession, variant_schema: str, words: Mapping[str, str]) -> T.DataType:
-    ddl = _VARIANT_WORDS.sub(lambda word: words.get(word[0].split("(")[0], word[0]), variant_schema)
+    ddl = _VARIANT_WORDS.sub(lambda word: word[1] or words[word[0].split("(")[0]], variant_schema)
     return _without_clashes(spark.createDataFrame([], f"answers {ddl}").schema[0].dataType)
 
 

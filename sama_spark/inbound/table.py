@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -13,13 +14,14 @@ from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import StagingError
 from sama_spark.inbound.contract import delivery_types, observed_type, saveable
 from sama_spark.inbound.feeds import LINE_END, SPANS
+from sama_spark.inbound.observe import observed_schemas
 from sama_spark.staging import spark_uri
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, SparkSession
 
 TABLE_BYTES = 64 << 20
 _MOST_STREAMED_BYTES = 2 << 30
@@ -45,8 +47,15 @@ def streamed_lines(spark: SparkSession, tables: Iterable[pa.Table]) -> DataFrame
                 "more than 2 GB of tasks cannot pass through the driver's memory",
                 remedy="name a folder that driver and workers share, such as a Unity Catalog volume, in `staging=`",
             )
-        lines = lines.unionAll(spark.createDataFrame(table))
+        lines = lines.unionAll(arrow_rows(spark, table))
     return lines
+
+
+def arrow_rows(spark: SparkSession, table: pa.Table) -> DataFrame:
+    """A table of one column of text, `value`, as a DataFrame."""
+    if hasattr(DataFrame, "toArrow"):  # Spark 4.0 brought both ways
+        return spark.createDataFrame(table)
+    return spark.createDataFrame([(line,) for line in table["value"].to_pylist()], "value string")
 
 
 def task_table(lines: DataFrame, data_type: T.DataType, answers_type: T.DataType) -> DataFrame:
@@ -121,6 +130,8 @@ def asked_type(spark: SparkSession, asked: str | T.DataType) -> T.DataType:
         return spark.createDataFrame([], asked).schema
     except Exception as error:  # Spark has several, which differ between classic and Connect
         problem = str(error).splitlines()[0][:300]
+    if "variant" in asked.lower() and not hasattr(T, "VariantType"):
+        problem = "this Spark has no VARIANT, which came with 4.0: take STRING, JSON text, in its place"
     raise InvalidInput(
         f"answers_schema={asked!r} gives no type: {problem}",
         remedy='give DDL such as "objects STRING, notes STRING", the name of a table with a column `answers`, '
@@ -131,8 +142,7 @@ def asked_type(spark: SparkSession, asked: str | T.DataType) -> T.DataType:
 def inferred_type(lines: DataFrame) -> T.DataType:
     """The type of `answers` as these tasks have it."""
     answers = _cut(F.col("value").cast("binary"), 1 + SPANS // 2).alias("answers")
-    found = lines.select(answers).select(F.expr("schema_of_variant_agg(try_parse_json(answers))")).first()
-    return observed_type(lines.sparkSession, found[0] if found and found[0] else "VOID")
+    return observed_type(lines.sparkSession, *observed_schemas(lines.select(answers)))
 
 
 def contract_types(schema: Mapping[str, Any] | None) -> tuple[T.DataType, T.DataType]:
@@ -148,7 +158,7 @@ def _typed(name: str, data_type: T.DataType) -> Column:
 
 def _cut(line: Column, position: int) -> Column:
     start, length = (F.substring(line, position + i, 10).cast("string").cast("int") for i in (0, 10))
-    return F.when(length > 0, F.substring(line, start, length).cast("string"))
+    return F.when(length > 0, line.substr(start, length).cast("string"))
 
 
 def as_timestamp(text: Column) -> Column:

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pyarrow as pa
 import pytest
+
+pytest.importorskip("pyspark.sql.datasource")
+
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark import cloudpickle

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+
+pytest.importorskip("pyspark.sql.datasource")
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyspark import cloudpickle

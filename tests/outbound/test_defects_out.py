@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from serverless import unguarded
 
 from sama_spark import Client
 from sama_spark.api.errors import ContractError, InvalidRowsError
@@ -95,7 +96,8 @@ def test_double_with_null_and_nan(spark: SparkSession, sandbox: Sandbox, send: S
 
 @pytest.mark.parametrize("arrow", ["true", "false"])
 def test_string_with_null(spark: SparkSession, send: Send, arrow: str) -> None:
-    spark.conf.set(ARROW, arrow)
+    with unguarded(spark):
+        spark.conf.set(ARROW, arrow)
     df = spark.createDataFrame([("a", None), (None, "x"), ("", "")], "text string, output_notes string")
     expected = file_of('{"text":"a"}', '{"output_notes":"x"}', '{"text":"","output_notes":""}')
     assert send(df) == expected
@@ -159,7 +161,8 @@ def test_decimal(spark: SparkSession, send: Send) -> None:
 
 @pytest.mark.parametrize("arrow", ["true", "false"])
 def test_array_of_anything(spark: SparkSession, sandbox: Sandbox, send: Send, arrow: str) -> None:
-    spark.conf.set(ARROW, arrow)
+    with unguarded(spark):
+        spark.conf.set(ARROW, arrow)
     df = spark.sql("SELECT array(1, null) AS a, array(array('x'), array()) AS b, array(date'2024-01-31') AS c")
     assert send(df, schema=False) == file_of('{"a":[1,null],"b":[["x"],[]],"c":["2024-01-31"]}')
     output = spark.sql("SELECT array(array(0.5D, 1D), array(2D, 3D)) AS output_scene")
@@ -170,7 +173,8 @@ def test_array_of_anything(spark: SparkSession, sandbox: Sandbox, send: Send, ar
 
 @pytest.mark.parametrize("arrow", ["true", "false"])
 def test_struct(spark: SparkSession, send: Send, arrow: str) -> None:
-    spark.conf.set(ARROW, arrow)
+    with unguarded(spark):
+        spark.conf.set(ARROW, arrow)
     df = spark.sql("SELECT named_struct('a', 1, 'b', 'b', 'c', named_struct('d', true)) AS output_scene")
     for schema in (True, False):
         assert send(df, schema=schema) == file_of('{"output_scene":{"a":1,"b":"b","c":{"d":true}}}')
@@ -180,7 +184,8 @@ def test_struct(spark: SparkSession, send: Send, arrow: str) -> None:
 
 @pytest.mark.parametrize("arrow", ["true", "false"])
 def test_array_of_struct_and_output_struct_with_an_array(spark: SparkSession, send: Send, arrow: str) -> None:
-    spark.conf.set(ARROW, arrow)
+    with unguarded(spark):
+        spark.conf.set(ARROW, arrow)
     shape = "named_struct('type', 'rectangle', 'points', array(array(1, 2), array(9, 2), array(1, 8), array(9, 8)))"
     df = spark.sql(
         f"SELECT array({shape}) AS output_scene, named_struct('layers', named_struct('vector_tagging', "

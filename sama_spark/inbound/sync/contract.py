@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.inbound.contract import grown, learnt_type
+from sama_spark.inbound.observe import observed_schemas
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 SchemaMode = Literal["evolve", "freeze", "discard"]
 
@@ -50,16 +50,9 @@ class Contract:
 
 
 def observed(tasks: DataFrame) -> Contract:
-    """The types as deliveries have them, of 5,000 at the most; VOID before Spark 4.0, which cannot tell.
+    """The types as deliveries have them, of 5,000 at the most; VOID where none tells.
 
     `tasks` has `data_raw` and `answers_raw`, JSON text.
     """
-    nothing = Contract(T.NullType(), T.NullType())
-    if not hasattr(F, "schema_of_variant_agg"):
-        return nothing
-    found = tasks.limit(_MOST_LOOKED_AT).agg(*map(_variant_schema, ("data_raw", "answers_raw"))).collect()[0]
-    return Contract(*(learnt_type(tasks.sparkSession, text or "VOID") for text in found))
-
-
-def _variant_schema(name: str) -> Column:
-    return F.schema_of_variant_agg(F.try_parse_json(name))
+    found = observed_schemas(tasks.select("data_raw", "answers_raw").limit(_MOST_LOOKED_AT))
+    return Contract(*(learnt_type(tasks.sparkSession, schema) for schema in found))

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import is_conflict
 from sama_spark.inbound.feeds import SPANS, ahead, line_tables, spans, stage_lines
-from sama_spark.inbound.table import TABLE_BYTES, as_timestamp, staged_lines
+from sama_spark.inbound.table import TABLE_BYTES, arrow_rows, as_timestamp, staged_lines
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -48,7 +48,7 @@ def land(
                 _append(staged_lines(spark, folder), table, origin, since)
     else:
         for lines in line_tables(ahead(iter(pages)), TABLE_BYTES, _head):
-            _append(spark.createDataFrame(lines), table, origin, since)
+            _append(arrow_rows(spark, lines), table, origin, since)
 
 
 def counted(pages: Iterable[Page], done: FeedSync) -> Iterator[Page]:

@@ -188,7 +188,8 @@ class Ledger:
 
     def head(self) -> Head:
         """The number of the last conditional commit and the open batches, of one snapshot."""
-        rank = F.array_position(F.array(*map(F.lit, STATES)), F.col("state"))
+        # The function of that name takes no column before Spark 4.0.
+        rank = F.call_function("array_position", F.array(*map(F.lit, STATES)), F.col("state"))
         by_batch = (
             self.table.read()
             .groupBy("batch_id")

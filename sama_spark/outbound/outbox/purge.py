@@ -100,7 +100,7 @@ def _forget(ledger: Ledger, keys: DataFrame | None) -> int:
         spark.sql(f"UPDATE {name} SET keys = array(), contents = array(), message = null").collect()
         return count
     known = exploded.join(F.broadcast(keys.withColumn("gone", F.lit(True))), "key", "left")
-    left = F.when(F.col("gone").isNull(), F.struct("i", "key", "row.contents"))
+    left = F.when(F.col("gone").isNull(), F.struct("i", "key", F.col("row.contents").alias("contents")))
     by_line = known.groupBy("batch_id", "state", "before").agg(
         F.array_sort(F.collect_list(left)).alias("rows"), F.count("gone").alias("gone")
     )
