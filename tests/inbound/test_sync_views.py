@@ -125,6 +125,8 @@ def test_views_answer_as_a_person_would(
     where = {"into": schema, "prefix": "p_"}
     client.sync(spark, project, **where, label="class")
     assert {row.viewName for row in spark.sql("SHOW VIEWS IN viewed").collect()} == {"p_labels_current"}
+    spark.sql("DROP VIEW viewed.p_labels_current").collect()  # as where the first sync died before it was made
+    client.sync(spark, project, **where, label="class")
     labels = spark.table("viewed.p_labels_current")
     assert labels.columns == [*ANNOTATIONS.names, "batch_id", "client_batch_id", "current_state"]
     assert labels.count() == 2 * len(IDS)

@@ -21,6 +21,7 @@ from sama_spark.inbound.sync.states import sync_states
 from sama_spark.inbound.sync.stats import sync_stats
 from sama_spark.inbound.sync.tables import RUNS, SyncTables
 from sama_spark.inbound.sync.upsert import Reached, find_changed, reached, replace_annotations, upsert_tasks
+from sama_spark.inbound.sync.views import ensure_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,7 @@ class Sync:
         """Feed by feed."""
         declared = Contract(*delivery_contract(self.api, self.tables.project_id))
         contract = self.tables.open(declared)
+        ensure_labels(self.tables)
         result = SyncResult(self.tables.project_id, self.tables["*"].name)
         for feed in feeds:
             now = datetime.now(timezone.utc)

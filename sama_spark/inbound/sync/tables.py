@@ -13,7 +13,6 @@ from sama_spark.errors import SyncError
 from sama_spark.inbound.annotations import ANNOTATIONS
 from sama_spark.inbound.contract import columns_ddl, quoted_ddl, saveable
 from sama_spark.inbound.sync.contract import Contract, SchemaMode
-from sama_spark.inbound.sync.views import LABELS, create_views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,5 +178,3 @@ class SyncTables:
         data, answers = quoted_ddl(saveable(contract.data)), quoted_ddl(saveable(contract.answers))
         known = whose | feed | {_CONTRACT: contract.to_json()}
         tasks.create(_TASKS.format(data=data, answers=answers), f"The latest delivery of each task {of}", known, "id")
-        if not self.is_path:
-            create_views(self, LABELS)

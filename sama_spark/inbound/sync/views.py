@@ -145,6 +145,12 @@ VIEWS = {
 }
 
 
+def ensure_labels(tables: SyncTables) -> None:
+    """Make `labels_current` where a catalog can keep it and has none."""
+    if not tables.is_path and not tables.spark.catalog.tableExists(tables[LABELS].name):
+        create_views(tables, LABELS)
+
+
 def create_views(tables: SyncTables, *names: str) -> None:
     """Make or replace these views, or all, beside the tables; where these lie in a folder, for this session alone."""
     task_states(tables)
