@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import runpy
 import sys
-import tomllib
 from collections.abc import Iterator
 from copy import deepcopy
 from importlib.metadata import entry_points
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import pytest
+import tomllib
 import yaml
 from databricks.bundles.jobs import Job
 from databricks.bundles.pipelines import Pipeline
@@ -274,7 +274,7 @@ class Declared(GraphElementRegistry):
         raise AssertionError(flow)
 
     def register_sql(self, sql_text: str, file_path: Path) -> None:
-        raise AssertionError(sql_text)
+        raise AssertionError(sql_text, file_path)
 
 
 @pytest.mark.one_kind
