@@ -7,7 +7,7 @@ import runpy
 import sys
 from collections.abc import Iterator
 from copy import deepcopy
-from importlib.metadata import entry_points
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -204,9 +204,8 @@ def test_tasks_of_the_wheel(deployed: Deployed) -> None:
         if task.python_wheel_task is None:
             continue
         wheel = task.python_wheel_task
-        assert wheel.package_name == PROJECT["project"]["name"].replace("-", "_")
         assert PROJECT["project"]["scripts"][wheel.entry_point] == "sama_spark.cli:main"
-        (script,) = entry_points(group="console_scripts", name=wheel.entry_point)
+        (script,) = distribution(wheel.package_name).entry_points.select(name=wheel.entry_point)
         assert script.load() is main
         job, config, *overrides = wheel.parameters
         loaded = load(config, overrides, None if job == "doctor" else job)
