@@ -240,6 +240,8 @@ def user_agent() -> str:
 def _new_manager(proxy: str | None) -> urllib3.PoolManager:
     # OpenSSL itself heeds SSL_CERT_FILE and SSL_CERT_DIR; this one is what `requests` and Databricks' guides set.
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or None
+    if bundle and not Path(bundle).exists():
+        raise ValueError(f"REQUESTS_CA_BUNDLE names {bundle}, which is not there")
     authorities: dict[str, Any] = {"ca_cert_dir" if bundle and Path(bundle).is_dir() else "ca_certs": bundle}
     if proxy is None:
         manager = urllib3.PoolManager(maxsize=16, **authorities)

@@ -473,7 +473,10 @@ def test_a_login_at_the_proxy_is_decoded(server: ScriptedServer, monkeypatch: py
     assert b64decode(headers["proxy-authorization"].removeprefix("Basic ")) == b"me:p@ss:"
 
 
-@pytest.mark.parametrize("variable", [None, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "REQUESTS_CA_BUNDLE of another"])
+@pytest.mark.parametrize(
+    "variable",
+    [None, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "REQUESTS_CA_BUNDLE of another", "REQUESTS_CA_BUNDLE of nobody"],
+)
 def test_certificate_authorities(
     variable: str | None, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -491,8 +494,10 @@ def test_certificate_authorities(
     if variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
         assert client.get_project_information("42") == {"id": 42}
     else:
-        with pytest.raises(ConnectionFailed, match="certificate not accepted"):
+        why = "nobody, which is not there" if variable and "nobody" in variable else "certificate not accepted"
+        with pytest.raises(ConnectionFailed, match=why) as refused:
             client.get_project_information("42")
+        assert not (refused.value.retryable or refused.value.maybe_done)
         assert not server.calls
 
 
