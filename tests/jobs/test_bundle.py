@@ -278,9 +278,6 @@ def test_the_pipeline_reads_the_stream(spark: SparkSession, sandbox: Sandbox, pr
     (tmp_path / "key").write_text(sandbox.api_key)
     given["sama.api_key_file"] = str(tmp_path / "key")
     words = {"2026-01-02T00:00:01.000Z": "sun", "2026-01-02T00:00:02.000Z": "rain"}
-    for at, word in words.items():
-        task = {"id": f"{1:024x}", "data": {"url": "u"}, "answers": {"weather": word}, "delivered_at": at}
-        sandbox.deliver(project, [task])
     for name, value in given.items():
         spark.conf.set(name, value)
     declared = Declared()
@@ -288,9 +285,13 @@ def test_the_pipeline_reads_the_stream(spark: SparkSession, sandbox: Sandbox, pr
         with registry.graph_element_registration_context(declared):
             runpy.run_path(str(file.parent / pipeline.libraries[0].file.path))
         assert declared.outputs == {"deliveries": "StreamingTable", "labels": "MaterializedView"}
-        arrived = declared.flows["deliveries"]().writeStream.format("delta").trigger(availableNow=True)
-        arrived = arrived.option("checkpointLocation", str(tmp_path / "checkpoint")).toTable("deliveries")
-        assert arrived.awaitTermination(120)
+        for at, word in words.items():
+            task = {"id": f"{1:024x}", "data": {"url": "u"}, "answers": {"weather": word}, "delivered_at": at}
+            sandbox.deliver(project, [task])
+            arrived = declared.flows["deliveries"]().writeStream.format("delta").trigger(availableNow=True)
+            arrived = arrived.option("checkpointLocation", str(tmp_path / "checkpoint")).toTable("deliveries")
+            assert arrived.awaitTermination(120)
+        assert spark.read.table("deliveries").count() == 2
         labels = declared.flows["labels"]()
         assert [(row.output, row.value) for row in labels.collect()] == [("weather", "rain")]
     finally:
