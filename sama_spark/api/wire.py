@@ -6,6 +6,7 @@ The URL, which holds the key or a signature, lives only in frames that are gone 
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import ssl
 import threading
@@ -14,8 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3 import exceptions as broken
@@ -112,6 +114,9 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 class Wire:
     """A pool of connections, through the environment's proxy where it names one.
+
+    Certificates are held against the system's authorities, or those of SSL_CERT_FILE, SSL_CERT_DIR or, before these,
+    REQUESTS_CA_BUNDLE.
 
     Args:
         connect_timeout, read_timeout: seconds to wait for a connection, and for the reply's headers and
@@ -233,12 +238,18 @@ def user_agent() -> str:
 
 
 def _new_manager(proxy: str | None) -> urllib3.PoolManager:
+    # OpenSSL itself heeds SSL_CERT_FILE and SSL_CERT_DIR; this one is what `requests` and Databricks' guides set.
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or None
+    if bundle and not Path(bundle).exists():
+        raise ValueError(f"REQUESTS_CA_BUNDLE names {bundle}, which is not there")
+    authorities: dict[str, Any] = {"ca_cert_dir" if bundle and Path(bundle).is_dir() else "ca_certs": bundle}
     if proxy is None:
-        manager = urllib3.PoolManager(maxsize=16)
+        manager = urllib3.PoolManager(maxsize=16, **authorities)
     else:
         login = urlsplit(proxy)
-        auth = f"{login.username}:{login.password or ''}" if login.username else None
-        manager = urllib3.ProxyManager(proxy, maxsize=16, proxy_headers=urllib3.make_headers(proxy_basic_auth=auth))
+        auth = f"{unquote(login.username)}:{unquote(login.password or '')}" if login.username else None
+        headers = urllib3.make_headers(proxy_basic_auth=auth)
+        manager = urllib3.ProxyManager(proxy, maxsize=16, proxy_headers=headers, **authorities)
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
     return manager
 

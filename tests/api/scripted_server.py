@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+import trustme
 
 KEY = "k3y+with/odd=chars%&#~"
 
@@ -85,6 +88,13 @@ class ScriptedServer:
     def on(self, method: str, path: str, *steps: Step) -> None:
         with self._lock:
             self._routes[method, path] = list(steps)
+
+    def speak_tls(self, authority: trustme.CA) -> None:
+        """From now on, with a certificate of `authority`."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        self._http.socket = context.wrap_socket(self._http.socket, server_side=True, do_handshake_on_connect=False)
+        self.base_url = self.base_url.replace("http:", "https:")
 
     def count(self, method: str, path: str) -> int:
         return sum((got.method, got.path) == (method, path) for got in self.calls)

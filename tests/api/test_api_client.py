@@ -9,14 +9,17 @@ import subprocess
 import sys
 import threading
 import uuid
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import trustme
 from fake_clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +27,7 @@ from scripted_server import KEY, Answer, Got, ScriptedServer, task
 
 from sama_spark import api
 from sama_spark.api import ApiClient
+from sama_spark.api.errors import ConnectionFailed
 from sama_spark.api.records import tasks_body, to_json
 
 BATCHES = "projects/42/batches.json"
@@ -457,6 +461,44 @@ def test_the_environments_proxy_is_used(server: ScriptedServer, monkeypatch: pyt
     server.on("GET", "projects/42.json", absolute)
     client = ApiClient(KEY, base_url="http://sama.invalid/v2", clock=FakeClock(), deadline=5)
     assert client.get_project_information("42") == {"id": 42}
+
+
+def test_a_login_at_the_proxy_is_decoded(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.origin.replace("://", "://me:p%40ss%3A@"))
+    monkeypatch.setenv("no_proxy", "")
+    server.on("GET", "projects/42.json", Answer(200, {"id": 42}))
+    server.on("GET", "http://sama.invalid/v2/projects/42.json", Answer(200, {"id": 42}))
+    ApiClient(KEY, base_url="http://sama.invalid/v2", clock=FakeClock(), deadline=5).get_project_information("42")
+    headers = {name.lower(): value for name, value in server.calls[-1].headers.items()}
+    assert b64decode(headers["proxy-authorization"].removeprefix("Basic ")) == b"me:p@ss:"
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [None, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "REQUESTS_CA_BUNDLE of another", "REQUESTS_CA_BUNDLE of nobody"],
+)
+def test_certificate_authorities(
+    variable: str | None, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ours, another = trustme.CA(), trustme.CA()
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, authority in (("ours", ours), ("another", another)):
+        authority.cert_pem.write_to_path(str(tmp_path / name))
+    if variable is not None:
+        name, _, of_another = variable.partition(" of ")
+        monkeypatch.setenv(name, str(tmp_path / (of_another or "ours")))
+    server.speak_tls(ours)
+    server.on("GET", "projects/42.json", Answer(200, {"id": 42}))
+    client = ApiClient(KEY, base_url=server.base_url, clock=FakeClock(), deadline=5)
+    if variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        assert client.get_project_information("42") == {"id": 42}
+    else:
+        why = "nobody, which is not there" if variable and "nobody" in variable else "certificate not accepted"
+        with pytest.raises(ConnectionFailed, match=why) as refused:
+            client.get_project_information("42")
+        assert not (refused.value.retryable or refused.value.maybe_done)
+        assert not server.calls
 
 
 def test_every_error_class_is_exported() -> None:
