@@ -244,6 +244,7 @@ def script(code: str, *arguments: Any, **env: str) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.long
 def test_attempts_that_fail_and_the_key_from_the_environment(
     sandbox: Sandbox, project: int, tmp_path: Path, session_kind: str
 ) -> None:

@@ -185,6 +185,7 @@ def test_a_delivery_from_the_future_hides_none_that_comes_before_it(
     assert client.sync(spark, str(project), into).new == 1
 
 
+@pytest.mark.one_kind
 def test_the_tables_belong_to_one_project(spark: SparkSession, client: Client, sandbox: Sandbox, project: int) -> None:
     other = sandbox.create_project({"name": "string"}, {"weather": "text"})
     spark.sql("CREATE SCHEMA IF NOT EXISTS synced").collect()

@@ -203,6 +203,7 @@ def test_a_rejection_is_noted_once_sama_has_accepted_it(
     assert set(current(spark, into).values()) == {"delivered"}
 
 
+@pytest.mark.one_kind
 def test_batches_and_statistics(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: str, tmp_path: Path
 ) -> None:

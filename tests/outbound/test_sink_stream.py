@@ -121,6 +121,7 @@ def test_a_replay_sends_nothing_twice(stream: Stream) -> None:
     assert (calls["open"], calls["put"], calls["continue"]) == (1, 1, 1)
 
 
+@pytest.mark.one_kind
 def test_what_was_recorded_and_not_started_is_started_by_the_next_life(stream: Stream) -> None:
     stream.add(1, 2, 3)
     stream.sandbox.fail("continue", status=400, times=None, skip=1)
@@ -135,6 +136,7 @@ def test_what_was_recorded_and_not_started_is_started_by_the_next_life(stream: S
     assert {"open", "put"}.isdisjoint(stream.sandbox.calls())
 
 
+@pytest.mark.one_kind
 def test_an_upload_that_fails_is_made_anew(stream: Stream) -> None:
     stream.add(1, 2, 3)
     stream.sandbox.fail("put", status=400, times=None, skip=1)
@@ -147,6 +149,7 @@ def test_an_upload_that_fails_is_made_anew(stream: Stream) -> None:
     assert stream.sent() == [1, 2, 3]
 
 
+@pytest.mark.one_kind
 def test_a_recorded_batch_that_has_failed_is_shown_until_somebody_decides(stream: Stream) -> None:
     stream.add(1, 2, 3)
     stream.sandbox.fail("continue", status=400, times=None, skip=1)
@@ -169,6 +172,7 @@ def test_a_recorded_batch_that_has_failed_is_shown_until_somebody_decides(stream
     assert "canceled" in stream.states()
 
 
+@pytest.mark.one_kind
 def test_empty_micro_batches_make_no_call(stream: Stream) -> None:
     stream.add(1)
     stream.add(2)
@@ -182,6 +186,7 @@ def test_empty_micro_batches_make_no_call(stream: Stream) -> None:
     assert stream.sandbox.calls() == {"create_schema": 1, "open": 1, "put": 1, "continue": 1}
 
 
+@pytest.mark.one_kind
 def test_invalid_rows_stop_the_stream(stream: Stream) -> None:
     stream.add(1, 2**40)
     with pytest.raises(Exception, match=r"InvalidRowsError.*column 'count'.*foreachBatch"):
@@ -190,6 +195,7 @@ def test_invalid_rows_stop_the_stream(stream: Stream) -> None:
     assert list(stream.stage.glob("stream-*")) == []
 
 
+@pytest.mark.one_kind
 @pytest.mark.parametrize("changed", ["checkpoint", "project"])
 def test_a_name_belongs_to_one_stream(stream: Stream, changed: str) -> None:
     stream.add(1)
