@@ -7,6 +7,8 @@ INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
 MATRIX := 3.5 4.0 4.1
 OLDEST := 3.5
+# Long, and all of it has tests of its own here: `make test-oldest` takes it whole.
+PATH_OF_USERS := tests/test_user_path.py
 
 .PHONY: help install demo test test-long test-oldest test-matrix soak check format bench docs clean
 
@@ -25,8 +27,8 @@ demo: install  ## photographs -> tasks -> labels -> Delta tables, on this machin
 	$(BIN)/sama-spark demo
 
 test: install  ## the whole suite: without Spark beside that on a classic session, then on a Connect session
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --ignore tests/test_user_path.py
-	$(BIN)/pytest --session connect -m spark
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup --ignore $(PATH_OF_USERS)
+	$(BIN)/pytest --session connect -m spark --deselect $(PATH_OF_USERS)::test_out --deselect $(PATH_OF_USERS)::test_tables
 
 test-long: install  ## what make test leaves out for its length, some 10 minutes
 	$(BIN)/pytest --long -m long

@@ -20,7 +20,7 @@ from sama_spark.inbound.table import asked_type
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = pytest.mark.core
+pytestmark = [pytest.mark.core, pytest.mark.one_kind]
 
 CASES: list[tuple[list[str | None], str, str]] = [
     (['{"a": 1}', '{"a": 2.5, "b": null}'], "struct<a:double,b:string>", "struct<a:double>"),

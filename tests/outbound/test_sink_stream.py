@@ -215,7 +215,8 @@ def test_complete_output_is_refused(stream: Stream) -> None:
     rows = stream.spark.readStream.format("rate").load().groupBy("value").count()
     query = rows.writeStream.format("sama").outputMode("complete").options(project="1", query="q", staging="/tmp")  # noqa: S108
     with pytest.raises(Exception, match="not overwritten"):
-        query.option("checkpointLocation", str(stream.checkpoint)).start().awaitTermination(60)
+        query = query.trigger(availableNow=True).option("checkpointLocation", str(stream.checkpoint))
+        query.start().awaitTermination(60)
 
 
 LIFE = """
