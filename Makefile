@@ -10,7 +10,7 @@ OLDEST := 3.5
 # Long, and all of it has tests of its own here: `make test-oldest` takes it whole.
 PATH_OF_USERS := tests/test_user_path.py
 
-.PHONY: help install demo test test-long test-oldest test-matrix soak check format bench docs clean
+.PHONY: help install demo test test-plain test-classic test-long test-oldest test-matrix soak check format bench docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -27,8 +27,14 @@ demo: install  ## photographs -> tasks -> labels -> Delta tables, on this machin
 	$(BIN)/sama-spark demo
 
 test: install  ## the whole suite: without Spark beside that on a classic session, then on a Connect session
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --ignore $(PATH_OF_USERS)
+	$(MAKE) --jobs 2 --output-sync=target test-plain test-classic
 	$(BIN)/pytest --session connect -m spark --deselect $(PATH_OF_USERS)::test_out --deselect $(PATH_OF_USERS)::test_tables
+
+test-plain: install
+	$(BIN)/pytest -m "not jvm"
+
+test-classic: install
+	$(BIN)/pytest -m jvm --ignore $(PATH_OF_USERS)
 
 test-long: install  ## what make test leaves out for its length, some 10 minutes
 	$(BIN)/pytest --long -m long

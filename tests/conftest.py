@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-ONE_SESSION = pytest.mark.xdist_group("spark")  # in one process, one after another, beside the tests without Spark
-
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -33,7 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in long]
     for item in items:
         if "spark" in getattr(item, "fixturenames", ()):
-            item.add_marker(ONE_SESSION)
+            item.add_marker("jvm")
             if item.get_closest_marker("one_kind") is None:
                 item.add_marker("spark")
 
