@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 # Where Spark runs, these are there already; with what they need themselves.
 SPARK = ("pyspark", "py4j", "grpcio", "grpcio-status", "googleapis-common-protos", "protobuf", "zstandard")
+DECLARED = ("msgspec", "pyyaml", "urllib3")
 RUNTIME = (*SPARK, "pandas", "pyarrow", "numpy", "pytz", "python-dateutil", "six", "tzdata", "typing-extensions")
 # What only the sandbox, the demo and the tests need.
 NOT_NEEDED = ("starlette", "uvicorn", "pytest", "matplotlib", "skimage", "hypothesis", "rich", "psutil", "delta")
@@ -52,11 +53,11 @@ def test_it_holds_the_package_and_asks_for_little(wheel: Path) -> None:
         names = archive.namelist()
         [metadata] = (message_from_bytes(archive.read(name)) for name in names if name.endswith("/METADATA"))
     needed = [text for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text]
-    assert {re.split(r"[^\w-]", text)[0] for text in needed} == {"msgspec", "urllib3"}
+    assert {re.split(r"[^\w-]", text)[0] for text in needed} == set(DECLARED)
     tops = {name.split("/")[0] for name in names}
     assert tops == {"sama_spark", "pyspark_sama.py", f"sama_spark-{metadata['Version']}.dist-info"}
-    assert {"sama_spark/py.typed", "sama_spark/client.py", "sama_spark/cli.py"} <= set(names)
-    assert not [name for name in names if "test" in name or name.endswith((".pyc", ".md"))]
+    assert {"sama_spark/py.typed", "sama_spark/client.py", "sama_spark/docs/errors.md"} <= set(names)
+    assert not [name for name in names if "test" in name or name.endswith(".pyc")]
 
 
 def test_declared_dependencies_are_enough(wheel: Path, tmp_path: Path) -> None:
@@ -65,11 +66,11 @@ def test_declared_dependencies_are_enough(wheel: Path, tmp_path: Path) -> None:
         archive.extractall(tmp_path / "site")
     links = tmp_path / "seen"
     links.mkdir()
-    for name in ("msgspec", "urllib3", *RUNTIME):
+    for name in (*DECLARED, *RUNTIME):
         link(name, links)
     site = tmp_path / "site"
     found = (".".join(path.relative_to(site).with_suffix("").parts) for path in site.rglob("*.py"))
-    modules = sorted(name for name in found if not re.search(r"\.(sandbox|demo)\.|__$", name))
+    modules = sorted(name for name in found if not re.search(r"\.(sandbox|demo|pictures)\.|__$", name))
     if not (links / "pyspark" / "sql" / "datasource.py").exists():
         modules = [name for name in modules if not re.search(r"datasource|pyspark_sama|sink|\.source\.", name)]
     paths = json.dumps([str(site), str(links)])
@@ -102,7 +103,7 @@ def test_installed_alone_it_moves_nothing_and_works(wheel: Path, tmp_path: Path,
     after = freeze(pip)
     assert before["pyspark"] == after["pyspark"] == "4.2.0"
     assert {name: after[name] for name in before} == before
-    assert after.keys() - before.keys() == {"sama-spark", "msgspec", "urllib3"}
+    assert after.keys() - before.keys() == {"sama-spark", *DECLARED}
     base_url, key = running_sandbox.base_url, running_sandbox.api_key
     project = running_sandbox.create_project({"url": "string"}, {})
     done = subprocess.run(
