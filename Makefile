@@ -27,7 +27,7 @@ demo: install  ## photographs -> tasks -> labels -> Delta tables, on this machin
 	$(BIN)/sama-spark demo
 
 test: install  ## the whole suite: without Spark beside that on a classic session, then on a Connect session
-	$(MAKE) --jobs 2 --output-sync=target test-plain test-classic
+	$(MAKE) --jobs 2 --output-sync=line test-plain test-classic
 	$(BIN)/pytest --session connect -m spark --deselect $(PATH_OF_USERS)::test_out --deselect $(PATH_OF_USERS)::test_tables
 
 test-plain: install
