@@ -92,6 +92,7 @@ def test_it_gains_fields_only_when_it_may(
         client.sync(spark, name, into, schema_mode="thaw")  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_a_filter_hides_nothing_from_a_later_sync(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
 ) -> None:

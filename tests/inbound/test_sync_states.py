@@ -104,6 +104,7 @@ def test_each_change_is_noted_once(
     assert sandbox.calls()["task_status"] == asked  # nobody asks for what has ended
 
 
+@pytest.mark.long
 @pytest.mark.one_kind
 def test_a_round_goes_on_where_max_calls_or_death_stopped_it(
     spark: SparkSession,

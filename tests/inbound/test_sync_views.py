@@ -175,6 +175,7 @@ def check_progress(spark: SparkSession) -> None:
     }
 
 
+@pytest.mark.one_kind
 def test_a_folder_has_its_views_in_the_session(
     spark: SparkSession, client: Client, project: str, tmp_path: Path
 ) -> None:

@@ -222,9 +222,8 @@ def watched() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize(
-    "error", [False, pytest.param(True, marks=pytest.mark.long)], ids=["died", "told of a lost connection"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("error", [False, True], ids=["died", "told of a lost connection"])
 def test_a_claim_lands_late(sandbox: Sandbox, spark: SparkSession, watched: None, tmp_path: Path, error: bool) -> None:
     """Two drivers' claims are on their way when they die. One lands before the next run claims, the other after."""
     project = sandbox.create_project({"url": {"type": "string", "required": True}}, second_continue="obey")

@@ -99,6 +99,7 @@ def test_an_empty_dataframe_settles_too(
     assert numbers(sandbox, project) == once(range(5))
 
 
+@pytest.mark.long
 def test_a_continue_is_not_begun_when_the_lease_is_nearly_over(
     spark: SparkSession,
     client: Client,
