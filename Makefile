@@ -46,14 +46,13 @@ $(VENV)/matrix-%/.installed: tests/matrix/%.txt pyproject.toml
 	$(@D)/bin/python -m pip install --quiet --requirement $< --editable ".[sandbox]" --group dev
 	touch $@
 
-test-oldest: $(VENV)/matrix-$(OLDEST)/.installed  ## the core of the suite on the oldest Spark, both kinds of session
+test-oldest: $(VENV)/matrix-$(OLDEST)/.installed  ## the core of the suite on the oldest Spark
 	$(<D)/bin/python -m pytest --ignore tests/demo -m core
-	$(<D)/bin/python -m pytest --ignore tests/demo -m core --session connect
 
 test-matrix: $(MATRIX:%=$(VENV)/matrix-%/.installed)  ## all that needs Spark on each older Spark, some 25 minutes each
 	for version in $(MATRIX); do for kind in classic connect; do \
 		echo "Spark $$version, $$kind"; \
-		$(VENV)/matrix-$$version/bin/python -m pytest --quiet --ignore tests/demo --session $$kind -m "spark or one_kind" || failed=1; \
+		$(VENV)/matrix-$$version/bin/python -m pytest --quiet --ignore tests/demo --session $$kind -m "spark or one_kind or core" || failed=1; \
 	done; done; test -z "$$failed"
 
 soak: install  ## an outbox under a thousand faults and deaths, some 10 to 20 minutes; SEED=n for the same again
