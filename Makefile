@@ -13,7 +13,7 @@ PATH_OF_USERS := tests/test_user_path.py
 .PHONY: help install demo test test-plain test-classic test-long test-oldest test-matrix soak check format bench docs clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 install: $(INSTALLED)  ## set .venv up: this package, Spark, Delta and what the tests need
 
