@@ -11,10 +11,9 @@ from uuid import uuid4
 from pyspark.sql import functions as F
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+    from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
     from pyspark.sql.types import StructType
 
-_KEYS_VIEW = "sama_spark_keys"
 _GONE = "_sama_spark_gone"
 _FILLED = "SAMA_SPARK_FILLED_MEANWHILE"
 # A class on a classic session, a name in the text on Connect.
@@ -33,11 +32,11 @@ class DeltaTable:
 
     @property
     def is_path(self) -> bool:
-        return "/" in self.name
+        return separator(self.name) == "/"
 
     @property
     def sql_name(self) -> str:
-        return f"delta.`{self.name.replace('`', '``')}`" if self.is_path else self.name
+        return sql_name(self.name)
 
     def create(self, schema: str, comment: str, properties: Mapping[str, str], cluster_by: str = "") -> None:
         """Create it unless it is there, or comes to be there at the same time."""
@@ -104,12 +103,12 @@ class DeltaTable:
         any_there = self.read().withColumn(first, F.raise_error(F.lit(_FILLED)).cast(rows.schema[first].dataType))
         self.append(rows.unionByName(any_there))
 
-    def merge(self, rows: DataFrame, on: str, clauses: str) -> None:
-        """MERGE `rows` (as `s`) into it (as `t`)."""
+    def merge(self, rows: DataFrame, on: str, clauses: str) -> Row:
+        """MERGE `rows` (as `s`) into it (as `t`); gives Delta's counts."""
         view = f"sama_spark_{uuid4().hex}"
         rows.createOrReplaceTempView(view)
         try:
-            self.spark.sql(f"MERGE INTO {self.sql_name} t USING {view} s ON {on} {clauses}").collect()
+            return self.spark.sql(f"MERGE INTO {self.sql_name} t USING {view} s ON {on} {clauses}").collect()[0]
         finally:
             self.spark.catalog.dropTempView(view)
 
@@ -142,9 +141,17 @@ class DeltaTable:
         """Delete the rows whose `column` is among `keys` (a column `key`), or all; gives their number."""
         if keys is None:
             return int(self.spark.sql(f"DELETE FROM {self.sql_name}").collect()[0][0])
-        keys.createOrReplaceTempView(_KEYS_VIEW)
-        merged = f"MERGE INTO {self.sql_name} t USING {_KEYS_VIEW} k ON t.{column} = k.key WHEN MATCHED THEN DELETE"
-        return int(self.spark.sql(merged).collect()[0]["num_deleted_rows"])
+        return int(self.merge(keys, f"t.{column} = s.key", "WHEN MATCHED THEN DELETE")["num_deleted_rows"])
+
+
+def separator(name: str) -> str:
+    """What stands between a schema or folder and its tables, as in `name`: whatever has a slash is a path."""
+    return "/" if "/" in name else "."
+
+
+def sql_name(name: str) -> str:
+    """A table's name, or its path, as SQL writes it."""
+    return f"delta.`{name.replace('`', '``')}`" if separator(name) == "/" else name
 
 
 def is_conflict(error: BaseException) -> bool:

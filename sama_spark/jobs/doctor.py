@@ -18,6 +18,7 @@ from sama_spark.api.errors import (
     RetryableError,
     SamaError,
 )
+from sama_spark.delta import separator
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
 from sama_spark.jobs.probes import Unavailable, capabilities, rivals, table_probe
@@ -165,13 +166,13 @@ class Doctor:
     def _tables(self, spark: SparkSession, job: AnyJob) -> None:
         into: str | None = getattr(job, "into", None)
         names = [getattr(job, field, None) for field in ("outbox", "rejected_table", "runs")]
-        places = {name.rpartition(_separator(name))[0]: _separator(name) for name in names if name}
+        places = {name.rpartition(separator(name))[0]: separator(name) for name in names if name}
         if into is not None:
-            places[into.rstrip("/")] = "/" if "/" in into else "."
-        for place, separator in places.items():
+            places[into.rstrip("/")] = separator(into)
+        for place, dot in places.items():
             self.look(
                 f"tables in {place or 'the current schema'}",
-                partial(table_probe, spark, place, separator),
+                partial(table_probe, spark, place, dot),
                 "grant USE CATALOG, USE SCHEMA, CREATE TABLE, SELECT and MODIFY there, or WRITE FILES on the folder",
             )
         outbox = getattr(job, "outbox", None)
@@ -213,7 +214,3 @@ def _staging(spark: SparkSession, folder: str | None) -> str:
 
 def _source(spark: SparkSession, job: AnyJob) -> str:
     return f"columns {', '.join(rows_of(spark, job.source).columns)}"  # type: ignore[union-attr]
-
-
-def _separator(name: str) -> str:
-    return "/" if "/" in name else "."

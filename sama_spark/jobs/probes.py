@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sama_spark.databricks_utilities import find_dbutils, on_databricks
-from sama_spark.delta import DeltaTable
+from sama_spark.delta import DeltaTable, separator
 from sama_spark.errors import OutboxError
+from sama_spark.inbound.sync.tables import FEATURES
 from sama_spark.outbound.outbox.ledger import Claim, Ledger
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.staging import local_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-# As the tables of `sync` are made.
-_FEATURES = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
 
 
 class Unavailable(Exception):
@@ -67,12 +65,12 @@ def _variant(spark: SparkSession) -> str:
     return "columns can be sent"
 
 
-def table_probe(spark: SparkSession, place: str, separator: str) -> str:
+def table_probe(spark: SparkSession, place: str, dot: str) -> str:
     """Make a table beside the configured ones, append, delete and drop it, as a job would."""
-    if separator == "." and place and not spark.catalog.databaseExists(place):
+    if dot == "." and place and not spark.catalog.databaseExists(place):
         raise Unavailable("there is no such schema; the first sync makes it, which takes CREATE SCHEMA on the catalog")
-    with _own_table(spark, f"{place}{separator}" if place else "") as table:
-        table.create("id BIGINT", "made by sama-spark doctor, may be dropped", _FEATURES, "id")
+    with _own_table(spark, f"{place}{dot}" if place else "") as table:
+        table.create("id BIGINT", "made by sama-spark doctor, may be dropped", FEATURES, "id")
         table.append(spark.createDataFrame([(1,), (2,)], "id BIGINT"))
         spark.sql(f"DELETE FROM {table.sql_name} WHERE id = 1").collect()
         left = [row["id"] for row in table.read().collect()]
@@ -90,8 +88,7 @@ def rivals(spark: SparkSession, outbox: str | None, project: str) -> str:
     """Two claims on one number of an outbox: one may win, and has to know it."""
     if outbox is None:
         raise Unavailable("no outbox is named: a job that runs again creates its tasks again")
-    separator = "/" if "/" in outbox else "."
-    place, dot, _ = outbox.rpartition(separator)
+    place, dot, _ = outbox.rpartition(separator(outbox))
     with _own_table(spark, place + dot) as table:
         ledger = Ledger.open(spark, table.name, project, OutboxKeys(("doctor",)))
         seq, now = ledger.head().seq + 1, time.time()

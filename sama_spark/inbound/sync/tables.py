@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import types as T
 
-from sama_spark.delta import DeltaTable
+from sama_spark.delta import DeltaTable, separator
 from sama_spark.errors import SyncError
 from sama_spark.inbound.annotations import ANNOTATIONS
 from sama_spark.inbound.contract import columns_ddl, quoted_ddl, saveable
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _LAYOUT = "1"
 _PROJECT, _LAYOUT_NAME, _CONTRACT = "sama_spark.project", "sama_spark.layout", "sama_spark.contract"
+
+# Without the vectors, a task that is delivered again costs the rewriting of whole files.
+FEATURES = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
 
 RAW = """
     id STRING COMMENT 'of the task',
@@ -62,6 +65,11 @@ _TASKS = """
 """
 
 
+def name_in(into: str, name: str) -> str:
+    """A table's name in a schema, or its path in a folder."""
+    return f"{into.rstrip('/')}{separator(into)}{name}"
+
+
 @dataclass(frozen=True)
 class SyncTables:
     """The tables of one project in `into`, a schema or a path, under names that begin with `prefix`."""
@@ -72,13 +80,12 @@ class SyncTables:
     prefix: str = ""
 
     def __getitem__(self, name: str) -> DeltaTable:
-        separator = "/" if self.is_path else "."
-        return DeltaTable(self.spark, f"{self.into.rstrip('/')}{separator}{self.prefix}{name}")
+        return DeltaTable(self.spark, name_in(self.into, f"{self.prefix}{name}"))
 
     @property
     def is_path(self) -> bool:
         """Whether the tables lie in a folder and no catalog knows them."""
-        return "/" in self.into
+        return separator(self.into) == "/"
 
     def open(self, declared: Contract) -> Contract:
         """Create what is absent, by the contract as the project's delivery schema has it. Gives the one that holds.
@@ -158,8 +165,6 @@ class SyncTables:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.into}").collect()
         raw, annotations, runs, tasks = (self[name] for name in ("deliveries_raw", "annotations", "runs", "tasks"))
         whose, of = self._whose, self._of
-        # Without the vectors, a task that is delivered again costs the rewriting of whole files.
-        feed = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
         shapes = columns_ddl(ANNOTATIONS)
         with ThreadPoolExecutor(thread_name_prefix="sama-tables") as pool:
             for made in (
@@ -168,7 +173,7 @@ class SyncTables:
                     annotations.create,
                     shapes,
                     f"A row for each shape or answer of the tasks {of}",
-                    whose | feed,
+                    whose | FEATURES,
                     "task_id",
                 ),
                 pool.submit(runs.create, RUNS, f"Syncs {of}", whose),
@@ -176,5 +181,5 @@ class SyncTables:
                 made.result()
         # Last: where it is, all are.
         data, answers = quoted_ddl(saveable(contract.data)), quoted_ddl(saveable(contract.answers))
-        known = whose | feed | {_CONTRACT: contract.to_json()}
+        known = whose | FEATURES | {_CONTRACT: contract.to_json()}
         tasks.create(_TASKS.format(data=data, answers=answers), f"The latest delivery of each task {of}", known, "id")

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from sama_spark.api.errors import InvalidInput
-from sama_spark.delta import DeltaTable
+from sama_spark.delta import DeltaTable, sql_name
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.tasks import TABLE_SUFFIX
 from sama_spark.outbound.row_keys import key_text
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-_FORGOTTEN = "sama_spark_forgotten"
-
 
 FORGOTTEN = "An outbox that has forgotten a row takes it for new: sent again, it is paid for again."
 
@@ -36,7 +33,7 @@ class Purged:
 
     @property
     def vacuum(self) -> list[str]:
-        return [f"VACUUM delta.`{name}`" if "/" in name else f"VACUUM {name}" for name in self.rows]
+        return [f"VACUUM {sql_name(name)}" for name in self.rows]
 
     def __repr__(self) -> str:
         tables = "".join(f"\n  {count:,} rows of {name}" for name, count in self.rows.items())
@@ -89,7 +86,6 @@ def _forget(ledger: Ledger, keys: DataFrame | None) -> int:
 
     The batches stay, and with them the numbers of commits.
     """
-    spark, name = ledger.table.spark, ledger.table.sql_name
     rows = ledger.table.read().where(F.size("keys") > 0)
     contents = F.coalesce("contents", F.transform("keys", lambda _: F.lit(None).cast("bigint")))
     row = F.posexplode(F.arrays_zip("keys", contents.alias("contents"))).alias("i", "row")
@@ -97,7 +93,8 @@ def _forget(ledger: Ledger, keys: DataFrame | None) -> int:
     exploded = exploded.withColumn("key", F.col("row.keys"))
     if keys is None:
         count = exploded.where("state = 'bound'").count()
-        spark.sql(f"UPDATE {name} SET keys = array(), contents = array(), message = null").collect()
+        cleared = f"UPDATE {ledger.table.sql_name} SET keys = array(), contents = array(), message = null"
+        ledger.table.spark.sql(cleared).collect()
         return count
     known = exploded.join(F.broadcast(keys.withColumn("gone", F.lit(True))), "key", "left")
     left = F.when(F.col("gone").isNull(), F.struct("i", "key", F.col("row.contents").alias("contents")))
@@ -108,10 +105,9 @@ def _forget(ledger: Ledger, keys: DataFrame | None) -> int:
         "batch_id", "state", "before", "gone", F.col("rows.key").alias("keys"), F.col("rows.contents").alias("contents")
     )
     count = int(changed.where("state = 'bound'").agg(F.coalesce(F.sum("gone"), F.lit(0))).collect()[0][0])
-    changed.createOrReplaceTempView(_FORGOTTEN)
-    spark.sql(
-        f"MERGE INTO {name} t USING {_FORGOTTEN} f "
-        "ON t.batch_id = f.batch_id AND t.state = f.state AND t.keys = f.before "
-        "WHEN MATCHED THEN UPDATE SET keys = f.keys, contents = f.contents, message = null"
-    ).collect()
+    ledger.table.merge(
+        changed,
+        "t.batch_id = s.batch_id AND t.state = s.state AND t.keys = s.before",
+        "WHEN MATCHED THEN UPDATE SET keys = s.keys, contents = s.contents, message = null",
+    )
     return count
