@@ -191,7 +191,7 @@ def test_batches_that_are_not_started_are_named(
     df: DataFrame, sandbox: Sandbox, project: int, options: dict[str, Any]
 ) -> None:
     sandbox.fail("continue", times=None, status=400)
-    with pytest.raises(Exception, match=r"BatchesNotStarted.*do not send the DataFrame again"):
+    with pytest.raises(Exception, match=r"BatchesNotStarted.*Do not send the DataFrame again"):
         save(df, options)
     [batch] = sandbox.batches(project)
     assert batch["state"] == "waiting"
@@ -350,9 +350,9 @@ def test_options_mean_what_the_functions_parameters_mean() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"projekt": "2"}, "do you mean `project`"),
-        ({"batchpriority": "2"}, "do you mean `batch_priority`"),
-        ({"zzz": "2"}, "the options are api_key_env"),
+        ({"projekt": "2"}, "Do you mean `project`"),
+        ({"batchpriority": "2"}, "Do you mean `batch_priority`"),
+        ({"zzz": "2"}, "The options are api_key_env"),
         ({"outbox": "t"}, "create_task_batch_from_table.*foreachBatch"),
         ({"rejected_table": "t"}, "create_task_batch_from_table"),
         ({"on_invalid": "reject"}, "create_task_batch_from_table"),
@@ -369,7 +369,7 @@ def test_options_mean_what_the_functions_parameters_mean() -> None:
         ({"outputs": '{"o": "xml"}'}, '"json" or "text"'),
         ({"not_sent": "[1]"}, "not understood"),
         ({"priority_column": " "}, "is empty"),
-        ({"api_key_env": "A", "api_key_file": "b"}, "name one of them"),
+        ({"api_key_env": "A", "api_key_file": "b"}, "Name one of them"),
         ({"staging": "s3://bucket"}, "Unity Catalog volume"),
         ({"staging": "stage"}, "relative path"),
     ],

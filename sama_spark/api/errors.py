@@ -6,6 +6,7 @@ None of them holds the API key or a signed URL: texts are redacted before an err
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 __all__ = [
@@ -94,18 +95,24 @@ class SamaError(Exception):
             f"request id {self.request_id}" if self.request_id else "",
         ]
         place = ", ".join(part for part in where if part)
-        sentences = [
-            f"{self.call} failed: {self.message}" if self.call else self.message,
-            f"({place})" if place else "",
-            self._prospect(),
-            self.remedy,
-        ]
+        what = f"{self.call} failed: {self.message}" if self.call else self.message
+        sentences = _ended(f"{what} ({place})" if place else what), self._prospect(), _sentence(self.remedy)
         return " ".join(sentence for sentence in sentences if sentence)
 
     def _prospect(self) -> str:
         if self.maybe_done:
             return "Sama may have carried the call out all the same: look before you repeat it."
         return "A retry can help." if self.retryable else "A retry does not help."
+
+
+def _sentence(text: str) -> str:
+    """With a capital, unless it begins with a name of code, and a full stop."""
+    plain = re.match(r"[a-z]+(?=[ ,:]|$)", text)
+    return _ended(text[0].upper() + text[1:] if plain else text)
+
+
+def _ended(text: str) -> str:
+    return text if not text or text[-1] in ".!?:" else f"{text}."
 
 
 class InvalidInput(SamaError, ValueError):

@@ -19,7 +19,7 @@ from scripted_server import KEY, Answer, Got, ScriptedServer, fixed_random, stam
 
 from sama_spark import api
 from sama_spark.api import ApiClient, batches
-from sama_spark.api.errors import SamaError
+from sama_spark.api.errors import InvalidInput, SamaError, ServerError
 from sama_spark.api.secrets import REDACTED, Redactor, Secret, redact_urls
 
 INFO = "projects/42.json"
@@ -204,7 +204,7 @@ def test_errors_survive_pickling_with_all_they_hold() -> None:
             made.status, made.error_types, made.column = 400, ("A",), "c"  # type: ignore[attr-defined]
             again = pickle.loads(pickle.dumps(made))  # noqa: S301
             assert (type(again), vars(again), str(again)) == (kind, vars(made), str(made))
-            assert "do this" in str(again)
+            assert str(again).endswith("Do this.")
     again = pickle.loads(pickle.dumps(error))  # noqa: S301
     assert (again.messages, again.created_count, again.batch_id) == (("m",), 3, 7)
     assert api.RetriableHTTPExceptions is api.RetryableError
@@ -247,3 +247,18 @@ def test_redaction_drops_queries_of_urls_and_secret_parameters(secret: str) -> N
     ):
         assert secret not in redact_urls(text)
     assert "page=1" in redact_urls("GET /v2/x.json?access_key=a&page=1 HTTP/1.1")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (InvalidInput("the rows lack `x`", remedy="give them `x`"), "the rows lack `x`. Give them `x`."),
+        (InvalidInput("2 rows:\n  a\n  b", remedy="client.resume helps"), "2 rows:\n  a\n  b. client.resume helps."),
+        (
+            ServerError("Down!", call="open batch", status=503, remedy="`wait`, then again?"),
+            "open batch failed: Down! (HTTP 503). A retry can help. `wait`, then again?",
+        ),
+    ],
+)
+def test_an_error_reads_as_sentences(error: SamaError, text: str) -> None:
+    assert str(error) == text

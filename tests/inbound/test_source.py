@@ -209,13 +209,13 @@ def test_spark_without_python_data_sources() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"feeds": "status"}, "do you mean `feed`"),
+        ({"feeds": "status"}, "Do you mean `feed`"),
         ({"chunk_rows": "1"}, "there is no option `chunk_rows`"),
-        ({"feed": "deliverd"}, "do you mean 'delivered'"),
+        ({"feed": "deliverd"}, "Do you mean 'delivered'"),
         ({"feed": "Since_Last_Call"}, "get_delivered_tasks_since_last_call_to_table, or client.sync"),
         ({"consumer": "a"}, "client.sync"),
         ({"answers_schema": "infer"}, "get_delivered_tasks_to_table"),
-        ({"state": "new"}, "feed 'delivered' takes no option `state`.*read feed 'status'"),
+        ({"state": "new"}, "feed 'delivered' takes no option `state`.*[Rr]ead feed 'status'"),
         ({"feed": "status", "task_id": "1"}, "takes no option `task_id`"),
         ({"from_timestamp": "yesterday"}, "is no time"),
         ({"lag": "-1"}, "0 or more"),

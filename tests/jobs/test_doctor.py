@@ -64,5 +64,5 @@ def test_each_thing_that_is_broken_is_named(
 
 def test_a_broken_configuration_is_told_without_a_session(run: Any) -> None:
     line = run("doctor", "max_taks=1", config="upload", fails=SystemExit)
-    assert results(line, "failed")["configuration"].endswith("do you mean `max_tasks`?")
+    assert results(line, "failed")["configuration"].endswith("Do you mean `max_tasks`?")
     assert len(line["checks"]) == 1

@@ -139,7 +139,7 @@ def test_what_fails_says_so_and_is_recorded(
         "TasksNotCreated",
         "TooManyTasks",
     ]
-    assert run("upload", "max_taks=3", fails=SystemExit)["error"]["message"].endswith("do you mean `max_tasks`?")
+    assert run("upload", "max_taks=3", fails=SystemExit)["error"]["message"].endswith("Do you mean `max_tasks`?")
 
 
 @pytest.mark.long

@@ -63,11 +63,11 @@ def test_dbutils_of_an_older_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        ({}, "environment variable SAMA_API_KEY does not give a key set the variable"),
+        ({}, "environment variable SAMA_API_KEY does not give a key. Set the variable"),
         ({"env": KEY}, "environment variable that is named for the key does not give a key"),
-        ({"file": f"/nowhere/{KEY}"}, "(FileNotFoundError) see that the driver can read"),
-        ({"scope": KEY, "key": KEY}, "(RuntimeError) see that both exist"),
-        ({"secret": f"a.b.{KEY}"}, "(RuntimeError) see that it exists, that this user has READ SECRET"),
+        ({"file": f"/nowhere/{KEY}"}, "(FileNotFoundError). See that the driver can read"),
+        ({"scope": KEY, "key": KEY}, "(RuntimeError). See that both exist"),
+        ({"secret": f"a.b.{KEY}"}, "(RuntimeError). See that it exists, that this user has READ SECRET"),
     ],
 )
 def test_what_is_not_there_is_told_without_values(

@@ -125,7 +125,7 @@ def test_a_replay_sends_nothing_twice(stream: Stream) -> None:
 def test_what_was_recorded_and_not_started_is_started_by_the_next_life(stream: Stream) -> None:
     stream.add(1, 2, 3)
     stream.sandbox.fail("continue", status=400, times=None, skip=1)
-    with pytest.raises(Exception, match=r"BatchesNotStarted.*restart the query"):
+    with pytest.raises(Exception, match=r"BatchesNotStarted.*Restart the query"):
         stream.run()
     assert sorted(stream.states()) == ["completed", "waiting"]
     stream.sandbox.heal()
