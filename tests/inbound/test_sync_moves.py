@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from deliveries import PAGE, delivery
+from pyspark.sql import types as T
 from test_sync import contents, dying_after
 
 from sama_spark import Client
 from sama_spark.delta import DeltaTable, is_conflict
 from sama_spark.errors import SyncError
 from sama_spark.inbound.sync import landing, run, upsert
+from sama_spark.inbound.sync.contract import Contract
+from sama_spark.inbound.sync.tables import SyncTables
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -93,6 +96,17 @@ def test_two_first_syncs_at_once(
         client.sync(spark, str(project), into)
         client.sync(spark, str(project), undisturbed)
     assert contents(spark, into) == contents(spark, undisturbed)
+
+
+@pytest.mark.one_kind
+def test_tables_that_another_sync_is_making(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a moment Delta shows them without properties, as it shows tables of somebody else."""
+    contract, seen = Contract(T.StringType(), T.StringType()), DeltaTable.properties
+    tables = SyncTables(spark, str(tmp_path), "1")
+    monkeypatch.setattr(DeltaTable, "properties", lambda table: seen(table) if table.exists() else {})
+    assert tables.open(contract) == contract
 
 
 @LONG

@@ -94,8 +94,9 @@ class SyncTables:
             SyncError: the tables belong to another project, or to a layout that is not known.
         """
         found = self["tasks"].properties()
-        if found is None:
-            self._create(declared)
+        if not found:  # or another sync is making it at this moment
+            if not self["tasks"].exists():
+                self._create(declared)
             found = self["tasks"].properties() or {}
         self._check(found)
         return Contract.from_json(found[_CONTRACT])
