@@ -22,9 +22,13 @@ from sama_spark.inbound import contract, table
 from sama_spark.inbound.sync import contract as sync_contract
 from sama_spark.inbound.sync import status_round
 from sama_spark.keys import KEY_ENV
+from sama_spark.local import local_session
 from sama_spark.outbound import rejected
 from sama_spark.outbound.options import CHUNK_BYTES, CHUNK_ROWS
 from sama_spark.pictures.annotations import _LOOKED_AT, _MOST_ROWS
+from sama_spark.sandbox import Sandbox
+
+pytest.importorskip("pyspark.sql.datasource")  # or `format("sama")` has no options
 
 DOCS = Path(sama_spark.__file__).parent / "docs"
 REQUIRED = inspect.Parameter.empty
@@ -150,6 +154,13 @@ def test_no_call_is_listed_that_is_not_there() -> None:
     assert sorted(listed) == sorted(PUBLIC)
 
 
+@pytest.mark.parametrize("call", [local_session, Sandbox])
+def test_what_runs_here_is_listed(call: Callable[..., Any]) -> None:
+    bare = [p.replace(annotation=p.empty) for p in inspect.signature(call).parameters.values()]
+    signature = str(inspect.Signature(bare)).replace("'", '"')
+    assert f"{call.__name__}{signature}`" in (DOCS / "calls.md").read_text()
+
+
 @pytest.mark.parametrize("heading", [h for h in OPTIONS if h not in ("Both ways", "Writing", "Reading")])
 def test_no_option_is_listed_that_is_not_there(heading: str) -> None:
     there = {option for name in re.findall(NAMED, heading) or PUBLIC for option in parameters(name)}
@@ -161,7 +172,7 @@ def test_filters_say_which_feeds_take_them(feed: str) -> None:
     takes = inspect.signature(getattr(ApiClient, f"{feed}_pages")).parameters
     listed = [name for name, row in FILTERS.items() if feed in row[3].split(", ")]
     assert sorted(listed) == sorted(set(takes) - {"self", "project_id"})
-    assert {name: default_in([*FILTERS[name]]) for name in listed} == {name: takes[name].default for name in listed}
+    assert {name: default_in(FILTERS[name]) for name in listed} == {name: takes[name].default for name in listed}
 
 
 def both_ways() -> dict[str, Any]:
@@ -212,7 +223,6 @@ def as_text(value: Any) -> str:
 
 @pytest.mark.parametrize("heading", FORMAT)
 def test_options_of_the_format(heading: str) -> None:
-    pytest.importorskip("pyspark.sql.datasource")
     from sama_spark.inbound.source import options as source
     from sama_spark.outbound.sink import options as sink
 
