@@ -13,7 +13,7 @@ from sama_spark import Client
 from sama_spark.api.errors import SamaError
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import SyncError
-from sama_spark.inbound.sync import upsert
+from sama_spark.inbound.sync import changed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,7 +141,7 @@ def test_a_sync_that_died_is_made_good_by_the_next(
     named: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(upsert, "_MOST_NAMED", named)
+    monkeypatch.setattr(changed, "_MOST_NAMED", named)
     into, undisturbed = str(tmp_path / "died"), str(tmp_path / "undisturbed")
     if later:
         client.sync(spark, str(project), into)

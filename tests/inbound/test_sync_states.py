@@ -196,7 +196,7 @@ def test_a_rejection_is_noted_once_sama_has_accepted_it(
 
     with monkeypatch.context() as patch:
         patch.setattr(DeltaTable, "append", broken)
-        with pytest.raises(SyncError, match=r"is rejected at Sama.*the disk is full.*do not reject it again"):
+        with pytest.raises(SyncError, match=r"is rejected at Sama.*the disk is full.*Do not reject it again"):
             client.reject_task(project, IDS[0], ["dark"], spark=spark, into=into)
     with pytest.raises(BadRequestError):  # it is rejected already
         client.reject_task(project, IDS[0], ["dark"], spark=spark, into=into)

@@ -30,7 +30,8 @@ def tells_conflicts(run: Run) -> Run:
                 f"another writer, most likely a second sync of this project, wrote to {sync.tables['*'].name} at the "
                 "same time, and this sync stopped; nothing is lost or doubled",
                 project_id=sync.tables.project_id,
-                remedy="run it again when the other one is over, and let one sync of a project run at a time",
+                remedy="let one sync of a project run at a time; this one brings what is left when it runs again",
+                retryable=True,
             ) from error
 
     return told

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.inbound.sync.batches import sync_batches
+from sama_spark.inbound.sync.changed import find_changed
 from sama_spark.inbound.sync.conflicts import tells_conflicts
 from sama_spark.inbound.sync.contract import Contract, SchemaMode, observed
 from sama_spark.inbound.sync.landing import counted, land
@@ -20,7 +21,7 @@ from sama_spark.inbound.sync.result import Feed, FeedSync, SyncResult
 from sama_spark.inbound.sync.states import sync_states
 from sama_spark.inbound.sync.stats import sync_stats
 from sama_spark.inbound.sync.tables import RUNS, SyncTables
-from sama_spark.inbound.sync.upsert import Reached, find_changed, reached, replace_annotations, upsert_tasks
+from sama_spark.inbound.sync.upsert import Reached, reached, replace_annotations, upsert_tasks
 from sama_spark.inbound.sync.views import ensure_labels
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Sync:
         return result
 
     def _delivered(self, done: FeedSync, contract: Contract, now: datetime) -> Contract:
-        before = self._reached(done)
+        before = reached(self.tables["tasks"], self._source(done))
         last = before.delivered_at
         since = None if self.full or last is None else last - self.overlap
         done.watermark_from, done.watermark_to = since, last
@@ -126,22 +127,20 @@ class Sync:
     ) -> Contract:
         """Whatever has landed and is not in `tasks`, also what a dead run left. Gives the contract that holds then."""
         changed = find_changed(self.tables, since, before, done.run_id)
-        done.landed, done.rejected = changed.landed, changed.rejected
-        done.new, done.updated, done.unchanged = changed.new, changed.updated, changed.unchanged
-        if changed.new or changed.updated:
+        counts = changed.counts
+        done.landed, done.rejected = counts.landed, counts.rejected
+        done.new, done.updated, done.unchanged = counts.new, counts.updated, counts.unchanged
+        if counts.new or counts.updated:
             if self.schema_mode != "discard":
                 contract = self._adopt(contract, observed(changed.parts()), done)
             replace_annotations(self.tables, changed, self.label, self.frames, self.masks, done)
             origin = {"feed": self._source(done), "synced_at": now, "run_id": done.run_id}
             upsert_tasks(self.tables, changed, contract, origin)
-            after = self._reached(done)
+            after = reached(self.tables["tasks"], self._source(done), (done.run_id, now))
             done.unfit = after.unfit
             if done.feed == "delivered":
-                done.watermark_to = after.delivered_at
+                done.watermark_to = max(filter(None, (done.watermark_to, after.delivered_at)), default=None)
         return contract
-
-    def _reached(self, done: FeedSync) -> Reached:
-        return reached(self.tables["tasks"], self._source(done), done.run_id)
 
     def _adopt(self, contract: Contract, seen: Contract, done: FeedSync) -> Contract:
         contract, gained = self.tables.adopt(contract, seen, self.schema_mode)
