@@ -43,16 +43,16 @@ test-long: install  ## what make test leaves out for its length, some 10 minutes
 $(VENV)/matrix-%/.installed: tests/matrix/%.txt pyproject.toml
 	test -d $(@D) || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(@D)/bin/python -m pip install --quiet --requirement $< --editable ".[sandbox]" --group dev
+	$(@D)/bin/python -m pip install --quiet --requirement $< --editable ".[sandbox,pictures]" --group dev
 	touch $@
 
 test-oldest: $(VENV)/matrix-$(OLDEST)/.installed  ## the core of the suite on the oldest Spark
 	$(<D)/bin/python -m pytest --ignore tests/demo -m core
 
 test-matrix: $(MATRIX:%=$(VENV)/matrix-%/.installed)  ## all that needs Spark on each older Spark, some 25 minutes each
-	for version in $(MATRIX); do for kind in classic connect; do \
-		echo "Spark $$version, $$kind"; \
-		$(VENV)/matrix-$$version/bin/python -m pytest --quiet --ignore tests/demo --session $$kind -m "spark or one_kind or core" || failed=1; \
+	for version in $(MATRIX); do for part in "classic -m jvm" "connect -m spark"; do \
+		echo "Spark $$version, $$part"; \
+		$(VENV)/matrix-$$version/bin/python -m pytest --quiet --ignore tests/demo --session $$part || failed=1; \
 	done; done; test -z "$$failed"
 
 soak: install  ## an outbox under a thousand faults and deaths, some 10 to 20 minutes; SEED=n for the same again

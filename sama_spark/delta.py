@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
     from pyspark.sql.types import StructType
 
+_TRIES, _PAUSE = 20, 0.5  # seconds
 _GONE = "_sama_spark_gone"
 _FILLED = "SAMA_SPARK_FILLED_MEANWHILE"
 # A class on a classic session, a name in the text on Connect.
@@ -42,14 +44,17 @@ class DeltaTable:
         """Create it unless it is there, or comes to be there at the same time."""
         clusters = f"CLUSTER BY ({cluster_by}) " if cluster_by else ""
         more = f" TBLPROPERTIES ({_pairs(properties)})" if properties else ""
-        try:
-            self.spark.sql(
-                f"CREATE TABLE IF NOT EXISTS {self.sql_name} ({schema}) USING DELTA {clusters}"
-                f"COMMENT {sql_text(comment)}{more}"
-            ).collect()
-        except Exception:  # Delta has several for a table that another session has just made
-            if not self.exists():
-                raise
+        statement = f"CREATE TABLE IF NOT EXISTS {self.sql_name} ({schema}) USING DELTA {clusters}"
+        for left in reversed(range(_TRIES)):
+            try:
+                self.spark.sql(f"{statement} COMMENT {sql_text(comment)}{more}").collect()
+            except Exception as error:
+                # Delta has several for a table that another session makes at the same time.
+                if not self.exists() and (not left or "NON_EMPTY_LOCATION" not in str(error)):
+                    raise
+            if self.exists() or not left:
+                return
+            time.sleep(_PAUSE)  # a folder that another session has begun is nothing to read, and counts as a table
 
     def properties(self) -> Mapping[str, str] | None:
         """Its table properties; None where there is no table."""

@@ -109,6 +109,16 @@ def test_tables_that_another_sync_is_making(
     assert tables.open(contract) == contract
 
 
+@pytest.mark.one_kind
+def test_a_folder_that_another_session_has_just_begun(spark: SparkSession, tmp_path: Path) -> None:
+    begun = tmp_path / "table" / "begun"
+    begun.mkdir(parents=True)
+    threading.Timer(1.5, begun.rmdir).start()
+    table = DeltaTable(spark, str(tmp_path / "table"))
+    table.create("id STRING", "", {})
+    assert table.read().columns == ["id"]
+
+
 @LONG
 @pytest.mark.one_kind
 def test_what_became_visible_late_is_found_by_full_even_if_that_dies(
