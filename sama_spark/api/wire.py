@@ -237,6 +237,11 @@ def user_agent() -> str:
         return "sama-spark/0"
 
 
+def connections(url: str) -> urllib3.PoolManager:
+    """What leads to `url`: by the environment's proxy and certificate authorities, as a `Wire`."""
+    return _new_manager(_proxy_for(url))
+
+
 def _new_manager(proxy: str | None) -> urllib3.PoolManager:
     # OpenSSL itself heeds SSL_CERT_FILE and SSL_CERT_DIR; this one is what `requests` and Databricks' guides set.
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or None

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http.client import HTTPException
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
-from urllib.request import Request, urlopen
 
 import numpy as np
+import urllib3
 from PIL import Image, ImageOps, UnidentifiedImageError
+from urllib3.exceptions import HTTPError
 
-from sama_spark.api.wire import user_agent
+from sama_spark.api.wire import connections, user_agent
 from sama_spark.staging import local_path
 
 if TYPE_CHECKING:
@@ -117,15 +116,17 @@ def _content(spark: SparkSession, place: Place) -> bytes:
 
 
 def _fetched(url: str) -> bytes:
-    request = Request(url, headers={"User-Agent": user_agent()})  # noqa: S310 - the caller has looked at the scheme
+    only_redirects = urllib3.Retry(total=None, connect=False, read=False, redirect=5)
+    headers = {"User-Agent": user_agent()}
     try:
-        with urlopen(request, timeout=_SECONDS) as reply:  # noqa: S310
-            content: bytes = reply.read(_MOST_BYTES + 1)
-    except HTTPError as error:
-        error.close()
-        raise Unreadable(f"its link answers {error.code}{', and may have expired' * (error.code == 403)}") from None
-    except (URLError, HTTPException, OSError, ValueError) as error:
+        with connections(url).request(
+            "GET", url, headers=headers, timeout=_SECONDS, retries=only_redirects, preload_content=False
+        ) as reply:
+            status, content = reply.status, reply.read(_MOST_BYTES + 1, decode_content=True)
+    except (HTTPError, OSError, ValueError) as error:
         raise Unreadable(f"its host cannot be reached ({type(error).__name__})") from None
+    if status != 200:
+        raise Unreadable(f"its link answers {status}{', and may have expired' * (status == 403)}")
     if len(content) > _MOST_BYTES:
         raise Unreadable(f"it is larger than {_MOST_BYTES // 1_000_000} MB")
     return content

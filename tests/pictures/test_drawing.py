@@ -259,13 +259,21 @@ def test_an_image_that_cannot_be_had_says_why_without_its_address(sandbox: Sandb
         image()[:200]: "it is no image, or a broken one",
         str(tmp_path / "s3cret.png"): "no such file or directory",
         unsigned: "its link answers 403, and may have expired",
-        "http://127.0.0.1:1/s3cret": "its host cannot be reached (URLError)",
+        "http://127.0.0.1:1/s3cret": "its host cannot be reached (NewConnectionError)",
     }
     for place, reason in reasons.items():
         with pytest.raises(Unreadable) as caught:
             read_image(NONE, place)
         assert str(caught.value) == reason
         assert "s3cret" not in repr(caught.value)
+
+
+def test_links_are_read_with_the_authorities_of_the_environment(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none"))
+    with pytest.raises(Unreadable, match="cannot be reached"):
+        read_image(NONE, sandbox.add_asset(image(), "i.png", "image/png"))
 
 
 def test_progress_is_stacked_day_by_day() -> None:
