@@ -295,6 +295,9 @@ def test_a_stream_over_its_lives(
     found.forget_the_last_commit()
     sandbox.deliver(project, [delivery(21, 10), delivery(23, 10)])
     found.run()
+    if stream._AvailableNow is object:  # Spark before 4.2 makes the window good, and ends
+        assert found.batches() == [list(range(9)), [20, 22]]
+        found.run()
     assert found.batches() == [list(range(9)), [20, 22], [21, 23]]
     held = b"".join(file.read_bytes() for file in (tmp_path / "checkpoint").rglob("*") if file.is_file())
     assert b"2026-01-02T00:00:10.000001Z" in held

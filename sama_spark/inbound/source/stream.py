@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 _AvailableNow: Any
 try:
     from pyspark.sql.streaming.datasource import SupportsTriggerAvailableNow as _AvailableNow
-except ImportError:  # Spark before 4.2 runs Trigger.AvailableNow as one micro-batch, which needs no more
+except ImportError:
+    # Spark before 4.2 runs Trigger.AvailableNow as one micro-batch, which needs no more. Where that is one which a dead
+    # run had begun, what is newer comes with the next run.
     _AvailableNow = object
 
 _SECOND = 1_000_000
