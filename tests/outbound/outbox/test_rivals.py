@@ -63,7 +63,8 @@ def compete(drivers: list[Mortal], frames: list[Any], clock: SharedClock, projec
     return clock.together([work(driver, df) for driver, df in zip(drivers, frames, strict=True)])
 
 
-@pytest.mark.parametrize("vendor", ["obey", pytest.param("refuse", marks=pytest.mark.long)])
+@pytest.mark.long  # test_one_of_three_dies has the like of it on paper
+@pytest.mark.parametrize("vendor", VENDORS)
 def test_overlapping_rows(
     sandbox: Sandbox, project: int, spark: SparkSession, watched: None, tmp_path: Path, vendor: str
 ) -> None:
