@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sama_spark.delta import DeltaTable
     from sama_spark.inbound.sync.tables import SyncTables
-    from sama_spark.inbound.sync.upsert import Reached
+    from sama_spark.inbound.sync.watermark import Reached
 
 _MOST_NAMED = 5_000  # tasks that a condition names one by one
 _MOST_BROADCAST = 1_000_000

@@ -21,8 +21,9 @@ from sama_spark.inbound.sync.result import Feed, FeedSync, SyncResult
 from sama_spark.inbound.sync.states import sync_states
 from sama_spark.inbound.sync.stats import sync_stats
 from sama_spark.inbound.sync.tables import RUNS, SyncTables
-from sama_spark.inbound.sync.upsert import Reached, reached, replace_annotations, upsert_tasks
+from sama_spark.inbound.sync.upsert import replace_annotations, upsert_tasks
 from sama_spark.inbound.sync.views import ensure_labels
+from sama_spark.inbound.sync.watermark import Reached, reached
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
