@@ -325,6 +325,8 @@ def test_date_type_and_to_timestamp_are_sent(
 def test_session_that_was_passed_in_is_used(
     client: Client, spark: SparkSession, session_kind: str, sandbox: Sandbox, project: int
 ) -> None:
+    if session_kind == "connect" and not hasattr(spark, "cloneSession"):
+        pytest.skip("Spark Connect before 4.1 makes no second session")
     sandbox.deliver(project, [delivery()])
     other = spark.newSession() if session_kind == "classic" else spark.cloneSession()  # type: ignore[attr-defined]
     from_other = read(client, other, project)
