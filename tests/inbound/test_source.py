@@ -191,7 +191,7 @@ def test_a_stage_that_the_driver_cannot_write(options: dict[str, str], tmp_path:
 def test_a_schema_names_columns_of_the_source() -> None:
     source = SamaDataSource({"project": "1"})
     source.reader(T.StructType().add("raw", "string"))
-    with pytest.raises(InvalidInput, match=r"`id` bigint.*it is string"):
+    with pytest.raises(InvalidInput, match=r"`id` bigint.*It is string"):
         source.reader(T.StructType().add("id", "long"))
     with pytest.raises(InvalidInput, match=r"`answers`.*from_json\(answers_raw"):
         source.streamReader(T.StructType().add("answers", T.StructType()))
