@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from sama_spark.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-PAGES = [README, ROOT / "SECURITY.md", *sorted((ROOT / "sama_spark" / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "sama_spark" / "docs").glob("*.md"))]
 
 
 def fences(page: Path, language: str) -> list[Token]:
@@ -46,7 +45,7 @@ BLOCKS = [
     pytest.param(
         token.content,
         id=f"{page.stem}-line-{(token.map or [0])[0] + 1}",
-        marks=[] if page is README else pytest.mark.one_kind,
+        marks=pytest.mark.one_kind,
     )
     for page in PAGES
     for token in fences(page, "python")

@@ -237,7 +237,7 @@ NESTED: dict[str, tuple[str, st.SearchStrategy[Any]]] = {
 }
 
 
-@ROWS
+@settings(ROWS, max_examples=4)
 @given(st.data())
 def test_any_nested_rows(spark: SparkSession, data: st.DataObject) -> None:
     df = frame(spark, NESTED, data)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # More examples are other examples every time, and a failure is made small, which takes minutes.
 SOAK = int(os.environ.get("OUTBOX_EXAMPLES", "0"))
-EXAMPLES = 250
+EXAMPLES = 150
 STEPS = 12
 MARGIN = 3600.0  # longer than any lease
 WHENS = ("before", "after", "late", "error after", "error late")
