@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -171,3 +171,8 @@ def _pairs(properties: Mapping[str, str]) -> str:
 def sql_text(value: str) -> str:
     """A text as SQL writes it."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def sql_in(column: str, texts: Iterable[str]) -> str:
+    """The condition that `column` is one of `texts`. As text, since Python hands literals over one by one."""
+    return f"{column} IN ({', '.join(map(sql_text, texts)) or 'NULL'})"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as F
 
-from sama_spark.delta import sql_text
+from sama_spark.delta import sql_in
 from sama_spark.inbound.table import raw_parts
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ def _among_few(raw: DataFrame, tasks: DeltaTable, run_id: str) -> tuple[list[tup
     for task_id, at, _ in seen:
         if task_id is not None and at is not None:
             times.setdefault(task_id, []).append(at)
-    # As text: Python hands literals over one by one.
-    known_at = tasks.read().where(f"id IN ({', '.join(map(sql_text, times)) or 'NULL'})")
+    known_at = tasks.read().where(sql_in("id", times))
     known = {row[0]: row[1] for row in known_at.select("id", F.unix_micros("delivered_at")).collect()}
     newer = [(task_id, max(ats)) for task_id, ats in times.items() if max(ats) > known.get(task_id, -(2**63))]
     landed = Counter(task_id is not None and at is not None for task_id, at, here in seen if here)
