@@ -12,7 +12,8 @@ from pyspark.sql import types as T
 
 from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import StagingError
-from sama_spark.inbound.contract import delivery_types, observed_type, saveable
+from sama_spark.inbound.contract import delivery_types, observed_type, quoted_ddl, saveable
+from sama_spark.inbound.dates import dates_as_text, no_date
 from sama_spark.inbound.feeds import LINE_END, SPANS
 from sama_spark.inbound.observe import observed_schemas
 from sama_spark.staging import spark_uri
@@ -87,14 +88,16 @@ def typed_tasks(rows: DataFrame, data_type: T.DataType, answers_type: T.DataType
     declared = T.StructType(
         [
             *(T.StructField(name, T.StringType()) for name in (*_LONGS, *_TIMESTAMPS, *_TEXTS, "priority")),
-            T.StructField("data", data_type),
-            T.StructField("answers", answers_type),
+            T.StructField("data", dates_as_text(data_type)),
+            T.StructField("answers", dates_as_text(answers_type)),
             T.StructField(RESCUED, T.StringType()),
         ]
     )
     more = [name for name in rows.columns if name not in ("raw", "data_raw", "answers_raw")]
     # With an option set, Spark parses once for all fields, not once for each.
     parsed = F.from_json("raw", declared, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": RESCUED})
+    tests = filter(None, (no_date("t.data", data_type), no_date("t.answers", answers_type)))
+    misfit = F.expr(" OR ".join(tests) or "false")
     return rows.withColumn("t", parsed).select(
         "t.id",
         *(F.expr(f"try_cast(t.{name} AS BIGINT)").alias(name) for name in _LONGS),
@@ -109,7 +112,7 @@ def typed_tasks(rows: DataFrame, data_type: T.DataType, answers_type: T.DataType
         "data_raw",
         "answers_raw",
         "raw",
-        f"t.{RESCUED}",
+        F.coalesce(F.col(f"t.{RESCUED}"), F.when(misfit, F.col("raw"))).alias(RESCUED),
         *more,
     )
 
@@ -153,7 +156,10 @@ def contract_types(schema: Mapping[str, Any] | None) -> tuple[T.DataType, T.Data
 def _typed(name: str, data_type: T.DataType) -> Column:
     if isinstance(data_type, T.StringType):
         return F.col(f"{name}_raw").alias(name)  # from_json would write numbers anew: 1.10 as 1.1
-    return F.col(f"t.{name}").cast(saveable(data_type)).alias(name)
+    value = F.col(f"t.{name}")
+    if no_date(name, data_type):
+        value = F.expr(f"try_cast(t.{name} AS {quoted_ddl(data_type)})")
+    return value.cast(saveable(data_type)).alias(name)
 
 
 def _cut(line: Column, position: int) -> Column:

@@ -76,7 +76,7 @@ def create_tasks(
                     shared=stage is not None,
                     look_only=options.dry_run,
                 )
-        if options.dry_run or not df.isEmpty():
+        if options.dry_run or df.limit(1).count():
             contract = Contract() if options.contract == "off" else read_contract(api, project_id)
             encoded = _encode(df, contract, options, outbox.keys if outbox else None)
             rules = encoded.output_rules

@@ -103,13 +103,24 @@ def is_native_json(data_type: T.DataType) -> bool:
 def _as_text(column: Column, data_type: T.DataType, path: str) -> Value:
     if is_text(data_type):
         return Value(column)
-    if isinstance(data_type, (*INTEGERS, T.BooleanType, T.DecimalType)):
+    if isinstance(data_type, (*INTEGERS, T.BooleanType)):
         return Value(column.cast("string"))
+    if isinstance(data_type, T.DecimalType):
+        return Value(_plain(column))
     if isinstance(data_type, FRACTIONS):
         return Value(column.cast("string"), (_not_finite(column),))
     if isinstance(data_type, (T.DateType, T.TimestampType, T.TimestampNTZType)):
         return _as_json(column, data_type, path)
     raise refusal(path, data_type, "text", "a string: to_json() for nested values, base64() for binary")
+
+
+def _plain(decimal: Column) -> Column:
+    """Without an exponent, as which Spark writes what is below a millionth, 1.5E-7, unless it follows ANSI."""
+    text = decimal.cast("string")
+    small = F.when(text.contains("E-"), text)
+    digits = F.regexp_replace(small, r"[-.]|E.*", "")
+    zeros = F.lit("0" * 38).substr(F.lit(1), F.substring_index(small, "E-", -1).cast("int") - 1)
+    return F.coalesce(F.concat(F.when(decimal < 0, "-0.").otherwise("0."), zeros, digits), text)
 
 
 def _as_integer(column: Column, data_type: T.DataType, rule: Rule, path: str) -> Value:

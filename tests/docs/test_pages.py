@@ -77,7 +77,7 @@ def databricks(
     rows = [(f"https://assets.invalid/{i}.jpg", f"image {i}", BOX) for i in range(20)]
     spark.createDataFrame(rows, "url string, name string, output_objects string").createOrReplaceTempView("images")
     spark.sql("CREATE SCHEMA IF NOT EXISTS labels").collect()
-    spark.table("images").write.format("delta").mode("overwrite").saveAsTable("arrivals")
+    spark.table("images").write.format("delta").saveAsTable("arrivals")
     (tmp_path / "photo.png").write_bytes(png([(1, 2, 5, 9)]))
     photos = spark.createDataFrame([("image 0", str(tmp_path / "photo.png"))], "name string, path string")
     photos.createOrReplaceTempView("photos")

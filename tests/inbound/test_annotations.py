@@ -141,7 +141,7 @@ def test_every_format_is_a_row(spark: SparkSession, labels: DataFrame) -> None:
 
 def test_the_schema_and_its_comments_reach_a_table(spark: SparkSession, labels: DataFrame) -> None:
     assert labels.schema == ANNOTATIONS
-    labels.write.format("delta").mode("overwrite").saveAsTable("labels_table")
+    labels.write.format("delta").saveAsTable("labels_table")
     stored = spark.table("labels_table")
     assert stored.schema == ANNOTATIONS
     columns = ["unix_micros(delivered_at) AS delivered", "tags", "raw"]

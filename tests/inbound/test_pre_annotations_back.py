@@ -84,7 +84,7 @@ def test_names_survive_a_table(spark: SparkSession, sandbox: Sandbox, client: Cl
     project = sandbox.create_project({"row": "integer"}, {"my (film)": "video"})
     sandbox.deliver(project, ['{"data": {"row": 1}, "answers": {"my (film)": []}}'])
     delivered = client.get_delivered_tasks_to_table(spark, str(project))
-    delivered.write.format("delta").mode("overwrite").saveAsTable("kept")
+    delivered.write.format("delta").saveAsTable("kept")
     kept = spark.table("kept")
     assert "my__film_" in kept.schema["answers"].simpleString()
     expected = spark.createDataFrame([("1", "[]")], ["row", "output_my (film)"])

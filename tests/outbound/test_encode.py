@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 from serverless import unguarded
 
 from sama_spark.api.errors import ContractError
@@ -219,10 +221,25 @@ def test_structured_output_refuses_json_scalars(spark: SparkSession) -> None:
     assert len(invalid) == 3
 
 
+@pytest.mark.skipif(not hasattr(T, "VariantType"), reason="VARIANT came with Spark 4.0")
 def test_variant_is_sent_as_json(spark: SparkSession) -> None:
     df = spark.sql("""SELECT parse_json('{"b": 12345678901234567890, "a": [null]}') AS output_o""")
     texts, _ = tasks_of(df, known())
     assert json.loads(texts[0]) == {"output_o": {"b": 12345678901234567890, "a": [None]}}
+
+
+@pytest.mark.parametrize("ansi", ["true", "false"])
+def test_decimals_as_text_have_no_exponent(spark: SparkSession, ansi: str) -> None:
+    usual = spark.conf.get("spark.sql.ansi.enabled")
+    try:
+        spark.conf.set("spark.sql.ansi.enabled", ansi)
+        for scale in (0, 1, 6, 7, 19, 38):
+            decimals = [Decimal(f"{n}E-{scale}") for n in (0, 1, -10, 250, -12345678901234567890, 10**38 - 1)]
+            df = spark.createDataFrame([(d,) for d in decimals], f"v decimal(38,{scale})").coalesce(1)
+            texts, _ = tasks_of(df, known(v=STRING))
+            assert [json.loads(text)["v"] for text in texts] == [f"{d:f}" for d in decimals]
+    finally:
+        spark.conf.set("spark.sql.ansi.enabled", usual)
 
 
 def test_streaming_leaves_the_sessions_settings_as_they_were(spark: SparkSession) -> None:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+pytest.importorskip("pyspark.sql.datasource")
+
 import sama_spark
 from sama_spark import Client
 from sama_spark.errors import StagingError
