@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 demo: install  ## photographs -> tasks -> labels -> Delta tables, on this machine
 	$(BIN)/sama-spark demo
 
-test: install  ## the whole suite: without Spark beside that on a classic session, then on a Connect session
+test: install  ## the whole suite: on a classic session, beside it what needs none, then on a Connect session
 	$(MAKE) --jobs 2 --output-sync=line test-plain test-classic
 	$(BIN)/pytest --session connect -m spark --deselect $(PATH_OF_USERS)::test_out --deselect $(PATH_OF_USERS)::test_tables
 

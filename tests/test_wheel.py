@@ -91,7 +91,6 @@ def link(name: str, folder: Path) -> None:
             (folder / top).symlink_to(Path(str(found.locate_file(top))))
 
 
-@pytest.mark.long
 def test_installed_alone_it_moves_nothing_and_works(wheel: Path, tmp_path: Path, running_sandbox: Sandbox) -> None:
     """A new environment, a pyspark that was there before, then the wheel by pip, as `%pip install` does."""
     python = tmp_path / "venv" / "bin" / "python"

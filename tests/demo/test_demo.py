@@ -29,7 +29,6 @@ def run_demo(out: Path, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.jvm
 def test_demo_from_anywhere_in_place_of_an_earlier_one(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     stale = out / "tasks" / "_delta_log" / "00000000000000000000.json"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import starmap
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -73,8 +73,11 @@ class PaperFrame:
     columns: Sequence[str] = ("url",)
     schema: StructType = field(default_factory=lambda: StructType().add("url", "string"))
 
-    def isEmpty(self) -> bool:  # noqa: N802
-        return not self.urls
+    def limit(self, rows: int) -> PaperFrame:
+        return replace(self, urls=self.urls[:rows])
+
+    def count(self) -> int:
+        return len(self.urls)
 
     def mapInArrow(self) -> None:  # noqa: N802
         """A DataFrame is known by it."""
