@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from sama_spark.demo.photographs import PHOTOGRAPHS, tiles
