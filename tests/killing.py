@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Arrive = Callable[[], None]
 HERE = Path(__file__).parent
+_SAID = "doomed: "
 
 
 def kill(
@@ -48,7 +49,9 @@ def kill(
     steps = [driver["step"] for driver in drivers]
     lines, family = [], []
     for line in process.stdout:
-        lines.append(line.strip())
+        if not line.startswith(_SAID):  # on Spark 3.5 Ivy speaks here too
+            continue
+        lines.append(line.removeprefix(_SAID).strip())
         if lines[-1] in steps and not family:
             family = psutil.Process(process.pid).children(recursive=True)
     assert process.wait(60) == -9
@@ -84,9 +87,9 @@ def hold_all(told: Mapping[str, Any], drive: Callable[[Any, Mapping[str, Any], A
         while waiting and running < 3:
             threading.Thread(target=run, args=(waiting.pop(),), daemon=True).start()
             running += 1
-        print(arrived.get(), flush=True)
+        print(f"{_SAID}{arrived.get()}", flush=True)
         running -= 1
-    print("over", flush=True)
+    print(f"{_SAID}over", flush=True)
     # Spark's own process has the driver's fate, as on a machine that is lost. A Connect server lives on.
     os.kill(os.getpid(), signal.SIGKILL) if told["remote"] else os.killpg(os.getpgid(0), signal.SIGKILL)
 

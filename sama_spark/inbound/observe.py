@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_NUMBERS = {"BIGINT", "DOUBLE"}
+_NUMBERS = ("BIGINT", "DOUBLE")
 # A kind is a word, {name: kind} for objects or [kind] for arrays.
 _Kind = Any
 

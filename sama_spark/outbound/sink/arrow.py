@@ -165,10 +165,9 @@ def _ranges(
 
 def _part(array: pa.Array, elements: pa.Array) -> pa.Array:
     """Of all elements those of this array, which may be a slice."""
-    ends = array.offsets
-    if not len(ends):
+    if not len(array):  # its offsets may be none, or anything
         return elements.slice(0, 0)
-    first, last = ends[0].as_py(), ends[-1].as_py()
+    first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
     return elements.slice(first, last - first)
 
 
