@@ -1,4 +1,7 @@
-"""Dates pass `from_json` as text, since on Spark 3.5 one that does not exist, such as 2024-02-30, stops it."""
+"""Dates pass `from_json` as text, since on Spark 3.5 one that does not exist, such as 2024-02-30, stops it.
+
+SQL for values of the type `dates_as_text(found)`. A date is YYYY-MM-DD: a longer or shorter text would lose something.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,42 @@ def dates_as_text(found: T.DataType) -> T.DataType:
     return T.StringType() if isinstance(found, T.DateType) else found
 
 
-def no_date(value: str, found: T.DataType, level: int = 0) -> str | None:
-    """SQL that is true where a text in `value`, which is of the type `dates_as_text(found)`, is no date; None where
-    `found` has no DATE."""
-    if isinstance(found, T.DateType):
-        return f"({value} IS NOT NULL AND try_cast({value} AS DATE) IS NULL)"
+def has_dates(found: T.DataType) -> bool:
+    return dates_as_text(found) != found
+
+
+def with_dates(value: str, found: T.DataType, level: int = 0) -> str:
+    """The value with its dates; null where a text is none."""
+    inner = f"v{level}"
+    if not has_dates(found):
+        return value
+    if isinstance(found, T.ArrayType):
+        return f"transform({value}, {inner} -> {with_dates(inner, found.elementType, level + 1)})"
+    if isinstance(found, T.MapType):
+        return f"transform_values({value}, (k{level}, {inner}) -> {with_dates(inner, found.valueType, level + 1)})"
     if isinstance(found, T.StructType):
-        tests = [no_date(f"{value}.`{f.name.replace('`', '``')}`", f.dataType, level) for f in found.fields]
-        return " OR ".join(filter(None, tests)) or None
+        fields = (f"{with_dates(_field(value, f), f.dataType, level)} AS {_name(f)}" for f in found.fields)
+        return f"if({value} IS NULL, NULL, struct({', '.join(fields)}))"
+    return f"if({value} RLIKE '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$', try_cast({value} AS DATE), NULL)"
+
+
+def no_date(value: str, found: T.DataType, level: int = 0) -> str:
+    """Whether a text that should be a date is none."""
+    inner = f"v{level}"
+    if not has_dates(found):
+        return "false"
+    if isinstance(found, T.ArrayType):
+        return f"exists({value}, {inner} -> {no_date(inner, found.elementType, level + 1)})"
     if isinstance(found, T.MapType):
         return no_date(f"map_values({value})", T.ArrayType(found.valueType), level)
-    if isinstance(found, T.ArrayType):
-        test = no_date(f"v{level}", found.elementType, level + 1)
-        return test and f"exists({value}, v{level} -> {test})"
-    return None
+    if isinstance(found, T.StructType):
+        return " OR ".join(no_date(_field(value, f), f.dataType, level) for f in found.fields if has_dates(f.dataType))
+    return f"({value} IS NOT NULL AND {with_dates(value, found)} IS NULL)"
+
+
+def _field(value: str, field: T.StructField) -> str:
+    return f"{value}.{_name(field)}"
+
+
+def _name(field: T.StructField) -> str:
+    return f"`{field.name.replace('`', '``')}`"

@@ -12,8 +12,8 @@ from pyspark.sql import types as T
 
 from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import StagingError
-from sama_spark.inbound.contract import delivery_types, observed_type, quoted_ddl, saveable
-from sama_spark.inbound.dates import dates_as_text, no_date
+from sama_spark.inbound.contract import delivery_types, observed_type, saveable
+from sama_spark.inbound.dates import dates_as_text, no_date, with_dates
 from sama_spark.inbound.feeds import LINE_END, SPANS
 from sama_spark.inbound.observe import observed_schemas
 from sama_spark.staging import spark_uri
@@ -96,8 +96,7 @@ def typed_tasks(rows: DataFrame, data_type: T.DataType, answers_type: T.DataType
     more = [name for name in rows.columns if name not in ("raw", "data_raw", "answers_raw")]
     # With an option set, Spark parses once for all fields, not once for each.
     parsed = F.from_json("raw", declared, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": RESCUED})
-    tests = filter(None, (no_date("t.data", data_type), no_date("t.answers", answers_type)))
-    misfit = F.expr(" OR ".join(tests) or "false")
+    misfit = F.expr(f"{no_date('t.data', data_type)} OR {no_date('t.answers', answers_type)}")
     return rows.withColumn("t", parsed).select(
         "t.id",
         *(F.expr(f"try_cast(t.{name} AS BIGINT)").alias(name) for name in _LONGS),
@@ -156,10 +155,7 @@ def contract_types(schema: Mapping[str, Any] | None) -> tuple[T.DataType, T.Data
 def _typed(name: str, data_type: T.DataType) -> Column:
     if isinstance(data_type, T.StringType):
         return F.col(f"{name}_raw").alias(name)  # from_json would write numbers anew: 1.10 as 1.1
-    value = F.col(f"t.{name}")
-    if no_date(name, data_type):
-        value = F.expr(f"try_cast(t.{name} AS {quoted_ddl(data_type)})")
-    return value.cast(saveable(data_type)).alias(name)
+    return F.expr(with_dates(f"t.{name}", data_type)).cast(saveable(data_type)).alias(name)
 
 
 def _cut(line: Column, position: int) -> Column:
