@@ -35,7 +35,8 @@ def with_dates(value: str, found: T.DataType, level: int = 0) -> str:
     if isinstance(found, T.StructType):
         fields = (f"{with_dates(_field(value, f), f.dataType, level)} AS {_name(f)}" for f in found.fields)
         return f"if({value} IS NULL, NULL, struct({', '.join(fields)}))"
-    return f"if({value} RLIKE '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$', try_cast({value} AS DATE), NULL)"
+    is_date = f"{value} RLIKE '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$' AND {value} > '0001'"  # Python has no year 0
+    return f"if({is_date}, try_cast({value} AS DATE), NULL)"
 
 
 def no_date(value: str, found: T.DataType, level: int = 0) -> str:

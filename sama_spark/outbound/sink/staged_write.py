@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -61,8 +62,11 @@ def stage_rows(
     Raises:
         StagingError: the folder cannot be written.
     """
-    cutter = cutter_for(rows.head, rows.spliced, options)
+    cut = cutter_for(rows.head, rows.spliced, options).pieces(rows.encode(batches))
     file = folder / f"part-{uuid4().hex}"  # attempts of one task do not meet
+    first = next(cut, None)  # until then rows may fail, and leave no file behind
+    if first is None:
+        return Staged(file, 0, (), query_id)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         stream = file.open("wb")
@@ -75,7 +79,7 @@ def stage_rows(
     pieces: list[StagedPiece] = []
     offset = 0
     with stream:
-        for header, body in cutter.pieces(rows.encode(batches)):
+        for header, body in chain([first], cut):
             stream.write(body)
             pieces.append(StagedPiece(structs.replace(header, checksum=crc32(body)), file, offset, offset))
             offset += len(body)
@@ -90,6 +94,8 @@ def tasks_in(staged: Sequence[Staged], options: CreationOptions) -> list[StagedP
         InvalidRowsError, TooManyTasks: as in `Client.create_task_batch_from_table`.
     """
     for part in staged:
+        if not part.pieces:
+            continue
         seen = part.file.stat().st_size if part.file.is_file() else None
         if seen != part.size:
             raise StagingError(
