@@ -10,7 +10,7 @@ OLDEST := 3.5
 # Long, and all of it has tests of its own here: `make test-oldest` takes it whole.
 PATH_OF_USERS := tests/test_user_path.py
 
-.PHONY: help install demo test test-plain test-notebooks test-classic test-long test-oldest test-matrix soak check format bench docs clean
+.PHONY: help install demo test test-plain test-classic test-long test-oldest test-matrix soak check format bench docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -26,18 +26,15 @@ $(INSTALLED): pyproject.toml requirements.lock
 demo: install  ## photographs -> tasks -> labels -> Delta tables, on this machine
 	$(BIN)/sama-spark demo
 
-test: install  ## the whole suite: on a classic session, beside it what has none or one of its own, then on a Connect session
-	$(MAKE) --jobs 2 --output-sync=line test-notebooks test-classic
+test: install  ## the whole suite: without Spark beside that on a classic session, then on a Connect session
+	$(MAKE) --jobs 2 --output-sync=line test-plain test-classic
 	$(BIN)/pytest --session connect -m spark --deselect $(PATH_OF_USERS)::test_out --deselect $(PATH_OF_USERS)::test_tables
 
 test-plain: install
 	$(BIN)/pytest -m "not jvm"
 
-test-notebooks: test-plain  # afterwards, and in a process of their own
-	$(BIN)/pytest -m jvm tests/notebooks
-
 test-classic: install
-	$(BIN)/pytest -m jvm --ignore $(PATH_OF_USERS) --ignore tests/notebooks
+	$(BIN)/pytest -m jvm --ignore $(PATH_OF_USERS)
 
 test-long: install  ## what make test leaves out for its length, some 10 minutes
 	$(BIN)/pytest --long -m long

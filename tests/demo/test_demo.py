@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from sama_spark.demo.photographs import PHOTOGRAPHS, tiles
@@ -28,6 +29,7 @@ def run_demo(out: Path, cwd: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.jvm
 def test_demo_from_anywhere_in_place_of_an_earlier_one(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     stale = out / "tasks" / "_delta_log" / "00000000000000000000.json"

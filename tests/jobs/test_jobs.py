@@ -197,6 +197,7 @@ def test_as_a_databricks_task(
     assert values["status"] == "failed"
 
 
+@pytest.mark.long
 def test_each_in_a_process_of_its_own(tmp_path: Path) -> None:
     from sama_spark.sandbox import Sandbox
 

@@ -18,6 +18,7 @@ TESTS = Path(__file__).parents[2]
 
 
 @pytest.mark.long
+@pytest.mark.jvm
 @pytest.mark.timeout(600)
 def test_in_a_whole_process_with_all_logs_on(sandbox: Sandbox, project: int, tmp_path: Path) -> None:
     sandbox.switch(status_calls_per_second=None)

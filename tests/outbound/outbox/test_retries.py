@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sama_spark.sandbox import Sandbox
 
 
+@pytest.mark.jvm
 @pytest.mark.timeout(600)
 def test_failing_tasks_and_dataframes_that_change(sandbox: Sandbox, tmp_path: Path) -> None:
     inputs = {"url": {"type": "string", "required": True}, "note": "string"}
