@@ -156,7 +156,12 @@ def separator(name: str) -> str:
 
 def sql_name(name: str) -> str:
     """A table's name, or its path, as SQL writes it."""
-    return f"delta.`{name.replace('`', '``')}`" if separator(name) == "/" else name
+    return f"delta.{quoted(name)}" if separator(name) == "/" else name
+
+
+def quoted(name: str) -> str:
+    """One name, of a column, a field or a view, as SQL writes it whatever is in it."""
+    return f"`{name.replace('`', '``')}`"
 
 
 def is_conflict(error: BaseException) -> bool:

@@ -13,6 +13,8 @@ from uuid import UUID
 
 from .errors import InvalidInput, InvalidRowsError
 
+# A date in text, without a year 0. `\z` and not `$`, which lets a line end stand behind it.
+DATE_TEXT = r"^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
 _INT32 = range(-(2**31), 2**31)
 
 

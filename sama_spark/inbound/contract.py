@@ -17,10 +17,12 @@ They depend on the project alone, never on the tasks of the day:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import types as T
+
+from sama_spark.delta import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -59,30 +61,37 @@ def observed_type(spark: SparkSession, variant_schema: str) -> T.DataType:
 def learnt_type(spark: SparkSession, variant_schema: str) -> T.DataType:
     """As `observed_type`, for a table that keeps it: all numbers are DOUBLE, which never has to become wider, and
     what was only null or empty is VOID, since nothing is known of it yet."""
-    return _settled(_spark_type(spark, variant_schema, _AS_KEPT))
+    return rebuilt(_spark_type(spark, variant_schema, _AS_KEPT), _settled)
 
 
 def _spark_type(spark: SparkSession, variant_schema: str, words: Mapping[str, str]) -> T.DataType:
     ddl = _VARIANT_WORDS.sub(lambda word: word[1] or words[word[0].split("(")[0]], variant_schema)
-    return _without_clashes(spark.createDataFrame([], f"answers {ddl}").schema[0].dataType)
+    return rebuilt(spark.createDataFrame([], f"answers {ddl}").schema[0].dataType, _without_clashes)
+
+
+def rebuilt(found: T.DataType, change: Callable[[T.DataType], T.DataType]) -> T.DataType:
+    """The type made anew from within: what `change` makes of each part, once the parts of that are made."""
+    if isinstance(found, T.ArrayType):
+        found = T.ArrayType(rebuilt(found.elementType, change))
+    elif isinstance(found, T.MapType):
+        found = T.MapType(found.keyType, rebuilt(found.valueType, change))
+    elif isinstance(found, T.StructType):
+        found = T.StructType([T.StructField(f.name, rebuilt(f.dataType, change)) for f in found.fields])
+    return change(found)
 
 
 def _settled(found: T.DataType) -> T.DataType:
-    if isinstance(found, T.ArrayType):
-        element = _settled(found.elementType)
-        return element if isinstance(element, T.NullType) else T.ArrayType(element)
+    if isinstance(found, T.ArrayType) and isinstance(found.elementType, T.NullType):
+        return found.elementType
     if isinstance(found, T.StructType):
-        kept = {field.name: _settled(field.dataType) for field in found.fields}
-        fields = [T.StructField(name, kind) for name, kind in kept.items() if not isinstance(kind, T.NullType)]
+        fields = [field for field in found.fields if not isinstance(field.dataType, T.NullType)]
         return T.StructType(fields) if fields else T.NullType()
     return T.DoubleType() if isinstance(found, T.LongType) else found
 
 
 def _without_clashes(found: T.DataType) -> T.DataType:
-    if isinstance(found, T.ArrayType):
-        return T.ArrayType(_without_clashes(found.elementType))
     if isinstance(found, T.StructType):
-        return _struct({field.name: _without_clashes(field.dataType) for field in found.fields})
+        return _struct({field.name: field.dataType for field in found.fields})
     return found
 
 
@@ -133,19 +142,19 @@ def _resolve(node: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def saveable(found: T.DataType) -> T.DataType:
     """The same type with field names that a Delta table takes: `Original url` is `Original_url`."""
-    if isinstance(found, T.ArrayType):
-        return T.ArrayType(saveable(found.elementType))
-    if isinstance(found, T.MapType):
-        return T.MapType(found.keyType, saveable(found.valueType))
-    if isinstance(found, T.StructType):
-        return T.StructType([_saveable_field(field) for field in found.fields])
-    return found
+    return rebuilt(found, _with_saveable_names)
+
+
+def _with_saveable_names(found: T.DataType) -> T.DataType:
+    if not isinstance(found, T.StructType):
+        return found
+    return T.StructType([_saveable_field(field) for field in found.fields])
 
 
 def _saveable_field(field: T.StructField) -> T.StructField:
     name = saveable_name(field.name)
     metadata = {} if name == field.name else {_SAMA_NAME: field.name}
-    return T.StructField(name, saveable(field.dataType), metadata=metadata)
+    return T.StructField(name, field.dataType, metadata=metadata)
 
 
 def sama_name(field: T.StructField) -> str:
@@ -243,7 +252,7 @@ def quoted_ddl(found: T.DataType) -> str:
     if isinstance(found, T.MapType):
         return f"MAP<{quoted_ddl(found.keyType)}, {quoted_ddl(found.valueType)}>"
     if isinstance(found, T.StructType):
-        fields = (f"`{f.name.replace('`', '``')}`: {quoted_ddl(f.dataType)}" for f in found.fields)
+        fields = (f"{quoted(f.name)}: {quoted_ddl(f.dataType)}" for f in found.fields)
         return f"STRUCT<{', '.join(fields)}>"
     return found.simpleString()
 

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from pyspark.sql import types as T
 
+from sama_spark.api.records import DATE_TEXT
+from sama_spark.delta import quoted, sql_text
+from sama_spark.inbound.contract import rebuilt
+
 
 def dates_as_text(found: T.DataType) -> T.DataType:
     """The type with STRING in place of DATE."""
-    if isinstance(found, T.ArrayType):
-        return T.ArrayType(dates_as_text(found.elementType))
-    if isinstance(found, T.MapType):
-        return T.MapType(found.keyType, dates_as_text(found.valueType))
-    if isinstance(found, T.StructType):
-        return T.StructType([T.StructField(f.name, dates_as_text(f.dataType)) for f in found.fields])
-    return T.StringType() if isinstance(found, T.DateType) else found
+    return rebuilt(found, lambda part: T.StringType() if isinstance(part, T.DateType) else part)
 
 
 def has_dates(found: T.DataType) -> bool:
@@ -33,10 +31,9 @@ def with_dates(value: str, found: T.DataType, level: int = 0) -> str:
     if isinstance(found, T.MapType):
         return f"transform_values({value}, (k{level}, {inner}) -> {with_dates(inner, found.valueType, level + 1)})"
     if isinstance(found, T.StructType):
-        fields = (f"{with_dates(_field(value, f), f.dataType, level)} AS {_name(f)}" for f in found.fields)
+        fields = (f"{with_dates(_field(value, f), f.dataType, level)} AS {quoted(f.name)}" for f in found.fields)
         return f"if({value} IS NULL, NULL, struct({', '.join(fields)}))"
-    is_date = f"{value} RLIKE '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$' AND {value} > '0001'"  # Python has no year 0
-    return f"if({is_date}, try_cast({value} AS DATE), NULL)"
+    return f"if({value} RLIKE {sql_text(DATE_TEXT)}, try_cast({value} AS DATE), NULL)"
 
 
 def no_date(value: str, found: T.DataType, level: int = 0) -> str:
@@ -54,8 +51,4 @@ def no_date(value: str, found: T.DataType, level: int = 0) -> str:
 
 
 def _field(value: str, field: T.StructField) -> str:
-    return f"{value}.{_name(field)}"
-
-
-def _name(field: T.StructField) -> str:
-    return f"`{field.name.replace('`', '``')}`"
+    return f"{value}.{quoted(field.name)}"

@@ -31,6 +31,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.api.errors import ContractError
+from sama_spark.api.records import DATE_TEXT
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -42,7 +43,7 @@ FRACTIONS = (T.FloatType, T.DoubleType)
 _NESTED = (T.StructType, T.ArrayType, T.MapType)
 
 # `\z` and not `$`, which lets a line end stand behind it.
-INTEGER_TEXT, DATE_TEXT = r"^(0|-?[1-9][0-9]{0,9})\z", r"^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
+INTEGER_TEXT = r"^(0|-?[1-9][0-9]{0,9})\z"
 NOT_FINITE = "is NaN or infinite, which JSON cannot hold"
 NO_YEAR = "has a year outside 1 to 9999"
 NO_INTEGER_TEXT = "is not the text of a 32-bit integer"

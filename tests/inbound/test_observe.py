@@ -28,6 +28,7 @@ CASES: list[tuple[list[str | None], str, str]] = [
     (['{"a": [], "b": {}}'], "struct<a:array<string>,b:map<string,string>>", "void"),
     (['{"a": [1, 2.5], "b": [[true]]}'], "struct<a:array<double>,b:array<array<boolean>>>", ""),
     (['{"a": "x"}', '{"a": {"b": 1}}'], "struct<a:string>", ""),
+    (['{"a": {"b": 1}}', '{"a": 1}'], "struct<a:string>", ""),
     (['{"with space": {"b`c": "x", "VOID": 1e40}}'], "struct<with space:struct<VOID:double,b`c:string>>", ""),
     ([json.dumps({"n": 2**70, "m": -(2**63)})], "struct<m:bigint,n:double>", "struct<m:double,n:double>"),
     ([None, "null"], "string", "void"),

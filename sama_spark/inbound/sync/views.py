@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sama_spark.delta import sql_text
+from sama_spark.delta import quoted, sql_text
 from sama_spark.inbound.annotations import ANNOTATIONS
 from sama_spark.inbound.sync.states import task_states
 
@@ -166,4 +166,4 @@ def create_views(tables: SyncTables, *names: str) -> None:
 
 def _place(tables: SyncTables, name: str) -> str:
     # No catalog would know a view of a folder.
-    return f"`{tables.prefix.replace('`', '``')}{name}`" if tables.is_path else tables[name].sql_name
+    return quoted(f"{tables.prefix}{name}") if tables.is_path else tables[name].sql_name

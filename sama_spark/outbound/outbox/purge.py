@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from sama_spark.api.errors import InvalidInput
-from sama_spark.delta import DeltaTable, sql_name
+from sama_spark.delta import DeltaTable, quoted, sql_name
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.tasks import TABLE_SUFFIX
 from sama_spark.outbound.row_keys import key_text
@@ -76,7 +76,7 @@ def _keys(ledger: Ledger, rows: DataFrame) -> DataFrame:
             if missing
             else "purge all of it, by leaving `rows` out",
         )
-    columns = {name: F.col(f"`{name.replace('`', '``')}`") for name in ledger.keys.names}
+    columns = {name: F.col(quoted(name)) for name in ledger.keys.names}
     types = {name: rows.schema[name].dataType for name in ledger.keys.names}
     return rows.select(key_text(columns, types, ledger.keys.names).alias("key")).distinct()
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from pyspark.sql import types as T
 
+from sama_spark.api.records import DATE_TEXT
 from sama_spark.outbound.render import (
-    DATE_TEXT,
     FRACTIONS,
     INTEGER_TEXT,
     INTEGERS,
