@@ -56,6 +56,12 @@ def session_kind(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
+def server(spark: SparkSession, session_kind: str) -> str | None:
+    """Where other processes reach the same Spark: the Connect session's server. The classic one has none."""
+    return "sc://localhost:15002" if session_kind == "connect" else None
+
+
+@pytest.fixture(scope="session")
 def spark(session_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     from sama_spark.local import local_session
 

@@ -27,13 +27,13 @@ _SAID = "doomed: "
 
 
 def kill(
-    script: Path, sandbox: Sandbox, session_kind: str, warehouse: Path, drivers: Sequence[Mapping[str, Any]]
+    script: Path, sandbox: Sandbox, server: str | None, warehouse: Path, drivers: Sequence[Mapping[str, Any]]
 ) -> None:
     """Run `script` with these drivers until each has arrived at its `step`, and see that all of it is gone."""
     told = {
         "base_url": sandbox.base_url,
         "api_key": sandbox.api_key,
-        "remote": "sc://localhost:15002" if session_kind == "connect" else None,
+        "remote": server,
         "warehouse": str(warehouse),
         "drivers": drivers,
     }
@@ -59,7 +59,7 @@ def kill(
     # Two processes must not commit to one table: Spark's own has to be gone.
     gone, alive = psutil.wait_procs(family, timeout=60)
     assert not alive
-    assert bool(gone) == (session_kind == "classic")
+    assert bool(gone) == (server is None)
 
 
 def hold_all(told: Mapping[str, Any], drive: Callable[[Any, Mapping[str, Any], Arrive], object]) -> None:

@@ -44,7 +44,7 @@ class Killed(NamedTuple):
 def killed(
     running_sandbox: Sandbox,
     spark: SparkSession,
-    session_kind: str,
+    server: str | None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Killed:
     sandbox, folder = running_sandbox, tmp_path_factory.mktemp("killed")
@@ -84,7 +84,7 @@ def killed(
         }
         for (way, step), into in folders.items()
     ]
-    kill(SCRIPT, sandbox, session_kind, folder, drivers)
+    kill(SCRIPT, sandbox, server, folder, drivers)
     return Killed(project, folders, undisturbed)
 
 

@@ -198,7 +198,17 @@ def test_as_a_databricks_task(
 
 
 @pytest.mark.long
-def test_each_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_each_in_a_process_with_a_spark_of_its_own(tmp_path: Path) -> None:
+    each_in_a_process_of_its_own(tmp_path, {})
+
+
+def test_each_in_a_process_of_its_own(spark: SparkSession, server: str | None, tmp_path: Path) -> None:
+    if server is None:
+        pytest.skip("without a server each starts a Spark of its own, which takes minutes: one of the long tests")
+    each_in_a_process_of_its_own(tmp_path, {"SPARK_REMOTE": server})
+
+
+def each_in_a_process_of_its_own(folder: Path, environment: dict[str, str]) -> None:
     from sama_spark.sandbox import Sandbox
 
     serving = [COMMAND, "sandbox", "--project", str(CONF / "project.yml")]
@@ -212,8 +222,8 @@ def test_each_in_a_process_of_its_own(tmp_path: Path) -> None:
                 [COMMAND, job, config, f"base_url={base_url}"],
                 capture_output=True,
                 text=True,
-                cwd=tmp_path,
-                env={**os.environ, "SAMA_API_KEY": "sandbox-key"},
+                cwd=folder,
+                env={**os.environ, **environment, "SAMA_API_KEY": "sandbox-key"},
                 check=False,
             )
             assert done.returncode == 0, done.stderr
@@ -224,7 +234,8 @@ def test_each_in_a_process_of_its_own(tmp_path: Path) -> None:
             [COMMAND, "sync", str(CONF / "sync.yml"), f"base_url={base_url}", "api_key=literal-key"],
             capture_output=True,
             text=True,
-            cwd=tmp_path,
+            cwd=folder,
+            env={**os.environ, **environment},
             check=False,
         )
         assert wrong.returncode == 1

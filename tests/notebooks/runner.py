@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from io import BytesIO, StringIO
+from multiprocessing import get_context
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
 
 from sama_spark.delta import sql_text
 
@@ -106,6 +110,23 @@ def run(
     return done
 
 
+def run_afresh(
+    notebook: Path, server: str, parameters: Mapping[str, str], secrets: Mapping[tuple[str, str], str], **more: Any
+) -> Run:
+    """As `run`, in a new process on a new session of the Connect server there, under serverless' guard."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(_run_on_server, notebook, server, parameters, secrets, **more).result()
+
+
+def _run_on_server(notebook: Path, server: str, *arguments: Any, **more: Any) -> Run:
+    from pyspark.sql import SparkSession
+    from serverless import guard
+
+    session = SparkSession.builder.remote(server).getOrCreate()
+    guard(session)
+    return run(notebook, session, *arguments, **more)
+
+
 def _run(
     cell: str, name: str, names: dict[str, Any], widgets: _Widgets, happening: dict[str, Callable[[], object]]
 ) -> None:
@@ -140,7 +161,7 @@ def _workspace(
     names: dict[str, Any],
 ) -> dict[str, Any]:
     def display(content: Any) -> None:
-        if hasattr(content, "savefig"):
+        if isinstance(content, Figure):
             png = BytesIO()
             content.savefig(png, format="png")
             done.shown.append(png.getvalue())

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.one_kind]
 def killed(
     running_sandbox: Sandbox,
     spark: SparkSession,
-    session_kind: str,
+    server: str | None,
     tmp_path_factory: pytest.TempPathFactory,
     pytestconfig: pytest.Config,
 ) -> dict[tuple[str, str], tuple[int, str]]:
@@ -48,7 +48,7 @@ def killed(
         project = sandbox.create_project({"url": {"type": "string", "required": True}}, second_continue="obey")
         found[step, way] = project, str(folder / f"outbox-{number}")
     drivers = [{"project": p, "outbox": outbox, "step": step} for (step, _), (p, outbox) in found.items()]
-    kill(HERE / "doomed.py", sandbox, session_kind, folder, drivers)
+    kill(HERE / "doomed.py", sandbox, server, folder, drivers)
     return found
 
 
