@@ -85,12 +85,11 @@ def raw_parts(line: Column) -> tuple[Column, Column]:
 def typed_tasks(rows: DataFrame, data_type: T.DataType, answers_type: T.DataType) -> DataFrame:
     """`rows` has `raw`, `data_raw` and `answers_raw`, and any more columns, which stay. As `task_table` with
     `_rescued_data`: the whole text of a task in which a value does not fit its type, else null."""
+    types = {"data": data_type, "answers": answers_type}
     declared = T.StructType(
         [
-            *(T.StructField(name, T.StringType()) for name in (*_LONGS, *_TIMESTAMPS, *_TEXTS, "priority")),
-            T.StructField("data", dates_as_text(data_type)),
-            T.StructField("answers", dates_as_text(answers_type)),
-            T.StructField(RESCUED, T.StringType()),
+            *(T.StructField(name, T.StringType()) for name in (*_LONGS, *_TIMESTAMPS, *_TEXTS, "priority", RESCUED)),
+            *(T.StructField(name, dates_as_text(found)) for name, found in types.items() if not _is_text(found)),
         ]
     )
     more = [name for name in rows.columns if name not in ("raw", "data_raw", "answers_raw")]
@@ -153,9 +152,13 @@ def contract_types(schema: Mapping[str, Any] | None) -> tuple[T.DataType, T.Data
 
 
 def _typed(name: str, data_type: T.DataType) -> Column:
-    if isinstance(data_type, T.StringType):
+    if _is_text(data_type):
         return F.col(f"{name}_raw").alias(name)  # from_json would write numbers anew: 1.10 as 1.1
     return F.expr(with_dates(f"t.{name}", data_type)).cast(saveable(data_type)).alias(name)
+
+
+def _is_text(found: T.DataType) -> bool:
+    return isinstance(found, T.StringType)
 
 
 def _cut(line: Column, position: int) -> Column:

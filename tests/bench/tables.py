@@ -12,7 +12,7 @@ from samples import PROJECT, STREET_TAGS, STREETS, deliveries
 from sama_spark import Client
 from sama_spark.sandbox import Sandbox
 
-WARM_UP = 3
+WARM_UP = 5  # runs until the JVM has compiled what is hot
 _DLT = Path(__file__).with_name("dlt_pipeline.py")
 
 

@@ -241,10 +241,12 @@ def test_a_gateway_answers_every_continue_with_502(
 ) -> None:
     """The first try of each of the batches, with tasks that take their time to appear."""
     sandbox.switch(project, second_continue=second_continue, creation_delay=3)
-    sandbox.fail("continue", status=502, after=after, times=3)
+    for batch in (70001, 70002, 70003):
+        sandbox.fail(path=f"/batches/{batch}/continue", status=502, after=after)
     run(staged_client, df, project)
     sandbox.advance(60)
     assert created(sandbox, project) == URLS
+    assert [request["status"] for request in sandbox.requests("continue")].count(502) == 3
 
 
 # --- faults that do not pass

@@ -59,7 +59,9 @@ def counted(pages: Iterable[Page], done: FeedSync) -> Iterator[Page]:
 
 
 def _head(task: TaskText) -> bytes:
-    return b"%b%b%b%b%b" % (_text(task.id), _KEY_END.encode(), _text(task.delivered_at), _KEY_END.encode(), spans(task))
+    """Before a task's text: its spans, the lengths in bytes of its id and moment of delivery, then these two."""
+    task_id, at = _text(task.id), _text(task.delivered_at)
+    return b"%b%010d%010d%b%b" % (spans(task), len(task_id), len(at), task_id, at)
 
 
 def _text(value: object) -> bytes:
@@ -69,18 +71,15 @@ def _text(value: object) -> bytes:
 
 
 def _append(lines: DataFrame, table: DeltaTable, origin: Mapping[str, Any], since: datetime | None) -> None:
-    to_the_end = F.lit(2**31 - 1)
-    rest = F.col("value").substr(F.instr("value", _KEY_END) + 1, to_the_end)
-    rows = (
-        lines.select(_or_null(F.substring_index("value", _KEY_END, 1)).alias("id"), rest.alias("rest"))
-        .select("id", F.substring_index("rest", _KEY_END, 1).alias("at"), "rest")
-        .select(
-            "id",
-            as_timestamp(_or_null(F.col("at"))).alias("delivered_at"),
-            F.col("rest").substr(F.length("at") + 2 + SPANS, to_the_end).alias("raw"),
-            F.col("rest").substr(F.length("at") + 2, F.lit(SPANS)).alias("parts"),
-            *(F.lit(value).alias(name) for name, value in origin.items()),
-        )
+    line = F.col("value").cast("binary")  # in bytes nothing has to be counted from the start
+    of_id, of_at = (F.substring(line, SPANS + i, 10).cast("string").cast("int") for i in (1, 11))
+    at_from = F.lit(SPANS + 21) + of_id
+    rows = lines.select(
+        _cut(line, F.lit(SPANS + 21), of_id).alias("id"),
+        as_timestamp(_cut(line, at_from, of_at)).alias("delivered_at"),
+        _cut(line, at_from + of_at, F.lit(2**31 - 1)).alias("raw"),
+        _cut(line, F.lit(1), F.lit(SPANS)).alias("parts"),
+        *(F.lit(value).alias(name) for name, value in origin.items()),
     )
     for left in reversed(range(_TRIES)):
         try:
@@ -103,5 +102,5 @@ def _not_in(table: DeltaTable, rows: DataFrame, since: datetime | None) -> DataF
     return rows.withColumn("known_by", known_by).join(known, "known_by", "left_anti").drop("known_by")
 
 
-def _or_null(text: Column) -> Column:
-    return F.when(text != "", text)
+def _cut(line: Column, start: Column, length: Column) -> Column:
+    return F.when(length > 0, line.substr(start, length).cast("string"))
