@@ -10,7 +10,7 @@ OLDEST := 3.5
 # Long, and all of it has tests of its own here: `make test-oldest` takes it whole.
 PATH_OF_USERS := tests/test_user_path.py
 
-.PHONY: help install demo test test-plain test-classic test-long test-oldest test-matrix soak check format bench docs clean
+.PHONY: help install install-oldest demo test test-plain test-classic test-long test-oldest test-matrix soak check format bench docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -46,8 +46,10 @@ $(VENV)/matrix-%/.installed: tests/matrix/%.txt pyproject.toml
 	$(@D)/bin/python -m pip install --quiet --requirement $< --editable ".[sandbox,pictures]" --group dev
 	touch $@
 
-test-oldest: $(VENV)/matrix-$(OLDEST)/.installed  ## the core of the suite on the oldest Spark
-	$(<D)/bin/python -m pytest --ignore tests/demo -m core
+install-oldest: $(VENV)/matrix-$(OLDEST)/.installed
+
+test-oldest: install-oldest  ## the core of the suite on the oldest Spark
+	$(VENV)/matrix-$(OLDEST)/bin/python -m pytest --ignore tests/demo -m core
 
 test-matrix: $(MATRIX:%=$(VENV)/matrix-%/.installed)  ## all that needs Spark on each older Spark, some 25 minutes each
 	for version in $(MATRIX); do for part in "classic -m jvm" "connect -m spark"; do \

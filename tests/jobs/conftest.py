@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +51,35 @@ def run(
         assert sandbox.api_key not in said.out + said.err
         line = json.loads(said.out.splitlines()[-1])
         assert (line["job"], line["status"]) == (job, "succeeded" if fails is None else "failed")
+        return line
+
+    return one
+
+
+@pytest.fixture
+def command() -> str:
+    return str(Path(sys.executable).with_name("sama-spark"))
+
+
+@pytest.fixture
+def run_afresh(run: Run, command: str, server: str | None, sandbox: Sandbox, tmp_path: Path) -> Run:
+    """As `run`, for a job that succeeds: in a process of its own that finds the session's server, where it has one."""
+    if server is None:
+        return run
+
+    def one(job: str, *overrides: str, config: str | None = None) -> Any:
+        done = subprocess.run(
+            [command, job, str(CONF / f"{config or job}.yml"), f"base_url={sandbox.base_url}", *overrides],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "SPARK_REMOTE": server, "SAMA_API_KEY": sandbox.api_key},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert sandbox.api_key not in done.stdout + done.stderr
+        line = json.loads(done.stdout.splitlines()[-1])
+        assert (line["job"], line["status"]) == (job, "succeeded")
         return line
 
     return one

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sama_spark.sandbox import Sandbox
 
 CONF = Path(__file__).parents[2] / "conf"
-COMMAND = str(Path(sys.executable).with_name("sama-spark"))
 ONE_KIND = pytest.mark.one_kind
 
 
@@ -31,15 +30,18 @@ def rows(spark: SparkSession, path: Path) -> list[dict[str, Any]]:
     return [row.asDict() for row in spark.read.format("delta").load(str(path)).collect()]
 
 
-@ONE_KIND
-def test_one_after_the_other(run: Any, spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path) -> None:
-    data = tmp_path / "sama-data"
+@pytest.mark.afresh
+def test_one_after_the_other(
+    run_afresh: Any, spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path
+) -> None:
+    run, data = run_afresh, tmp_path / "sama-data"
     line = run("upload")
     assert (line["tasks"], line["created"], line["known"], line["batches"]) == (10, 10, 0, 1)
     assert line["project"] == str(project)
     line = run("upload", "source.query=SELECT 'https://a.invalid/10.jpg' AS url, 'image 10' AS name")
     assert (line["tasks"], line["known"]) == (1, 0)
     assert len(sandbox.tasks(project)) == 11
+    assert run("doctor", config="sync")["status"] == "succeeded"
     sandbox.annotate(project, 0.5)
     line = run("sync")
     assert (line["landed"], line["new"]) == (sum(task["state"] == "delivered" for task in sandbox.tasks(project)),) * 2
@@ -198,20 +200,10 @@ def test_as_a_databricks_task(
 
 
 @pytest.mark.long
-def test_each_in_a_process_with_a_spark_of_its_own(tmp_path: Path) -> None:
-    each_in_a_process_of_its_own(tmp_path, {})
-
-
-def test_each_in_a_process_of_its_own(spark: SparkSession, server: str | None, tmp_path: Path) -> None:
-    if server is None:
-        pytest.skip("without a server each starts a Spark of its own, which takes minutes: one of the long tests")
-    each_in_a_process_of_its_own(tmp_path, {"SPARK_REMOTE": server})
-
-
-def each_in_a_process_of_its_own(folder: Path, environment: dict[str, str]) -> None:
+def test_each_with_a_spark_of_its_own(command: str, tmp_path: Path) -> None:
     from sama_spark.sandbox import Sandbox
 
-    serving = [COMMAND, "sandbox", "--project", str(CONF / "project.yml")]
+    serving = [command, "sandbox", "--project", str(CONF / "project.yml")]
     server = subprocess.Popen(serving, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
@@ -219,11 +211,11 @@ def each_in_a_process_of_its_own(folder: Path, environment: dict[str, str]) -> N
         for job in ("upload", "doctor", "sync", "status", "resume", "purge"):
             config = str(CONF / f"{'sync' if job == 'doctor' else job}.yml")
             done = subprocess.run(
-                [COMMAND, job, config, f"base_url={base_url}"],
+                [command, job, config, f"base_url={base_url}"],
                 capture_output=True,
                 text=True,
-                cwd=folder,
-                env={**os.environ, **environment, "SAMA_API_KEY": "sandbox-key"},
+                cwd=tmp_path,
+                env={**os.environ, "SAMA_API_KEY": "sandbox-key"},
                 check=False,
             )
             assert done.returncode == 0, done.stderr
@@ -231,11 +223,10 @@ def each_in_a_process_of_its_own(folder: Path, environment: dict[str, str]) -> N
             if job == "upload":
                 assert Sandbox.at(base_url).annotate(4242) == 10
         wrong = subprocess.run(
-            [COMMAND, "sync", str(CONF / "sync.yml"), f"base_url={base_url}", "api_key=literal-key"],
+            [command, "sync", str(CONF / "sync.yml"), f"base_url={base_url}", "api_key=literal-key"],
             capture_output=True,
             text=True,
-            cwd=folder,
-            env={**os.environ, **environment},
+            cwd=tmp_path,
             check=False,
         )
         assert wrong.returncode == 1

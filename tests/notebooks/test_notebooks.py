@@ -1,7 +1,7 @@
 """Each notebook runs from top to bottom, in a process of its own, with the sandbox in Sama's place.
 
-A new process needs a Spark to talk to: on Connect it is the tests' server. On the classic session the notebooks share
-the tests' process.
+A new process needs a Spark to talk to: the Connect session's server. On the classic session the notebooks share the
+tests' process.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ def has_colour(png: bytes, label: str) -> bool:
     return bool((np.asarray(Image.open(BytesIO(png)).convert("RGB")) == colour).all(axis=2).sum() > 100)
 
 
+@pytest.mark.afresh
 def test_rows_out_labels_back(place: Place) -> None:
     done = place.run("quickstart", parameters={"max_tasks": "3"}, events={"When people have delivered": place.annotate})
     assert json.loads(done.result or "") == {"sent": 3, "new": 5, "updated": 0}
@@ -131,6 +132,7 @@ def test_rows_out_labels_back(place: Place) -> None:
     assert has_colour(done.pictures[0], "speck")
 
 
+@pytest.mark.afresh
 def test_pre_annotations(place: Place) -> None:
     known = len(place.sandbox.tasks(place.project))
     done = place.run("pre_annotations", parameters={"max_tasks": "5"})
@@ -143,6 +145,7 @@ def test_pre_annotations(place: Place) -> None:
     assert has_colour(done.pictures[0], "object")
 
 
+@pytest.mark.afresh
 def test_scheduled_sync(place: Place) -> None:
     place.annotate()
     done = place.run("scheduled_sync_and_sql", images=False)
@@ -156,6 +159,7 @@ def test_scheduled_sync(place: Place) -> None:
     assert has_colour(done.pictures[0], "speck")
 
 
+@pytest.mark.afresh
 def test_quality_review(place: Place) -> None:
     done = place.run(
         "quality_review",
