@@ -229,7 +229,8 @@ from sama_spark.local import local_session
 spark = local_session()
 spark.read.format("delta").load("{out}/objects").show()'"""
     console.print(snippet, soft_wrap=True, markup=False)
-    console.print("\n  sama-spark sandbox --port 8080    a local Sama for your own code; see README.md", soft_wrap=True)
+    sandbox = f"{Path(sys.executable).with_name('sama-spark')} sandbox --port 8080"
+    console.print(f"\n  {sandbox}    a local Sama for your own code; see README.md", soft_wrap=True)
 
 
 @contextmanager
