@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sama_spark.api.errors import InvalidRowsError, NotFoundError
-from sama_spark.delta import DeltaTable
+from sama_spark.delta import DeltaTable, row_count
 from sama_spark.errors import BatchesNotStarted, TooManyTasks
 from sama_spark.outbound.chunk import FEW_INVALID, PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract
@@ -82,7 +82,7 @@ def create_tasks(
             encoded = _encode(df, contract, options, outbox.keys if outbox else None)
             rules = encoded.output_rules
             if options.max_tasks is not None and stage is None and not options.dry_run and outbox is None:
-                refuse_too_many(df.limit(options.max_tasks + 1).count(), options.max_tasks)
+                refuse_too_many(row_count(df.limit(options.max_tasks + 1)), options.max_tasks)
             pieces = _pieces(
                 encoded.rows,
                 cutter_for(encoded.head, encoded.spliced, options),

@@ -9,6 +9,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from sama_spark.api.states import TaskStates
+from sama_spark.delta import row_count
 from sama_spark.errors import SyncError
 from sama_spark.inbound.sync.status_round import StatusRound, can_change
 
@@ -105,7 +106,7 @@ def _note_changes(tables: SyncTables, history: DeltaTable, seen: DataFrame, run_
         .withColumn("run_id", F.lit(run_id))
         .select("task_id", "batch_id", "client_batch_id", "state", "previous_state", "priority", "seen_at", "run_id")
     )
-    count = changes.count()
+    count = row_count(changes)
     if count:
         history.append(changes)
     return count
@@ -121,7 +122,7 @@ def _update_current(tables: SyncTables, history: DeltaTable, seen: DataFrame) ->
     latest = known.select("task_id", F.col("known").alias("state"), F.greatest("seen_at", "known_at").alias("seen_at"))
     tasks = tables["tasks"].read().select(F.col("id").alias("task_id"), "current_state", "synced_at")
     late = latest.join(tasks, "task_id").where("seen_at > synced_at AND NOT current_state <=> state")
-    count = late.count()
+    count = row_count(late)
     if count:
         _set_current(tables, late.select("task_id", "state", "seen_at"))
     return count

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from sama_spark.api.errors import InvalidInput
-from sama_spark.delta import DeltaTable, quoted, sql_name
+from sama_spark.delta import DeltaTable, quoted, row_count, sql_name
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.tasks import TABLE_SUFFIX
 from sama_spark.outbound.row_keys import key_text
@@ -92,7 +92,7 @@ def _forget(ledger: Ledger, keys: DataFrame | None) -> int:
     exploded = rows.select("batch_id", "state", F.col("keys").alias("before"), row)
     exploded = exploded.withColumn("key", F.col("row.keys"))
     if keys is None:
-        count = exploded.where("state = 'bound'").count()
+        count = row_count(exploded.where("state = 'bound'"))
         cleared = f"UPDATE {ledger.table.sql_name} SET keys = array(), contents = array(), message = null"
         ledger.table.spark.sql(cleared).collect()
         return count
