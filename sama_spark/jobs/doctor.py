@@ -20,6 +20,7 @@ from sama_spark.api.errors import (
 )
 from sama_spark.delta import separator
 from sama_spark.inbound.read import delivery_contract
+from sama_spark.jobs.config import Upload
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
 from sama_spark.jobs.probes import Unavailable, capabilities, rivals, table_probe
 from sama_spark.jobs.run import finish
@@ -112,7 +113,7 @@ class Doctor:
         for name, how in capabilities(spark).items():
             self.look(name, how)
         self.look("staging", lambda: _staging(spark, job.staging))
-        if getattr(job, "source", None) is not None:
+        if isinstance(job, Upload):
             self.look("source", lambda: _source(spark, job), "see that the table is there, with SELECT on it")
         self._tables(spark, job)
 
@@ -161,7 +162,8 @@ class Doctor:
         self.look("creation schema", lambda: _creation(_needed(there), job))
         self.look("delivery schema", lambda: _delivery(_needed(there), job))
         self.look("page caps", lambda: _pages(_needed(there), job))
-        self.look("egress to the store of uploads", _skip_uploads)
+        if isinstance(job, Upload):
+            self.look("egress to the store of uploads", _skip_uploads)
 
     def _tables(self, spark: SparkSession, job: AnyJob) -> None:
         into: str | None = getattr(job, "into", None)
@@ -175,8 +177,9 @@ class Doctor:
                 partial(table_probe, spark, place, dot),
                 "grant USE CATALOG, USE SCHEMA, CREATE TABLE, SELECT and MODIFY there, or WRITE FILES on the folder",
             )
-        outbox = getattr(job, "outbox", None)
-        self.look("rival claims on an outbox", lambda: rivals(spark, outbox, str(job.project)))
+        outbox: str | None = getattr(job, "outbox", None)
+        if outbox is not None or isinstance(job, Upload):  # the others do without, and create nothing
+            self.look("rival claims on an outbox", lambda: rivals(spark, outbox, str(job.project)))
 
 
 def _needed(api: ApiClient | None) -> ApiClient:
@@ -212,5 +215,5 @@ def _staging(spark: SparkSession, folder: str | None) -> str:
     return f"driver and workers share {stage.path}, both ways"
 
 
-def _source(spark: SparkSession, job: AnyJob) -> str:
-    return f"columns {', '.join(rows_of(spark, job.source).columns)}"  # type: ignore[union-attr]
+def _source(spark: SparkSession, job: Upload) -> str:
+    return f"columns {', '.join(rows_of(spark, job.source).columns)}"
