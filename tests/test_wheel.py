@@ -91,7 +91,7 @@ def link(name: str, folder: Path) -> None:
             (folder / top).symlink_to(Path(str(found.locate_file(top))))
 
 
-def test_installed_alone_it_moves_nothing_and_works(wheel: Path, tmp_path: Path, running_sandbox: Sandbox) -> None:
+def test_installed_alone_it_moves_nothing_and_works(wheel: Path, tmp_path: Path, sandbox: Sandbox) -> None:
     """A new environment, a pyspark that was there before, then the wheel by pip, as `%pip install` does."""
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
@@ -103,8 +103,8 @@ def test_installed_alone_it_moves_nothing_and_works(wheel: Path, tmp_path: Path,
     assert before["pyspark"] == after["pyspark"] == "4.2.0"
     assert {name: after[name] for name in before} == before
     assert after.keys() - before.keys() == {"sama-spark", *DECLARED}
-    base_url, key = running_sandbox.base_url, running_sandbox.api_key
-    project = running_sandbox.create_project({"url": "string"}, {})
+    base_url, key = sandbox.base_url, sandbox.api_key
+    project = sandbox.create_project({"url": "string"}, {})
     done = subprocess.run(
         [str(python), "-I", "-c", FIRST_LINES, base_url, key, str(project)],
         capture_output=True,
@@ -113,7 +113,7 @@ def test_installed_alone_it_moves_nothing_and_works(wheel: Path, tmp_path: Path,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYSPARK_PYTHON": str(python)},
     )
     assert done.returncode == 0, done.stderr
-    assert len(running_sandbox.tasks(project)) == 3
+    assert len(sandbox.tasks(project)) == 3
 
 
 FIRST_LINES = """

@@ -46,7 +46,8 @@ class Hub:
         api_key: str | None = None,
         client_batch_input: str = "client_batch_id",
     ) -> Project:
-        id_ = next(self._project_ids) if project_id is None else project_id
+        free = (id_ for id_ in self._project_ids if id_ not in self.projects)  # ids may have been named
+        id_ = next(free) if project_id is None else project_id
         if id_ in self.projects:
             raise bad_request(f"project {id_} exists already")
         project = Project(

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from sama_spark.sandbox import SandboxError
+
 from .conftest import Http
 
 
@@ -281,3 +283,10 @@ def test_other_keys_of_batch_status(http: Http) -> None:
 def test_a_limit_for_uploaded_files(http: Http) -> None:
     http.sandbox.switch(http.project, upload_max_tasks=2)
     assert status(http, http.upload([{"data": {"url": "u"}}] * 3))["state"] == "failed"
+
+
+def test_a_project_without_an_id_takes_one_that_is_free(http: Http) -> None:
+    named = http.sandbox.create_project({}, {}, project_id=http.project + 1)
+    assert http.sandbox.create_project({}, {}) not in (http.project, named)
+    with pytest.raises(SandboxError, match=f"project {named} exists already"):
+        http.sandbox.create_project({}, {}, project_id=named)
