@@ -162,7 +162,16 @@ def _is_text(found: T.DataType) -> bool:
 
 
 def _cut(line: Column, position: int) -> Column:
-    start, length = (F.substring(line, position + i, 10).cast("string").cast("int") for i in (0, 10))
+    return cut(line, number_at(line, position), number_at(line, position + 10))
+
+
+def number_at(line: Column, position: int) -> Column:
+    """The number whose ten digits stand there, from 1, in a line (binary)."""
+    return F.substring(line, position, 10).cast("string").cast("int")
+
+
+def cut(line: Column, start: Column, length: Column) -> Column:
+    """The text of so many bytes of a line (binary); null where there are none."""
     return F.when(length > 0, line.substr(start, length).cast("string"))
 
 

@@ -11,10 +11,10 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import is_conflict
 from sama_spark.inbound.feeds import SPANS, ahead, line_tables, spans, stage_lines
-from sama_spark.inbound.table import TABLE_BYTES, arrow_rows, as_timestamp, staged_lines
+from sama_spark.inbound.table import TABLE_BYTES, arrow_rows, as_timestamp, cut, number_at, staged_lines
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.api.task_text import Page, TaskText
     from sama_spark.delta import DeltaTable
@@ -72,13 +72,13 @@ def _text(value: object) -> bytes:
 
 def _append(lines: DataFrame, table: DeltaTable, origin: Mapping[str, Any], since: datetime | None) -> None:
     line = F.col("value").cast("binary")  # in bytes nothing has to be counted from the start
-    of_id, of_at = (F.substring(line, SPANS + i, 10).cast("string").cast("int") for i in (1, 11))
+    of_id, of_at = number_at(line, SPANS + 1), number_at(line, SPANS + 11)
     at_from = F.lit(SPANS + 21) + of_id
     rows = lines.select(
-        _cut(line, F.lit(SPANS + 21), of_id).alias("id"),
-        as_timestamp(_cut(line, at_from, of_at)).alias("delivered_at"),
-        _cut(line, at_from + of_at, F.lit(2**31 - 1)).alias("raw"),
-        _cut(line, F.lit(1), F.lit(SPANS)).alias("parts"),
+        cut(line, F.lit(SPANS + 21), of_id).alias("id"),
+        as_timestamp(cut(line, at_from, of_at)).alias("delivered_at"),
+        cut(line, at_from + of_at, F.lit(2**31 - 1)).alias("raw"),
+        cut(line, F.lit(1), F.lit(SPANS)).alias("parts"),
         *(F.lit(value).alias(name) for name, value in origin.items()),
     )
     for left in reversed(range(_TRIES)):
@@ -100,7 +100,3 @@ def _not_in(table: DeltaTable, rows: DataFrame, since: datetime | None) -> DataF
     known_by = F.coalesce(F.concat("id", F.lit(_KEY_END), F.unix_micros("delivered_at")), "raw")
     known = there.select(known_by.alias("known_by"))
     return rows.withColumn("known_by", known_by).join(known, "known_by", "left_anti").drop("known_by")
-
-
-def _cut(line: Column, start: Column, length: Column) -> Column:
-    return F.when(length > 0, line.substr(start, length).cast("string"))
