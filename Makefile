@@ -17,8 +17,10 @@ help:  ## this list
 
 install: $(INSTALLED)  ## set .venv up: this package, Spark, Delta and what the tests need
 
-$(INSTALLED): pyproject.toml requirements.lock
-	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml requirements.lock | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[demo]" --group dev
 	touch $@
@@ -40,7 +42,8 @@ test-long: install  ## what make test leaves out for its length, some 10 minutes
 	$(BIN)/pytest --long -m long
 
 # Each Spark has an environment of its own: .venv/matrix-3.5 and its kin, by the lists of what goes together.
-$(VENV)/matrix-%/.installed: tests/matrix/%.txt pyproject.toml
+# They lie in $(VENV), which two targets must not make at once.
+$(VENV)/matrix-%/.installed: tests/matrix/%.txt pyproject.toml | $(BIN)/python
 	test -d $(@D) || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(@D)/bin/python -m pip install --quiet --requirement $< --editable ".[sandbox,pictures]" --group dev
