@@ -16,6 +16,8 @@ _SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "2",  # 50 by default: slow on small tables
+    # One sync alone compiles more than the 100 that Spark keeps: the next one found nothing of it.
+    "spark.sql.codegen.cache.maxEntries": "1000",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.log.level": "ERROR",

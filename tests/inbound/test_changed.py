@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable
 from sama_spark.inbound.sync import changed
-from sama_spark.inbound.sync.changed import _among_few, _among_many
+from sama_spark.inbound.sync.changed import Counts, _among_few, _among_many
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -32,14 +32,17 @@ def test_few_and_many(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.M
     raw = spark.createDataFrame(landed, "id string, delivered_at timestamp, run_id string")
     tasks = DeltaTable(spark, str(tmp_path / "tasks"))
     tasks.append(spark.createDataFrame(known, "id string, delivered_at timestamp"))
-    few = _among_few(raw, tasks, "this")
+    now = TIMES[1]  # what was delivered later comes from a clock that is ahead
+    few = _among_few(raw, tasks, "this", now)
     assert few is not None
-    rows, counts = _among_many(raw, tasks, "this", is_empty=False)
+    rows, counts = _among_many(raw, tasks, "this", now, is_empty=False)
     newer = {(row[0], row[1]) for row in rows.select("id", F.unix_micros("delivered_at")).collect()}
     assert (set(few[0]), few[1]) == (newer, counts)
-    assert min(counts) > 0
+    *tasks_of_each, latest = counts
+    assert min(tasks_of_each) > 0
+    assert latest == now
 
     nothing = raw.limit(0)
-    assert _among_few(nothing, tasks, "this") == ([], counts._make([0] * 6))
+    assert _among_few(nothing, tasks, "this", now) == ([], Counts(0, 0, 0, 0, 0, 0, None))
     monkeypatch.setattr(changed, "_MOST_NAMED", 119)
-    assert _among_few(raw, tasks, "this") is None
+    assert _among_few(raw, tasks, "this", now) is None

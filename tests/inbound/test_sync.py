@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from deliveries import PAGE, delivery
+from pyspark.sql import functions as F
 
 from sama_spark import Client
 from sama_spark.api.errors import SamaError
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import SyncError
 from sama_spark.inbound.sync import changed
+from sama_spark.inbound.sync.run import OVERLAP
+from sama_spark.inbound.sync.watermark import moment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +62,9 @@ def test_the_first_takes_everything_and_the_next_nothing(
     before, held = contents(spark, into), versions(spark, into)
     again = client.sync(spark, str(project), into)
     assert (again.landed, again.new, again.updated) == (0, 0, 0)
-    assert again.feeds[0].watermark_from is not None
+    latest = moment(tasks.select(F.unix_micros(F.max("delivered_at"))).collect()[0][0])
+    assert [run.feeds[0].watermark_to for run in (first, again)] == [latest, latest]
+    assert again.feeds[0].watermark_from == latest - OVERLAP
     assert (contents(spark, into), versions(spark, into)) == (before, held)
     assert client.sync(spark, str(project), into, full=True).feeds[0].unchanged == 9
     assert (contents(spark, into), versions(spark, into)) == (before, held)

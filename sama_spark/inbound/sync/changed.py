@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyspark.sql import functions as F
 
 from sama_spark.delta import sql_in
+from sama_spark.inbound.sync.watermark import moment
 from sama_spark.inbound.table import raw_parts
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _MOST_BROADCAST = 1_000_000
 
 class Counts(NamedTuple):
     """new, updated, unchanged: tasks. landed, rejected: deliveries of this run, and those of them that are no task.
-    deliveries: at the most of one task."""
+    deliveries: at the most of one task. latest: of what is new or updated, by no clock that is ahead of ours."""
 
     new: int
     updated: int
@@ -34,6 +35,7 @@ class Counts(NamedTuple):
     landed: int
     rejected: int
     deliveries: int
+    latest: datetime | None
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,12 @@ class Changed:
         return self.rows.withColumns({"data_raw": data, "answers_raw": answers})
 
 
-def find_changed(tables: SyncTables, since: datetime | None, before: Reached | None, run_id: str) -> Changed:
+def find_changed(
+    tables: SyncTables, since: datetime | None, before: Reached | None, run_id: str, now: datetime
+) -> Changed:
     """What landed, in whatever run, and is not in `tasks`: all of it, or what was delivered since a time.
 
-    `before`: how far `tasks` has come, where that is known; needed with `since`.
+    `before`: how far `tasks` has come, where that is known; needed with `since`. `run_id`, `now`: of this run.
 
     What landed since the last run that wrote to `tasks` is looked at whenever it was delivered: of a run that died
     over late deliveries nobody else knows.
@@ -68,9 +72,9 @@ def find_changed(tables: SyncTables, since: datetime | None, before: Reached | N
         raw = raw.where(recent | (F.col("landed_at") > F.lit(before.synced_at)))
     is_empty = before is not None and before.synced_at is None
     # As values, so that they are not looked for again by each of the writes.
-    found = None if is_empty else _among_few(raw, tasks, run_id)
+    found = None if is_empty else _among_few(raw, tasks, run_id, now)
     if found is None:
-        keys, counts = _among_many(raw, tasks, run_id, is_empty)
+        keys, counts = _among_many(raw, tasks, run_id, now, is_empty)
         if 0 < counts.new + counts.updated <= _MOST_NAMED:
             found = [(row[0], row[1]) for row in keys.select("id", F.unix_micros("delivered_at")).collect()], counts
     rows = raw.where("id IS NOT NULL AND delivered_at IS NOT NULL")
@@ -89,7 +93,9 @@ def find_changed(tables: SyncTables, since: datetime | None, before: Reached | N
     return Changed(rows, ids, counts)
 
 
-def _among_few(raw: DataFrame, tasks: DeltaTable, run_id: str) -> tuple[list[tuple[str, int]], Counts] | None:
+def _among_few(
+    raw: DataFrame, tasks: DeltaTable, run_id: str, now: datetime
+) -> tuple[list[tuple[str, int]], Counts] | None:
     """Id and moment (in microseconds) of what is newer; None where more came into question than can be named.
 
     Naming them, `tasks` is read where they are, and nothing is shuffled.
@@ -108,10 +114,14 @@ def _among_few(raw: DataFrame, tasks: DeltaTable, run_id: str) -> tuple[list[tup
     new = sum(task_id not in known for task_id in times)
     updated = len(newer) - new
     deliveries = max(map(len, times.values()), default=0)
-    return newer, Counts(new, updated, len(times) - len(newer), landed.total(), landed[False], deliveries)
+    in_time = [at for _, at in newer if at <= now.timestamp() * 1e6]
+    latest = moment(max(in_time)) if in_time else None
+    return newer, Counts(new, updated, len(times) - len(newer), landed.total(), landed[False], deliveries, latest)
 
 
-def _among_many(raw: DataFrame, tasks: DeltaTable, run_id: str, is_empty: bool) -> tuple[DataFrame, Counts]:
+def _among_many(
+    raw: DataFrame, tasks: DeltaTable, run_id: str, now: datetime, is_empty: bool
+) -> tuple[DataFrame, Counts]:
     """`id` and `delivered_at` of what is newer."""
     task_id = F.when(F.col("delivered_at").isNotNull(), F.col("id"))
     latest = raw.groupBy(task_id.alias("id")).agg(
@@ -125,6 +135,8 @@ def _among_many(raw: DataFrame, tasks: DeltaTable, run_id: str, is_empty: bool) 
         keys = latest.join(tasks.read().select("id", F.col("delivered_at").alias("known_at")), "id", "left")
     is_task, is_new = F.col("id").isNotNull(), F.col("known_at").isNull()
     is_updated = F.col("known_at") < F.col("delivered_at")
+    is_newer = is_task & (is_new | is_updated)
+    is_in_time = F.col("delivered_at") <= F.lit(now)
     counts = (
         F.count_if(is_task & is_new),
         F.count_if(is_task & is_updated),
@@ -133,5 +145,7 @@ def _among_many(raw: DataFrame, tasks: DeltaTable, run_id: str, is_empty: bool) 
         F.sum(F.when(~is_task, F.col("landed"))),
         F.max(F.when(is_task, F.col("deliveries"))),
     )
-    row = keys.agg(*(F.coalesce(count, F.lit(0)) for count in counts)).collect()[0]
-    return keys.where(is_task & (is_new | is_updated)).select("id", "delivered_at"), Counts(*map(int, row))
+    latest_newer = F.unix_micros(F.max(F.when(is_newer & is_in_time, F.col("delivered_at"))))
+    *found, at = keys.agg(*(F.coalesce(count, F.lit(0)) for count in counts), latest_newer).collect()[0]
+    known = Counts._make([*map(int, found), None if at is None else moment(at)])
+    return keys.where(is_newer).select("id", "delivered_at"), known

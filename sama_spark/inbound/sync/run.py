@@ -6,10 +6,13 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
 
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.inbound.sync.batches import sync_batches
@@ -21,18 +24,19 @@ from sama_spark.inbound.sync.result import Feed, FeedSync, SyncResult
 from sama_spark.inbound.sync.states import sync_states
 from sama_spark.inbound.sync.stats import sync_stats
 from sama_spark.inbound.sync.tables import RUNS, SyncTables
-from sama_spark.inbound.sync.upsert import replace_annotations, upsert_tasks
+from sama_spark.inbound.sync.upsert import replace_annotations, typed, unfit, upsert_tasks
 from sama_spark.inbound.sync.views import ensure_labels
 from sama_spark.inbound.sync.watermark import Reached, reached
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.api.client import ApiClient
     from sama_spark.api.task_text import Page
     from sama_spark.inbound.flatten import Frames, Label
+    from sama_spark.inbound.sync.changed import Changed
     from sama_spark.inbound.sync.masks import Masks
     from sama_spark.staging import Stage
 
@@ -127,21 +131,34 @@ class Sync:
         before: Reached | None = None,
     ) -> Contract:
         """Whatever has landed and is not in `tasks`, also what a dead run left. Gives the contract that holds then."""
-        changed = find_changed(self.tables, since, before, done.run_id)
+        changed = find_changed(self.tables, since, before, done.run_id, now)
         counts = changed.counts
         done.landed, done.rejected = counts.landed, counts.rejected
         done.new, done.updated, done.unchanged = counts.new, counts.updated, counts.unchanged
         if counts.new or counts.updated:
-            if self.schema_mode != "discard":
-                contract = self._adopt(contract, observed(changed.parts()), done)
-            replace_annotations(self.tables, changed, self.label, self.frames, self.masks, done)
+            with ThreadPoolExecutor(1, "sama-typing") as aside:
+                typing = aside.submit(self._typed, done, contract, changed)
+                if self.schema_mode == "freeze":
+                    typing.result()  # nothing is written where it refuses
+                replace_annotations(self.tables, changed, self.label, self.frames, self.masks, done)
+                contract, rows = typing.result()
             origin = {"feed": self._source(done), "synced_at": now, "run_id": done.run_id}
-            upsert_tasks(self.tables, changed, contract, origin)
-            after = reached(self.tables["tasks"], self._source(done), (done.run_id, now))
-            done.unfit = after.unfit
+            upsert_tasks(self.tables, changed, rows, origin)
+            if changed.ids is None:
+                written = (F.col("synced_at") == F.lit(now)) & (F.col("run_id") == done.run_id)  # files by the first
+                done.unfit = unfit(self.tables["tasks"].read().where(written))
             if done.feed == "delivered":
-                done.watermark_to = max(filter(None, (done.watermark_to, after.delivered_at)), default=None)
+                done.watermark_to = max(filter(None, (done.watermark_to, counts.latest)), default=None)
         return contract
+
+    def _typed(self, done: FeedSync, contract: Contract, changed: Changed) -> tuple[Contract, DataFrame]:
+        """What the annotations need not wait for: the contract that holds now, and the tasks by it."""
+        if self.schema_mode != "discard":
+            contract = self._adopt(contract, observed(changed.parts()), done)
+        rows = typed(changed, contract)
+        if changed.ids is not None:  # to parse a few once more is quicker than to look for them in the table
+            done.unfit = unfit(rows)
+        return contract, rows
 
     def _adopt(self, contract: Contract, seen: Contract, done: FeedSync) -> Contract:
         contract, gained = self.tables.adopt(contract, seen, self.schema_mode)

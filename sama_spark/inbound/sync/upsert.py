@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from sama_spark.delta import sql_in
+from sama_spark.delta import row_count, sql_in
 from sama_spark.inbound.annotations import flatten_annotations
-from sama_spark.inbound.table import typed_tasks
+from sama_spark.inbound.table import RESCUED, typed_tasks
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -37,17 +37,25 @@ def replace_annotations(
     _replace(tables["annotations"], "task_id", rows, changed)
 
 
-def upsert_tasks(tables: SyncTables, changed: Changed, contract: Contract, origin: Mapping[str, Any]) -> None:
-    """The latest delivery of each changed task.
+def typed(changed: Changed, contract: Contract) -> DataFrame:
+    """The latest delivery of each changed task, by the contract, with `_rescued_data`."""
+    deliveries = changed.parts().select("raw", "data_raw", "answers_raw")
+    return typed_tasks(deliveries, contract.data, contract.answers).drop("raw", "data_raw", "answers_raw")
+
+
+def upsert_tasks(tables: SyncTables, changed: Changed, rows: DataFrame, origin: Mapping[str, Any]) -> None:
+    """Put `rows`, as `typed` gives them, in place of what `tasks` had of the same tasks.
 
     `origin`: the columns `feed`, `synced_at` and `run_id`, of the run that took it over. What a dead run left tells
     nothing of how far its own feed was read.
     """
-    deliveries = changed.parts().select("raw", "data_raw", "answers_raw")
-    rows = typed_tasks(deliveries, contract.data, contract.answers)
     more = {"current_state": F.col("state")} | {name: F.lit(value) for name, value in origin.items()}
-    rows = rows.drop("raw", "data_raw", "answers_raw").withColumns(more)
-    _replace(tables["tasks"], "id", rows, changed)
+    _replace(tables["tasks"], "id", rows.withColumns(more), changed)
+
+
+def unfit(rows: DataFrame) -> int:
+    """How many of these tasks have a value that does not fit its type."""
+    return row_count(rows.where(F.col(RESCUED).isNotNull()))
 
 
 def _replace(table: DeltaTable, key: str, rows: DataFrame, changed: Changed) -> None:
