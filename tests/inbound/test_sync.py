@@ -201,6 +201,12 @@ def test_the_tables_belong_to_one_project(spark: SparkSession, client: Client, s
         assert client.sync(spark, str(other), "synced", prefix="b_").new == 0
         assert spark.table("synced.a_tasks").count() == 9
         assert spark.table("synced.b_tasks").columns == spark.table("synced.a_tasks").columns
+        spark.sql("DROP TABLE synced.a_annotations").collect()
+        with pytest.raises(SyncError, match=r"no table 'synced\.a_annotations' any more"):
+            client.sync(spark, str(project), "synced", prefix="a_")
+        spark.sql("DROP TABLE synced.a_tasks").collect()
+        assert client.sync(spark, str(project), "synced", prefix="a_").new == 9
+        assert spark.table("synced.a_annotations").count() > 9
     finally:
         spark.sql("DROP SCHEMA synced CASCADE").collect()
 

@@ -154,7 +154,7 @@ class Sync:
     def _typed(self, done: FeedSync, contract: Contract, changed: Changed) -> tuple[Contract, DataFrame]:
         """What the annotations need not wait for: the contract that holds now, and the tasks by it."""
         if self.schema_mode != "discard":
-            contract = self._adopt(contract, observed(changed.parts()), done)
+            contract = self._adopt(contract, observed(changed), done)
         rows = typed(changed, contract)
         if changed.ids is not None:  # to parse a few once more is quicker than to look for them in the table
             done.unfit = unfit(rows)
