@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-_DELIVERIES = ("deliveries_raw", "annotations", "tasks")
 _LAYOUT = "1"
 _PROJECT, _LAYOUT_NAME, _CONTRACT = "sama_spark.project", "sama_spark.layout", "sama_spark.contract"
 
@@ -100,19 +99,19 @@ class SyncTables:
         Raises:
             SyncError: the tables belong to another project, or to a layout that is not known, or one is gone.
         """
-        found = self._found()
-        if not found["tasks"]:  # or another sync is making it at this moment
+        found = self["tasks"].properties()
+        if not found:  # or another sync is making it at this moment
             if not self["tasks"].exists():
                 self._create(declared)
-            found = self._found()
-        for name, properties in found.items():
-            self._check(name, properties)
-        return Contract.from_json((found["tasks"] or {})[_CONTRACT])
-
-    def _found(self) -> dict[str, Mapping[str, str] | None]:
-        """The properties of the tables that hold deliveries: beside each other, since each has its log read for it."""
-        with ThreadPoolExecutor(thread_name_prefix="sama-tables") as pool:
-            return dict(zip(_DELIVERIES, pool.map(lambda name: self[name].properties(), _DELIVERIES), strict=True))
+            found = self["tasks"].properties() or {}
+        self._check(found)
+        for gone in (name for name in ("deliveries_raw", "annotations") if not self[name].exists()):
+            raise SyncError(
+                f"there is no table {self[gone].name!r} any more, beside {self['tasks'].name!r}",
+                project_id=self.project_id,
+                remedy="restore it, or drop `tasks` too: the next sync makes them anew",
+            )
+        return Contract.from_json(found[_CONTRACT])
 
     def adopt(self, kept: Contract, seen: Contract, mode: SchemaMode) -> tuple[Contract, list[str]]:
         """Let the contract gain what only `seen` has. Gives the one that holds then, and what it has gained.
@@ -148,19 +147,12 @@ class SyncTables:
                 project_id=self.project_id,
                 remedy="sync the project first, or look at `into` and `prefix`",
             )
-        self._check("tasks", found)
+        self._check(found)
 
-    def _check(self, name: str, found: Mapping[str, str] | None) -> None:
-        table = self[name].name
-        if found is None:
-            raise SyncError(
-                f"there is no table {table!r} any more, beside {self['tasks'].name!r}",
-                project_id=self.project_id,
-                remedy="restore it, or drop that one too: the next sync makes them anew",
-            )
+    def _check(self, found: Mapping[str, str]) -> None:
         if found.get(_LAYOUT_NAME) != _LAYOUT or found.get(_PROJECT) != self.project_id:
             raise SyncError(
-                f"{table!r} holds project {found.get(_PROJECT)} in layout {found.get(_LAYOUT_NAME)}, "
+                f"{self['tasks'].name!r} holds project {found.get(_PROJECT)} in layout {found.get(_LAYOUT_NAME)}, "
                 f"not project {self.project_id} in layout {_LAYOUT}",
                 project_id=self.project_id,
                 remedy="give each project a schema of its own, or a prefix; for another layout update sama_spark",
