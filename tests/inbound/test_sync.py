@@ -201,6 +201,10 @@ def test_the_tables_belong_to_one_project(spark: SparkSession, client: Client, s
         assert client.sync(spark, str(other), "synced", prefix="b_").new == 0
         assert spark.table("synced.a_tasks").count() == 9
         assert spark.table("synced.b_tasks").columns == spark.table("synced.a_tasks").columns
+        for somebodys in ("c_tasks", "d_annotations"):
+            spark.sql(f"CREATE TABLE synced.{somebodys} (id STRING) USING DELTA").collect()
+            with pytest.raises(SyncError, match=rf"'synced\.{somebodys}' is there and is no table of sama_spark"):
+                client.sync(spark, str(project), "synced", prefix=somebodys[:2])
         spark.sql("DROP TABLE synced.a_annotations").collect()
         with pytest.raises(SyncError, match=r"no table 'synced\.a_annotations' any more"):
             client.sync(spark, str(project), "synced", prefix="a_")

@@ -12,7 +12,7 @@ from sama_spark.inbound.contract import grown, learnt_type
 from sama_spark.inbound.observe import observed_schemas
 
 if TYPE_CHECKING:
-    from sama_spark.inbound.sync.changed import Changed
+    from pyspark.sql import DataFrame
 
 SchemaMode = Literal["evolve", "freeze", "discard"]
 
@@ -49,9 +49,11 @@ class Contract:
         return Contract(data, grown(self.answers, seen.answers, "answers", gained)), gained
 
 
-def observed(changed: Changed) -> Contract:
-    """The types as changed tasks have them, 5,000 at the most; VOID where none tells."""
-    texts = changed.parts().select("data_raw", "answers_raw")
-    if changed.ids is None:  # few are looked at as they are: a limit costs jobs of its own
-        texts = texts.limit(_MOST_LOOKED_AT)
-    return Contract(*(learnt_type(texts.sparkSession, schema) for schema in observed_schemas(texts)))
+def observed(tasks: DataFrame, *, are_few: bool = False) -> Contract:
+    """The types as tasks have them, 5,000 at the most; VOID where none tells.
+
+    `tasks` has `data_raw` and `answers_raw`, JSON text. `are_few`: all are looked at, since a limit costs jobs.
+    """
+    texts = tasks.select("data_raw", "answers_raw")
+    found = observed_schemas(texts if are_few else texts.limit(_MOST_LOOKED_AT))
+    return Contract(*(learnt_type(tasks.sparkSession, schema) for schema in found))

@@ -153,10 +153,11 @@ class Sync:
 
     def _typed(self, done: FeedSync, contract: Contract, changed: Changed) -> tuple[Contract, DataFrame]:
         """What the annotations need not wait for: the contract that holds now, and the tasks by it."""
+        are_few = changed.ids is not None
         if self.schema_mode != "discard":
-            contract = self._adopt(contract, observed(changed), done)
+            contract = self._adopt(contract, observed(changed.parts(), are_few=are_few), done)
         rows = typed(changed, contract)
-        if changed.ids is not None:  # to parse a few once more is quicker than to look for them in the table
+        if are_few:  # to parse them once more is quicker than to look for them in the table
             done.unfit = unfit(rows)
         return contract, rows
 

@@ -97,14 +97,14 @@ class SyncTables:
         """Create what is absent, by the contract as the project's delivery schema has it. Gives the one that holds.
 
         Raises:
-            SyncError: the tables belong to another project, or to a layout that is not known, or one is gone.
+            SyncError: a table is another project's or somebody else's, or of a layout that is not known, or is gone.
         """
         found = self["tasks"].properties()
         if not found:  # or another sync is making it at this moment
             if not self["tasks"].exists():
                 self._create(declared)
             found = self["tasks"].properties() or {}
-        self._check(found)
+        self._check(self["tasks"], found)
         for gone in (name for name in ("deliveries_raw", "annotations") if not self[name].exists()):
             raise SyncError(
                 f"there is no table {self[gone].name!r} any more, beside {self['tasks'].name!r}",
@@ -138,7 +138,7 @@ class SyncTables:
         """See that a sync has made them, for this project.
 
         Raises:
-            SyncError: there are none, or they belong to another project or to a layout that is not known.
+            SyncError: there are none, or they are another project's, somebody else's or of a layout that is not known.
         """
         found = self["tasks"].properties()
         if found is None:
@@ -147,22 +147,35 @@ class SyncTables:
                 project_id=self.project_id,
                 remedy="sync the project first, or look at `into` and `prefix`",
             )
-        self._check(found)
+        self._check(self["tasks"], found)
 
-    def _check(self, found: Mapping[str, str]) -> None:
-        if found.get(_LAYOUT_NAME) != _LAYOUT or found.get(_PROJECT) != self.project_id:
+    def _check(self, table: DeltaTable, found: Mapping[str, str]) -> None:
+        if _PROJECT not in found:
             raise SyncError(
-                f"{self['tasks'].name!r} holds project {found.get(_PROJECT)} in layout {found.get(_LAYOUT_NAME)}, "
+                f"{table.name!r} is there and is no table of sama_spark",
+                project_id=self.project_id,
+                remedy="sync into another schema or folder, or give the tables a prefix; nothing was written to it",
+            )
+        if found.get(_LAYOUT_NAME) != _LAYOUT or found[_PROJECT] != self.project_id:
+            raise SyncError(
+                f"{table.name!r} holds project {found[_PROJECT]} in layout {found.get(_LAYOUT_NAME)}, "
                 f"not project {self.project_id} in layout {_LAYOUT}",
                 project_id=self.project_id,
                 remedy="give each project a schema of its own, or a prefix; for another layout update sama_spark",
             )
 
-    def ensure(self, name: str, schema: str, holds: str, cluster_by: str = "") -> DeltaTable:
-        """A table that is made when its feed is first used."""
+    def ensure(
+        self, name: str, schema: str, holds: str, cluster_by: str = "", more: Mapping[str, str] | None = None
+    ) -> DeltaTable:
+        """A table of this project, which is made when absent. `more`: table properties.
+
+        Raises:
+            SyncError: it is there and is another project's or somebody else's, or of a layout that is not known.
+        """
         table = self[name]
         if not table.exists():
-            table.create(schema, f"{holds} {self._of}", self._whose, cluster_by)
+            table.create(schema, f"{holds} {self._of}", {**self._whose, **(more or {})}, cluster_by)
+        self._check(table, table.properties() or {})
         return table
 
     @property
@@ -176,23 +189,21 @@ class SyncTables:
     def _create(self, contract: Contract) -> None:
         if not self.is_path and not self.spark.catalog.databaseExists(self.into):
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.into}").collect()
-        raw, annotations, runs, tasks = (self[name] for name in ("deliveries_raw", "annotations", "runs", "tasks"))
-        whose, of = self._whose, self._of
-        shapes = columns_ddl(ANNOTATIONS)
+        made = (
+            ("deliveries_raw", RAW, "Deliveries as received", "delivered_at", _OF_RAW),
+            (
+                "annotations",
+                columns_ddl(ANNOTATIONS),
+                "A row for each shape or answer of the tasks",
+                "task_id",
+                FEATURES | _OF_ANNOTATIONS,
+            ),
+            ("runs", RUNS, "Syncs"),
+        )
         with ThreadPoolExecutor(thread_name_prefix="sama-tables") as pool:
-            for made in (
-                pool.submit(raw.create, RAW, f"Deliveries as received {of}", whose | _OF_RAW, "delivered_at"),
-                pool.submit(
-                    annotations.create,
-                    shapes,
-                    f"A row for each shape or answer of the tasks {of}",
-                    whose | FEATURES | _OF_ANNOTATIONS,
-                    "task_id",
-                ),
-                pool.submit(runs.create, RUNS, f"Syncs {of}", whose),
-            ):
-                made.result()
+            list(pool.map(lambda table: self.ensure(*table), made))
         # Last: where it is, all are.
         data, answers = quoted_ddl(saveable(contract.data)), quoted_ddl(saveable(contract.answers))
-        known = whose | FEATURES | _OF_TASKS | {_CONTRACT: contract.to_json()}
-        tasks.create(_TASKS.format(data=data, answers=answers), f"The latest delivery of each task {of}", known, "id")
+        tasks = _TASKS.format(data=data, answers=answers)
+        known = FEATURES | _OF_TASKS | {_CONTRACT: contract.to_json()}
+        self.ensure("tasks", tasks, "The latest delivery of each task", "id", known)
