@@ -9,37 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from sama_spark.api.errors import InvalidInput
-from sama_spark.jobs.config import JOBS, AnyJob, Job, Source
-from sama_spark.keys import KEY_ENV, KeyReference
+from sama_spark.jobs.config import JOBS, AnyJob, Job
+from sama_spark.jobs.fields import choices_of, names_in
+from sama_spark.keys import KEY_ENV
+from sama_spark.plain_yaml import NotYaml, parse_yaml, read_yaml
 
-_UNKNOWN = re.compile("Object contains unknown field `(.+?)`")
-_AT = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
-_TIMESTAMP, _BOOL = "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool"
-
+_UNKNOWN = re.compile("Object contains unknown field `(.*?)`")
+_AT = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$")
+_PLACE = "name the place of the key, such as api_key: {env: SAMA_API_KEY}"
 _TABLES = ("into", "outbox", "rejected_table", "runs")
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML: `off` and 2026-01-01 are texts, and a key that comes twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key, _ in node.value:
-            name = self.construct_object(key, deep=True)
-            if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"`{name}` comes twice", key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_TIMESTAMP, _BOOL)]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|false)$", re.IGNORECASE), list("tTfF"))
 
 
 def load(path: str, overrides: Iterable[str] = (), job: str | None = None) -> AnyJob:
@@ -52,37 +32,34 @@ def load(path: str, overrides: Iterable[str] = (), job: str | None = None) -> An
             Values are not repeated: one of them may be the key.
     """
     try:
-        document = _parse(Path(path).read_text(), path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
+        document = read_yaml(path)
+    except NotYaml as error:
+        raise _unreadable(path, error) from None
+    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+        reason = getattr(error, "strerror", None) or "no file has such a name"
         raise InvalidInput(
             f"{path} cannot be read: {reason}", remedy="name a YAML file, such as conf/sync.yml"
         ) from None
     if not isinstance(document, dict):
-        raise InvalidInput(f"{path} holds no fields", remedy="see conf/ in the repository for an example of each job")
+        raise InvalidInput(f"{path} holds no fields", remedy="sama-spark sync --help lists those of a sync")
     for override in overrides:
         _override(document, override)
-    document = {name: _absolute(name, value) for name, value in document.items() if value is not None}
+    document = {name: _tidied(name, value) for name, value in document.items() if value is not None}
     named = document.get("job")
-    if job is not None and named != job and named in JOBS:
+    if not (isinstance(named, str) and named in JOBS):
+        raise InvalidInput(f"{path}: `job` is none of {', '.join(JOBS)}", remedy="say which job it is: job: sync")
+    if job is not None and named != job:
         raise InvalidInput(f"{path} is for `{named}`, not for `{job}`", remedy=f"run sama-spark {named} {path}")
     try:
-        loaded: AnyJob = msgspec.convert(document, AnyJob)
+        loaded: AnyJob = msgspec.convert(document, AnyJob, str_keys=True)
         return loaded
     except msgspec.ValidationError as error:
         raise _explained(str(error), path, named) from None
 
 
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 - it is a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        # Not the error's own text, which shows the line.
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        problem = re.sub(r"(alias|tag) .*", r"\1", str(error.problem))
-        raise InvalidInput(f"{where}{line}: {problem}", remedy="write it as YAML: name: value") from None
-    except yaml.YAMLError:
-        raise InvalidInput(f"{where} is no YAML", remedy="write it as YAML: name: value") from None
+def _unreadable(where: str, error: NotYaml) -> InvalidInput:
+    line = f", line {error.line}" if error.line else ""
+    return InvalidInput(f"{where}{line}: {error.why}", remedy="write it as YAML: name: value")
 
 
 def _override(document: dict[str, Any], override: str) -> None:
@@ -94,51 +71,57 @@ def _override(document: dict[str, Any], override: str) -> None:
     for step in outer:
         inner = place.get(step)
         place[step] = place = dict(inner) if isinstance(inner, dict) else {}
-    place[last] = _parse(text, f"the value of {name}")
+    try:
+        place[last] = parse_yaml(text)
+    except NotYaml as error:
+        raise _unreadable(f"the value of {name}", error) from None
 
 
-def _absolute(name: str, value: Any) -> Any:
-    """A table in a folder is named by the whole path, or Delta does not find it."""
-    is_relative = isinstance(value, str) and "/" in value and not re.match(r"/|\w+:", value)
+def _tidied(name: str, value: Any) -> Any:
+    """A table in a folder is named by the whole path, or Delta does not find it; blanks around an id mean nothing."""
+    if not isinstance(value, str):
+        return value
+    if name == "project":
+        return value.strip()
+    is_relative = "/" in value and not re.match(r"/|\w+:", value)
     return str(Path.cwd() / value) if name in _TABLES and is_relative else value
 
 
-def _explained(said: str, path: str, job: Any) -> InvalidInput:
+def _explained(said: str, path: str, job: str) -> InvalidInput:
     found = _AT.search(said)
     field, said = (found[1] if found else ""), said[: found.start()] if found else said
-    if field == "job" or "missing required field `job`" in said:
-        return InvalidInput(f"{path}: `job` is none of {', '.join(JOBS)}", remedy="say which job it is: job: sync")
     unknown = _UNKNOWN.match(said)
     if unknown:
-        fields = _fields(field, job)
+        fields = names_in(field, job)
         nearest = get_close_matches(unknown[1], fields, n=1)
         within = f" in `{field}`" if field else ""
+        # What stands in the place of a field of the key may be the key.
+        named = f"there is no field `{unknown[1]}`" if nearest or field != "api_key" else "there is an unknown field"
         return InvalidInput(
-            f"{path}: there is no field `{unknown[1]}`{within}",
+            f"{path}: {named}{within}",
             remedy=f"do you mean `{nearest[0]}`?" if nearest else f"the fields are {', '.join(fields)}",
         )
-    said = re.sub(r"^Invalid enum value .*", f"not one of {_choices(field, job)}", said)
+    said = re.sub(r"^Invalid enum value .*", f"not one of {choices_of(re.split(r'[.[]', field)[0], job)}", said)
     said = said[0].lower() + said[1:]
-    return InvalidInput(
-        f"{path}: `{field}`: {said}" if field else f"{path}: {said}",
-        remedy=f"conf/{job}.yml in the repository explains each field",
-    )
+    return InvalidInput(f"{path}: `{field}`: {said}" if field else f"{path}: {said}", remedy=_remedy(field, said, job))
 
 
-def _fields(field: str, job: Any) -> tuple[str, ...]:
-    if field in ("source", "rows"):
-        return Source.__struct_fields__
+def _remedy(field: str, said: str, job: str) -> str:
+    if field == "project":
+        return "write the whole number that Sama shows, such as 4242"
     if field == "api_key":
-        return KeyReference.__struct_fields__
-    return ("job", *JOBS[job].__struct_fields__)
-
-
-def _choices(field: str, job: Any) -> str:
-    described: Any = {info.name: info.type for info in msgspec.inspect.type_info(JOBS[job]).fields}  # type: ignore[attr-defined]
-    kind = described.get(re.split(r"[.\[]", field)[0])
-    while kind is not None and not hasattr(kind, "values"):
-        kind = getattr(kind, "item_type", None) or getattr(kind, "value_type", None)
-    return ", ".join(map(str, kind.values)) if kind else "what is expected"
+        return _PLACE
+    wrong = re.search(r"expected `(.*?)`.*, got `(\w+)`", said)
+    due, given = (wrong[1].split(" | "), wrong[2]) if wrong else ([], "")
+    if "str" in due and given in ("int", "float", "bool"):
+        return "put it in quotes, so that it is a text"
+    if "bool" in due and given == "str":
+        return "write true or false"
+    if given == "str" and {"int", "float"} & set(due):
+        return "write a plain number, without quotes"
+    if due == ["array"] and given == "str":
+        return "write a list, such as [a, b]"
+    return f"sama-spark {job} --help lists the fields"
 
 
 def key_of(job: Job) -> str:
@@ -147,7 +130,13 @@ def key_of(job: Job) -> str:
     Raises:
         InvalidInput: it is not where the configuration says.
     """
-    return job.api_key if isinstance(job.api_key, str) else job.api_key.resolve()
+    if not isinstance(job.api_key, str):
+        return job.api_key.resolve()
+    if not job.api_key.strip():
+        raise InvalidInput(
+            "`api_key` is empty", remedy="name the place of the key, such as api_key: {env: SAMA_API_KEY}"
+        )
+    return job.api_key
 
 
 LITERAL_KEY = (

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CONF = Path(__file__).parents[2] / "conf"
 FIELD = re.compile(r"^(#?)(\w+):")
 KEY = "s3cr3t-key"
+OF_JOBS = {"project", "api_key", "base_url", "deadline", "runs"}
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -68,11 +69,11 @@ def test_jobs_know_every_parameter_of_the_client() -> None:
 
     upload = parameters(Client.create_task_batch_from_table) - {"spark_dataframe", "on_progress"}
     assert upload - {*Upload.__struct_fields__} == set()
-    assert {*Upload.__struct_fields__} - upload == {"project", "api_key", "base_url", "runs", "source", "wait_seconds"}
+    assert {*Upload.__struct_fields__} - upload == {*OF_JOBS, "source", "wait_seconds"}
     sync = parameters(Client.sync) - {"overlap"}
-    assert {*JOBS["sync"].__struct_fields__} ^ sync == {"project", "api_key", "base_url", "runs", "overlap_seconds"}
+    assert {*JOBS["sync"].__struct_fields__} ^ sync == {*OF_JOBS, "overlap_seconds"}
     purge = (parameters(Client.purge) | parameters(Client.purge_synced)) - {"task_ids"}
-    assert {*Purge.__struct_fields__} - purge == {"project", "api_key", "base_url", "runs", "everything", "tasks"}
+    assert {*Purge.__struct_fields__} - purge == {*OF_JOBS, "everything", "tasks"}
 
 
 def write(tmp_path: Path, *lines: str) -> str:
