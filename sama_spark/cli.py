@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     fields to override.
     """
     arguments = _from_names(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(prog="sama-spark", description="Spark and Databricks connector for Sama.")
+    parser = _Parser(prog="sama-spark", description="Spark and Databricks connector for Sama.")
     parser.add_argument("--version", action="version", version=f"sama-spark {version('sama-spark')}")
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -35,28 +35,48 @@ def main(arguments: list[str] | None = None) -> int:
     demo.add_argument("--out", type=Path, default=Path("sama-demo"), help="folder for tables and picture (sama-demo)")
 
     sandbox = commands.add_parser("sandbox", help="a local Sama over HTTP, until Ctrl-C")
-    sandbox.add_argument("--port", type=int, default=0, help="port to listen on; 0, the default, takes a free one")
+    sandbox.add_argument("--port", type=_port, default=0, help="port to listen on; 0, the default, takes a free one")
     sandbox.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     sandbox.add_argument("--project", metavar="FILE", help="YAML file of a project to begin with, as conf/project.yml")
 
     for name, does in _JOBS.items():
-        job = commands.add_parser(name, help=does, allow_abbrev=False)
+        job = commands.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.", allow_abbrev=False)
         job.add_argument("config", help=f"YAML file, as conf/{'sync' if name == 'doctor' else name}.yml")
         job.add_argument("overrides", nargs="*", metavar="name=value", help="fields to replace, values in YAML")
 
-    chosen, more = parser.parse_known_args(arguments)
-    if chosen.command in _JOBS:
-        return _run(chosen.command, chosen.config, [*chosen.overrides, *more])
-    if more:
-        parser.error(f"unrecognized arguments: {' '.join(more)}")
     try:
+        chosen, more = parser.parse_known_args(arguments)
+        if chosen.command in _JOBS:
+            return _run(chosen.command, chosen.config, [*chosen.overrides, *more])
+        if more:
+            parser.error(f"unrecognized arguments: {' '.join(more)}")
         if chosen.command == "sandbox":
             return _sandbox(chosen.port, chosen.host, chosen.project)
         return _demo(chosen.out)
     except ModuleNotFoundError as missing:
-        return _fail(f"{missing.name} is not installed: pip install 'sama-spark[{chosen.command}]'")
+        return _lacks(missing, extra=arguments[0])
     except KeyboardInterrupt:
         return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Shows the fields of its job below the usual help, which loads the job's configuration."""
+
+    def format_help(self) -> str:
+        job = self.prog.rpartition(" ")[2]
+        if job == "doctor":
+            return f"{super().format_help()}\nIt takes the file of any job; sama-spark JOB --help lists its fields.\n"
+        if job not in _JOBS:
+            return super().format_help()
+        from sama_spark.jobs.fields import help_on
+
+        return f"{super().format_help()}\n{help_on(job)}\n"
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 65_536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: say a number from 0 to 65535")
+    return int(text)
 
 
 def _from_names(arguments: list[str]) -> list[str]:
@@ -91,8 +111,12 @@ def _demo(out: Path) -> int:
 
     if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
         return _fail("the demo needs Java 17: there is no `java` on the path and no JAVA_HOME")
-    if out.exists() and not _is_empty_or_demo(out):
-        return _fail(f"{out} holds something else than an earlier demo: name another folder with --out")
+    try:
+        if out.exists() and not _is_empty_or_demo(out):
+            return _fail(f"{out} holds something else than an earlier demo: name another folder with --out")
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return _fail(f"{out} cannot be made ({error.strerror}): name another folder with --out")
     from sama_spark.demo.run import DemoError, run_demo
     from sama_spark.sandbox import SandboxError
 
@@ -104,6 +128,13 @@ def _demo(out: Path) -> int:
 
 def _is_empty_or_demo(out: Path) -> bool:
     return out.is_dir() and ((out / "spark.log").is_file() or not any(out.iterdir()))
+
+
+def _lacks(missing: ModuleNotFoundError, extra: str) -> int:
+    if extra in _JOBS:
+        extra = "local"
+    wheel = f"sama_spark-{version('sama-spark')}-py3-none-any.whl[{extra}]"
+    return _fail(f"{missing.name} is not installed: install the wheel with what `{extra}` needs: pip install '{wheel}'")
 
 
 def _fail(message: str) -> int:

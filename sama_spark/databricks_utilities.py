@@ -24,6 +24,7 @@ def find_dbutils() -> Any | None:
         from pyspark.dbutils import DBUtils
         from pyspark.sql import SparkSession
 
-        return DBUtils(SparkSession.getActiveSession())
+        # On Databricks the session is there already, whether or not somebody has asked for it yet.
+        return DBUtils(SparkSession.builder.getOrCreate() if on_databricks() else SparkSession.getActiveSession())
     except Exception:
         return None

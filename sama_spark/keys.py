@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,16 @@ from sama_spark.databricks_utilities import find_dbutils
 
 KEY_ENV = "SAMA_API_KEY"
 _OPTIONS = '; with format("sama") in the option `api_key_env` or `api_key_file`'
+
+
+# A word of a name, perhaps numbered: "SAMA", "key", "apiKey", "prod2". Keys have digits among their letters.
+_WORD = re.compile(r"(?:[A-Z]+|[A-Z]?[a-z]+(?:[A-Z][a-z]+){0,3})?[0-9]{0,4}")
+
+
+def _named(name: str) -> str:
+    """The name, if it looks like one."""
+    words = re.split("[-_. @]+", name)
+    return name if all(len(word) <= 24 and _WORD.fullmatch(word) for word in words) else ""
 
 
 class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -39,7 +50,7 @@ class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
             raise ValueError("`secret` has three parts: catalog.schema.name")
 
     def resolve(self) -> str:
-        """The key. No value of a field is repeated in errors: it may be the key itself, misplaced.
+        """The key. A name is told in errors if it looks like one: else it may be the key itself, misplaced.
 
         Raises:
             InvalidInput: it is not there.
@@ -54,13 +65,17 @@ class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         return text.strip()
 
     def __repr__(self) -> str:
-        if self.env == KEY_ENV or self._is_default():
-            return f"the environment variable {KEY_ENV}"
-        if self.env is not None:
-            return "the environment variable that is named for the key"
+        if self.env is not None or self._is_default():
+            name = self.env or KEY_ENV
+            return f"the environment variable {_named(name) or 'that is named for the key'}"
         if self.file is not None:
-            return "the file that is named for the key"
-        return "the secret scope and key" if self.scope is not None else "the Unity Catalog secret"
+            folder, _, last = self.file.rpartition("/")
+            name = self.file if _named(last) and (folder or "." in last) else ""
+            return f"the file {name or 'that is named for the key'}"
+        if self.scope is not None:
+            names = [_named(name) for name in (self.scope, self.key or "")]
+            return f"the secret {names[1]} in the scope {names[0]}" if all(names) else "the secret scope and key"
+        return f"the Unity Catalog secret {self.secret if all(map(_named, self._secret_parts())) else ''}".rstrip()
 
     __str__ = __repr__
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import (
@@ -23,7 +25,9 @@ from sama_spark.inbound.read import delivery_contract
 from sama_spark.jobs.config import Upload
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
 from sama_spark.jobs.probes import Unavailable, capabilities, rivals, table_probe
-from sama_spark.jobs.run import finish
+from sama_spark.jobs.process import as_a_job
+from sama_spark.jobs.record import in_short
+from sama_spark.jobs.run import finish, told
 from sama_spark.jobs.session import job_session
 from sama_spark.jobs.work import rows_of
 from sama_spark.outbound.contract import Contract
@@ -51,7 +55,12 @@ def examine(path: str, overrides: Sequence[str]) -> None:
     """
     begun = time.monotonic()
     doctor = Doctor()
-    doctor.examine(path, overrides)
+    failure: BaseException | None = None
+    with as_a_job():
+        try:
+            doctor.examine(path, overrides)
+        except KeyboardInterrupt as cancelled:
+            failure = cancelled
     failed = [check["check"] for check in doctor.checks if check["result"] == "failed"]
     line: dict[str, Any] = {
         "job": "doctor",
@@ -60,10 +69,11 @@ def examine(path: str, overrides: Sequence[str]) -> None:
         "checks": doctor.checks,
         "seconds": round(time.monotonic() - begun, 1),
     }
-    failure = None
-    if failed:
+    if failure is not None:
+        line |= {"status": "cancelled", "error": told(failure, None)}
+    elif failed:
         failure = SamaError(f"{len(failed)} of {len(doctor.checks)} checks failed: {', '.join(failed)}")
-        line["error"] = {"type": "SamaError", "message": failure.message, "retryable": False}
+        line["error"] = told(failure, None)
     finish(line, failure)
 
 
@@ -85,8 +95,7 @@ class Doctor:
         except SamaError as error:
             result, said = "failed", str(error)
         except Exception as error:  # Spark's, the catalog's and the file system's own
-            text = str(error).partition("\n\tat ")[0]  # without the JVM's stack
-            result, said = "failed", f"{type(error).__name__}: {' '.join(text.split())[:400]}"
+            result, said = "failed", in_short(error)
         if result == "failed" and remedy:
             said = f"{said} -> {remedy}"
         self.checks.append({"check": name, "result": result, "said": said})
@@ -106,8 +115,8 @@ class Doctor:
         if job is None:
             return
         self.project = str(job.project)
+        self._sama(job)  # before Spark starts, which takes its time
         spark = self.look("session", job_session, "see that Java and Spark are there, or that the cluster runs")
-        self._sama(job)
         if spark is None:
             return
         for name, how in capabilities(spark).items():
@@ -123,8 +132,9 @@ class Doctor:
 
         def resolve() -> str:
             nonlocal api, information
+            seconds = min(_DEADLINE, job.deadline)
             api = ApiClient(
-                key_of(job), base_url=job.base_url, connect_timeout=_CONNECT, read_timeout=_DEADLINE, deadline=_DEADLINE
+                key_of(job), base_url=job.base_url, connect_timeout=_CONNECT, read_timeout=seconds, deadline=seconds
             )
             try:
                 information = api.get_project_information(str(job.project))
@@ -155,7 +165,7 @@ class Doctor:
             return f"{job.project} {information.get('name', '')}".strip()
 
         self.look("key", resolve)
-        self.look("egress of the driver", reached, "open the host in the firewall of the driver, or set HTTPS_PROXY")
+        self.look("egress of the driver", reached, _way_to(job.base_url))
         self.look("key accepted", accepted)
         self.look("project", found)
         there = None if isinstance(information, SamaError) else api
@@ -180,6 +190,18 @@ class Doctor:
         outbox: str | None = getattr(job, "outbox", None)
         if outbox is not None or isinstance(job, Upload):  # the others do without, and create nothing
             self.look("rival claims on an outbox", lambda: rivals(spark, outbox, str(job.project)))
+
+
+def _way_to(base_url: str) -> str:
+    """What to do where Sama cannot be reached: by a proxy, if the environment names one for it, or without."""
+    url = urlsplit(base_url)
+    proxies = getproxies()
+    if not (proxies.get(url.scheme) or proxies.get("all")) or proxy_bypass(url.netloc.rpartition("@")[2]):
+        return f"see that {url.hostname} is the right host, open it in the driver's firewall, or set HTTPS_PROXY"
+    return (
+        f"the driver goes through the proxy that {url.scheme.upper()}_PROXY names: see that it runs, that its address "
+        f"holds user and password if it wants them, and that it lets {url.hostname} through; or add that to NO_PROXY"
+    )
 
 
 def _needed(api: ApiClient | None) -> ApiClient:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import Any
 
 from sama_spark.databricks_utilities import find_dbutils, on_databricks
 from sama_spark.delta import DeltaTable
 from sama_spark.inbound.sync.tables import RUNS, name_in
 from sama_spark.jobs.config import AnyJob, Purge, Status, Sync
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from sama_spark.jobs.session import running_session
 
 log = logging.getLogger("sama_spark")
 
@@ -29,9 +27,18 @@ def runs_table(job: AnyJob) -> str | None:
     return job.runs
 
 
-def append_run(spark: SparkSession, name: str, line: dict[str, Any], started_at: datetime) -> None:
-    """A row for one run of a job. A run is not failed by its record: what goes wrong is logged."""
+def record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
+    """A row for one run of a job, where there is a table for it and Spark runs.
+
+    A run is not failed by its record: what goes wrong is logged.
+    """
+    name = runs_table(job)
+    if name is None:
+        return
     try:
+        spark = running_session()
+        if spark is None:  # it has not begun
+            return
         table = DeltaTable(spark, name)
         if not table.exists():
             table.create(f"{RUNS}, {_OF_JOBS}", "Runs of sama_spark", {})
@@ -51,8 +58,8 @@ def append_run(spark: SparkSession, name: str, line: dict[str, Any], started_at:
             "result": as_text(line),
         }
         table.append(spark.createDataFrame([row], f"{RUNS}, {_OF_JOBS}"))
-    except Exception:
-        log.exception("this run could not be recorded in %s", name)
+    except Exception as error:
+        log.warning("this run could not be recorded in %s: %s", name, in_short(error))
 
 
 def set_task_values(line: dict[str, Any]) -> None:
@@ -68,5 +75,11 @@ def set_task_values(line: dict[str, Any]) -> None:
 
 
 def as_text(line: dict[str, Any]) -> str:
-    """The line of JSON."""
-    return msgspec.json.encode(line).decode()
+    """The line of JSON, in ASCII: it has to come through wherever standard output leads."""
+    return json.dumps(line, default=str, separators=(",", ":"))
+
+
+def in_short(error: BaseException) -> str:
+    """An error of Spark, the catalog or the file system in a line, without the stack of the JVM."""
+    text = re.split(r"\n\s*at |\n+JVM stacktrace", str(error))[0]
+    return f"{type(error).__name__}: {' '.join(text.split())[:400]}"

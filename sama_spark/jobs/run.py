@@ -15,43 +15,46 @@ from sama_spark.client import Client
 from sama_spark.databricks_utilities import on_databricks
 from sama_spark.errors import BatchesNotStarted
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
-from sama_spark.jobs.record import append_run, as_text, runs_table, set_task_values
+from sama_spark.jobs.process import Terminated, as_a_job
+from sama_spark.jobs.record import as_text, record, set_task_values
 from sama_spark.jobs.session import job_session
 from sama_spark.jobs.work import Work
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from sama_spark.jobs.config import AnyJob
 
 _LONGEST = 2000
 
 
 def run(name: str, path: str, overrides: Sequence[str]) -> None:
-    """Run the job `name` as the YAML file says. Its last line on standard output is JSON, also where it fails.
+    """Run the job `name` as the YAML file says. Its last line on standard output is JSON, however it ends.
 
     Raises:
-        Exception: on Databricks what made it fail. SystemExit: elsewhere, with that as its text and status 1.
+        Exception: on Databricks what made it fail. SystemExit: elsewhere, with that as its text and status 1; with
+            status 130 after Ctrl-C, and 143 after SIGTERM.
     """
     line: dict[str, Any] = {"job": name, "status": "failed", "project": None, "run_id": uuid.uuid4().hex}
     begun, started_at = time.monotonic(), datetime.now(timezone.utc)
     line["started_at"] = f"{started_at:%FT%TZ}"
     job: AnyJob | None = None
-    spark: SparkSession | None = None
     failure: BaseException | None = None
-    try:
-        job = load(path, overrides, name)
-        line["project"] = str(job.project)
-        spark = job_session()
-        _do(job, spark, line)
-        line["status"] = "succeeded"
-    except BaseException as error:  # a cancelled run is a failed one too
-        failure = error
-        line["error"] = told(error, job)
-    line["seconds"] = round(time.monotonic() - begun, 1)
-    if job is not None and spark is not None and (table := runs_table(job)) is not None:
-        append_run(spark, table, line, started_at)
-    finish(line, failure)
+    with as_a_job():
+        try:
+            job = load(path, overrides, name)
+            line["project"] = str(job.project)
+            _do(job, line)
+            line["status"] = "succeeded"
+        except BaseException as error:  # a cancelled run ends with its line too
+            failure = error
+            line["error"] = told(error, job)
+            if isinstance(error, KeyboardInterrupt):
+                line["status"] = "cancelled"
+        line["seconds"] = round(time.monotonic() - begun, 1)
+        try:
+            if job is not None:
+                record(job, line, started_at)
+        finally:
+            finish(line, failure)
 
 
 def finish(line: dict[str, Any], failure: BaseException | None) -> None:
@@ -61,23 +64,31 @@ def finish(line: dict[str, Any], failure: BaseException | None) -> None:
     print(as_text(line), flush=True)
     if failure is None:
         return
-    if on_databricks() or isinstance(failure, KeyboardInterrupt):
+    if on_databricks():
         raise failure
-    raise SystemExit(f"sama-spark {line['job']}: {line['error']['message']}") from None
+    said = f"sama-spark {line['job']}: {line['error']['message']}"
+    if isinstance(failure, KeyboardInterrupt):
+        print(said, file=sys.stderr)
+        raise SystemExit(143 if isinstance(failure, Terminated) else 130) from None
+    raise SystemExit(said) from None
 
 
-def _do(job: AnyJob, spark: SparkSession, line: dict[str, Any]) -> None:
+def _do(job: AnyJob, line: dict[str, Any]) -> None:
     if isinstance(job.api_key, str):
         print(LITERAL_KEY, file=sys.stderr)
-    with Client(key_of(job), base_url=job.base_url, staging=job.staging) as client:
-        Work(client, spark, line).run(job)
+    # The key and the address are looked at before Spark starts, which takes its time.
+    with Client(key_of(job), base_url=job.base_url, staging=job.staging, deadline=job.deadline) as client:
+        Work(client, job_session(), line).run(job)
 
 
 def told(error: BaseException, job: AnyJob | None) -> dict[str, Any]:
-    """The error as the line of JSON has it."""
+    """The error as the line of JSON has it, with the notes that were added to it on its way."""
+    without_key = _without_key(job)
+    text = str(error) or ("cancelled" if isinstance(error, KeyboardInterrupt) else type(error).__name__)
+    texts = [text, *map(str, getattr(error, "__notes__", ()))]
     described: dict[str, Any] = {
         "type": type(error).__name__,
-        "message": _without_key(job)(str(error) or type(error).__name__)[:_LONGEST],
+        "message": " ".join(without_key(text)[:_LONGEST] for text in texts),
         "retryable": isinstance(error, SamaError) and error.retryable,
     }
     if isinstance(error, BatchesNotStarted):

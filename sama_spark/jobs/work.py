@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
     from sama_spark.client import Client
     from sama_spark.inbound.sync.result import SyncResult
 
+log = logging.getLogger("sama_spark")
+
 _MOST_IDS = 1000
+_SILENCE = 15.0  # seconds
 _OF_JOBS = {*Job.__struct_fields__, "staging"}
 _DONE = ("delivered", *ENDED)
 
@@ -55,7 +60,11 @@ class Work:
         """
         options = _options(job, "source", "wait_seconds")
         result = self.client.create_task_batch_from_table(
-            rows_of(self.spark, job.source), str(job.project), staging=job.staging, **options
+            rows_of(self.spark, job.source),
+            str(job.project),
+            staging=job.staging,
+            on_progress=_now_and_then("%s tasks uploaded"),
+            **options,
         )
         print(result)
         self.done |= {
@@ -72,7 +81,7 @@ class Work:
         if isinstance(result, DryRun):
             self.done |= {"batches": result.batch_count, "invalid": result.invalid_rows}
         elif job.wait_seconds:
-            outcome = result.wait(job.wait_seconds)
+            outcome = result.wait(job.wait_seconds, on_progress=_now_and_then("%s of %s tasks created"))
             print(outcome)
             counts = {"created": outcome.created, "failed": outcome.failed, "cancelled": outcome.cancelled}
             self.done |= counts
@@ -168,6 +177,19 @@ class Work:
             "contract_changes": result.contract_changes,
             "goes_on": {feed.feed: feed.goes_on for feed in result.feeds if feed.goes_on},
         }
+
+
+def _now_and_then(text: str) -> Callable[..., None]:
+    """Logs how far a job is, every 15 seconds."""
+    last = time.monotonic()
+
+    def tell(*counts: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SILENCE:
+            last = time.monotonic()
+            log.info(text, *(f"{count:,}" for count in counts))
+
+    return tell
 
 
 def rows_of(spark: SparkSession, source: Source) -> DataFrame:

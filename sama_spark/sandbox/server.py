@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 import uvicorn
-import yaml
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from sama_spark.plain_yaml import NotYaml, read_yaml
 from sama_spark.sandbox.app import build
 from sama_spark.sandbox.control import CreateProject
 from sama_spark.sandbox.errors import ApiError
@@ -114,8 +114,9 @@ def run(port: int, host: str = "127.0.0.1", api_key: str = DEFAULT_KEY, *, proje
     """
     try:
         first = None if project is None else _project_in(Path(project))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        print(f"{project} describes no project: {error}", file=sys.stderr)
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        print(f"{project} describes no project: {said}", file=sys.stderr)
         return 1
     try:
         listener = listen(host, port)
@@ -132,8 +133,10 @@ def run(port: int, host: str = "127.0.0.1", api_key: str = DEFAULT_KEY, *, proje
 
 def _project_in(file: Path) -> CreateProject:
     try:
-        project = msgspec.convert(yaml.safe_load(file.read_text()), CreateProject)
+        project = msgspec.convert(read_yaml(file), CreateProject)
         project.run(Hub("", ""))  # whether it makes sense
+    except NotYaml as error:
+        raise ValueError(f"line {error.line}: {error.why}" if error.line else error.why) from None
     except (msgspec.ValidationError, ApiError) as error:
         raise ValueError(str(error)) from None
     return project
