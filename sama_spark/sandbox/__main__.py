@@ -25,6 +25,7 @@ def main() -> int:
         listener,
         options.api_key,
         lambda base_url: print(json.dumps({"base_url": base_url}), flush=True),
+        names=[options.host],
         with_parent=options.with_parent,
     )
     return 0

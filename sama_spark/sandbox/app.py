@@ -22,6 +22,7 @@ from sama_spark.sandbox.clock import to_text
 from sama_spark.sandbox.definitions import INT32
 from sama_spark.sandbox.errors import ApiError, StoreError, bad_request, not_found
 from sama_spark.sandbox.faults import CONTROL, FaultLayer
+from sama_spark.sandbox.guard import check_control
 from sama_spark.sandbox.hub import Hub
 from sama_spark.sandbox.projects import Project
 from sama_spark.sandbox.signing import ASSETS, UPLOADS
@@ -331,16 +332,27 @@ def build(hub: Hub) -> ASGIApp:
 
         return Route(f"/v2/projects/{{project_id}}{path}", endpoint, methods=list(handlers))
 
-    async def command(request: Request) -> Response:
-        return answer(control.obey(hub, await request.body()))
+    def control_route(name: str, obey: Callable[[Request, bytes], Any], kind: str | None = None) -> Route:
+        async def endpoint(request: Request) -> Response:
+            check_control(request, hub.api_key, kind)
+            content = await request.body()
+            try:
+                return answer(obey(request, content))
+            except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+                # A call that makes no sense is the caller's mistake, wherever it shows.
+                raise bad_request(f"{name}: {str(error) or type(error).__name__}") from None
 
-    async def seed(request: Request) -> Response:
-        content = await request.body()
-        return answer(control.seed(hub, int(request.query_params["project_id"]), content))
+        return Route(CONTROL + name, endpoint, methods=["POST"])
 
-    async def add_asset(request: Request) -> Response:
+    def seed(request: Request, content: bytes) -> int:
+        project_id = requests.whole(request, "project_id", range(2**63))
+        if project_id is None:
+            raise bad_request("seed: say which project: ?project_id=4242")
+        return control.seed(hub, project_id, content)
+
+    def add_asset(request: Request, content: bytes) -> str:
         kind = request.headers.get("content-type", "application/octet-stream")
-        return answer(control.add_asset(hub, request.query_params["name"], await request.body(), kind))
+        return control.add_asset(hub, requests.text(request, "name") or "", content, kind)
 
     routes = [
         route("/tasks/delivered.json", GET=api.delivered, POST=api.since_last_call),
@@ -362,9 +374,9 @@ def build(hub: Hub) -> ASGIApp:
         route(".json", GET=api.info),
         Route(UPLOADS + "{rest:path}", stores.put, methods=["PUT"]),
         Route(ASSETS + "{rest:path}", stores.asset, methods=["GET"]),
-        Route(CONTROL + "command", command, methods=["POST"]),
-        Route(CONTROL + "seed", seed, methods=["POST"]),
-        Route(CONTROL + "asset", add_asset, methods=["POST"]),
+        control_route("command", lambda _, content: control.obey(hub, content), requests.JSON),
+        control_route("seed", seed, control.SEEDS),
+        control_route("asset", add_asset),
     ]
 
     async def refused(_: Request, error: Exception) -> Response:

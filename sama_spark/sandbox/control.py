@@ -21,6 +21,7 @@ from sama_spark.sandbox.signing import ASSETS
 from sama_spark.sandbox.switches import change
 from sama_spark.sandbox.tasks import Task, join_object
 
+SEEDS = "application/x-ndjson"
 State = Literal["new", "in progress", "completed", "approved", "delivered", "rejected", "acknowledged"]
 
 
@@ -194,12 +195,8 @@ _COMMANDS = msgspec.json.Decoder(
 
 
 def obey(hub: Hub, body: bytes) -> Any:
-    """Runs the command in `body`. A command that makes no sense is a 400."""
-
-    try:
-        return _COMMANDS.decode(body).run(hub)
-    except ValueError as error:
-        raise bad_request(str(error)) from None
+    """Runs the command in `body`. Raises ValueError where it makes no sense."""
+    return _COMMANDS.decode(body).run(hub)
 
 
 class Seed(msgspec.Struct):
@@ -227,13 +224,10 @@ def seed(hub: Hub, project_id: int, lines: bytes) -> int:
 
     project = hub.project(project_id)
     project.settle()
-    try:
-        seeds = msgspec.json.Decoder(Seed).decode_lines(lines)
-        members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines(lines)
-        for one, by_name in zip(seeds, members, strict=True):
-            _deliver(project, one, {name: by_name[name] for name in by_name.keys() - _KNOWN})
-    except ValueError as error:
-        raise bad_request(str(error)) from None
+    seeds = msgspec.json.Decoder(Seed).decode_lines(lines)
+    members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines(lines)
+    for one, by_name in zip(seeds, members, strict=True):
+        _deliver(project, one, {name: by_name[name] for name in by_name.keys() - _KNOWN})
     return len(seeds)
 
 
@@ -260,7 +254,8 @@ def _deliver(project: Project, one: Seed, more: dict[str, msgspec.Raw]) -> None:
 def add_asset(hub: Hub, name: str, content: bytes, kind: str) -> str:
     """Keeps an asset; gives a URL that works now and is signed anew wherever a task shows it."""
 
-    if re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name, re.ASCII) is None or name.startswith("masks/"):
-        raise bad_request(f"asset name {name!r}: letters, digits, . _ - and / only")
+    plain = re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name, re.ASCII) and not {".", ".."} & set(name.split("/"))
+    if not plain or name.startswith("masks/"):
+        raise bad_request(f"asset name {name!r}: letters, digits, . _ - and / only, and not below masks/")
     hub.assets[name] = (content, kind)
     return hub.signer.url("GET", ASSETS + name, hub.switches.asset_url_life)

@@ -86,6 +86,12 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"unknown call {self.call!r}; known: schema, {', '.join(CALL_NAMES)}")
         if self.call is self.method is self.path is None:
             raise ValueError("say which calls fail: call, method or path")
+        try:
+            re.compile(self.path or "")
+        except re.error as error:
+            raise ValueError(f"path {self.path!r} is no regular expression: {error}") from None
+        if not (200 <= self.status <= 599 and 0 <= self.seconds <= 3600 and 0 <= (self.retry_after or 0) <= 1e9):
+            raise ValueError("status is 200 to 599, seconds 0 to 3600, retry_after 0 to 1e9")
 
     def takes(self, call: str, method: str, path: str) -> bool:
         """Whether this fault hits the request; counts it when it is one of those meant."""

@@ -15,6 +15,7 @@ import urllib3
 
 from sama_spark.sandbox import control
 from sama_spark.sandbox.faults import CONTROL, Fault
+from sama_spark.sandbox.guard import CONTROL_KEY
 from sama_spark.sandbox.server import DEFAULT_KEY
 
 # Uploads of megabytes come and go: glibc is told to keep their memory, which halves the cost of a PUT.
@@ -56,7 +57,7 @@ class Sandbox:
 
     @classmethod
     def at(cls, base_url: str, api_key: str = DEFAULT_KEY) -> Sandbox:
-        """Controls a sandbox that runs already, one that `sama-spark sandbox` started for instance."""
+        """Controls a sandbox that runs already, one that `sama-spark sandbox` started for instance, with its key."""
         sandbox = cls(api_key=api_key)
         sandbox.base_url = base_url
         return sandbox
@@ -194,9 +195,7 @@ class Sandbox:
         What a task leaves out is made up; its `data` and `answers` are kept to the byte. An id that the
         project has already is a delivery anew. Gives how many there were.
         """
-        return sum(
-            int(self._post(f"seed?project_id={project_id}", chunk, "application/x-ndjson")) for chunk in _chunks(tasks)
-        )
+        return sum(int(self._post(f"seed?project_id={project_id}", chunk, control.SEEDS)) for chunk in _chunks(tasks))
 
     def set_state(self, project_id: int, task_ids: Iterable[str], state: str) -> None:
         """Puts tasks into `state` with what goes with it; into `delivered` with the answers they have."""
@@ -255,7 +254,10 @@ class Sandbox:
         times: how many calls (1); None for all until `heal()`. skip: how many calls go well before.
         retry_after: seconds, sent as `Retry-After`; `retry_after_form="date"` sends it as a date.
         """
-        self._run(control.Fail(fault=msgspec.convert({"call": call, **fault}, Fault)))
+        try:
+            self._run(control.Fail(fault=msgspec.convert({"call": call, **fault}, Fault)))
+        except msgspec.ValidationError as error:
+            raise ValueError(f"there is no such fault: {error}") from None
 
     def heal(self) -> None:
         """Takes back all faults."""
@@ -278,7 +280,7 @@ class Sandbox:
         if not self.base_url:
             raise SandboxError("the sandbox is not running: use `with Sandbox() as sandbox:` or .start()")
         url = self.base_url.removesuffix("/v2") + CONTROL + path
-        reply = self._http.request("POST", url, body=body, headers={"Content-Type": kind})
+        reply = self._http.request("POST", url, body=body, headers={"Content-Type": kind, CONTROL_KEY: self.api_key})
         if reply.status != 200:
             raise SandboxError(f"The sandbox refused: {reply.data.decode()[:2000]}")
         return msgspec.json.decode(reply.data)

@@ -9,7 +9,7 @@ import select
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sama_spark.sandbox.app import build
 from sama_spark.sandbox.control import CreateProject
 from sama_spark.sandbox.errors import ApiError
 from sama_spark.sandbox.faults import TRANSPORT
+from sama_spark.sandbox.guard import Guard
 from sama_spark.sandbox.hub import Hub
 
 DEFAULT_KEY = "sandbox-key"
@@ -63,11 +64,13 @@ def serve(
     api_key: str,
     ready: Callable[[str], None],
     *,
+    names: Iterable[str] = (),
     with_parent: bool = False,
     first: CreateProject | None = None,
 ) -> None:
     """Serves until SIGINT, SIGTERM or (`with_parent`) the end of stdin. `ready` gets the base URL.
 
+    names: of this machine, by which requests may call it.
     first: a project to begin with.
     """
     host, port = listener.getsockname()[:2]
@@ -77,7 +80,7 @@ def serve(
     if first is not None:
         first.run(hub)
     config = uvicorn.Config(
-        build(hub),
+        Guard(build(hub), host, names),
         http=_Protocol,
         lifespan="off",
         ws="none",
@@ -127,7 +130,7 @@ def run(port: int, host: str = "127.0.0.1", api_key: str = DEFAULT_KEY, *, proje
     def ready(base_url: str) -> None:
         print(_WELCOME.format(base_url=base_url, api_key=api_key), flush=True)
 
-    serve(listener, api_key, ready, first=first)
+    serve(listener, api_key, ready, names=[host], first=first)
     return 0
 
 
