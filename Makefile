@@ -10,7 +10,9 @@ OLDEST := 3.5
 # Long, and all of it has tests of its own here: `make test-oldest` takes it whole.
 PATH_OF_USERS := tests/test_user_path.py
 
-.PHONY: help install install-oldest demo test test-plain test-classic test-long test-oldest test-matrix soak check format bench docs clean
+DIST := dist
+
+.PHONY: help install install-oldest wheel demo test test-plain test-classic test-long test-oldest test-matrix soak check format bench docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -24,6 +26,9 @@ $(INSTALLED): pyproject.toml requirements.lock | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[demo]" --group dev
 	touch $@
+
+wheel: | $(BIN)/python  ## the package as a file to install elsewhere, in dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(DIST) .
 
 demo: install  ## photographs -> tasks -> labels -> Delta tables, on this machine
 	$(BIN)/sama-spark demo

@@ -8,7 +8,7 @@
 
 # COMMAND ----------
 
-# MAGIC %pip install "sama-spark[pictures]"
+# MAGIC %pip install /Volumes/main/default/wheels/sama_spark-0.1.0-py3-none-any.whl
 
 # COMMAND ----------
 

@@ -41,11 +41,34 @@ print(json.dumps(sorted(sys.modules)))
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `make wheel` builds it, which is what the pages tell users to install."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True)
+    make = ["make", "--silent", "-C", str(ROOT), "wheel", f"DIST={folder}", f"PYTHON={sys.executable}"]
+    subprocess.run(make, check=True, env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")})
     [built] = folder.glob("*.whl")
     return built
+
+
+def test_the_pages_name_this_file_and_promise_no_index(wheel: Path) -> None:
+    places = [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "sama_spark").rglob("*.md")]
+    places += [*(ROOT / "sama_spark").rglob("*.py"), *(ROOT / "notebooks").glob("*.py"), *(ROOT / "conf").rglob("*.*")]
+    texts = {place: place.read_text() for place in places}
+    named = {name for text in texts.values() for name in re.findall(r"sama_spark-[\d.]+\S*?\.whl", text)}
+    assert named == {wheel.name}
+    index = re.compile(r"pip install [\"']?sama-spark.*")
+    promises = [(place.name, line) for place, text in texts.items() for line in index.findall(text)]
+    assert promises == [("README.md", "pip install sama-spark` will do.")]
+    assert "- Once it is released, `pip install sama-spark` will do." in texts[ROOT / "README.md"]
+
+
+def test_the_extras_of_the_wheel_can_be_named(wheel: Path) -> None:
+    """`pip install "dist/...whl[local,sandbox]"`, as the pages have it; nothing is fetched here."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--no-index"]
+    done = subprocess.run(
+        [*command, f"{wheel}[local,sandbox,pictures,demo]"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr  # it is all here already
+    assert "does not provide the extra" not in done.stderr
 
 
 def test_it_holds_the_package_and_asks_for_little(wheel: Path) -> None:

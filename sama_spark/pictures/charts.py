@@ -113,11 +113,12 @@ def _draw_progress(
     days: Sequence[date], states: Sequence[str], heights: Sequence[Sequence[int]], colours: Sequence[str]
 ) -> Figure:
     from sama_spark.pictures.sheet import Picture
+    from sama_spark.pictures.words import shown
 
     figure = Picture(figsize=(11, 5), layout="constrained", facecolor="white", dpi=100)
     axes = figure.subplots()
     x = range(len(days))
-    names = [f"{state} ({height[-1]:,})" for state, height in zip(states, heights, strict=True)]
+    names = [shown(f"{state} ({height[-1]:,})") for state, height in zip(states, heights, strict=True)]
     # In steps: the count of a day holds for that day.
     axes.stackplot(x, heights, labels=names, colors=colours, step="post", edgecolor="white", linewidth=0.6)
     axes.set_xlim(0, len(days) - 1)
@@ -136,6 +137,7 @@ def _draw_progress(
 def _draw_label_counts(charts: dict[str, list[tuple[str, int]]]) -> Figure:
     from sama_spark.pictures.colours import GREY, colour_of
     from sama_spark.pictures.sheet import Picture
+    from sama_spark.pictures.words import drawable, escaped, shown
 
     bars = [max(len(chart), 2) for chart in charts.values()]
     figure = Picture(figsize=(9, 0.32 * sum(bars) + 1.1 * len(bars)), layout="constrained", facecolor="white", dpi=100)
@@ -146,11 +148,13 @@ def _draw_label_counts(charts: dict[str, list[tuple[str, int]]]) -> Figure:
         colours = [colour_of(name) if named else GREY for name, named in zip(names, is_label, strict=True)]
         drawn = axes.barh(range(len(names)), counts, color=colours, height=0.72)
         axes.bar_label(drawn, [f"{count:,}" for count in counts], padding=4, fontsize=9, color=_DARK)
-        shown = [name if len(name) <= 40 else f"{name[:39]}…" for name in names]
-        axes.set_yticks(range(len(names)), [name.replace("$", r"\$") for name in shown])
+        words = map(drawable, names)
+        axes.set_yticks(range(len(names)), [escaped(w if len(w) <= 40 else f"{w[:39]}…") for w in words])
         axes.set_ylim(max(len(names), 2) - 0.4, -0.6)
         axes.set_xlim(0, max(counts) * 1.12)
-        axes.set_title(f"Annotations by label: {output}" if output else "Annotations by label", loc="left", fontsize=13)
+        axes.set_title(
+            shown(f"Annotations by label: {output}") if output else "Annotations by label", loc="left", fontsize=13
+        )
         _quiet(axes, "x")
         axes.tick_params(axis="y", length=0)
     panels.flat[-1].set_xlabel("Annotations")

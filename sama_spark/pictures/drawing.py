@@ -12,6 +12,7 @@ from matplotlib.patches import Polygon
 from matplotlib.patheffects import withStroke
 
 from sama_spark.pictures.colours import colour_of, is_light
+from sama_spark.pictures.words import drawable, escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -170,14 +171,14 @@ _DRAW = {
 
 def _write(axes: Axes, row: Row, colour: str) -> Text:
     """The label above that point of the shape that is nearest to the upper left, below it at the image's edge."""
-    label = row["label"]
+    label = drawable(row["label"])
     text = label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}…"
     x, y = min(row["points"], key=sum)
     bottom, top = axes.get_ylim()
     left, right = axes.get_xlim()
     is_high = y - top < 0.06 * (bottom - top)
     return axes.annotate(
-        text.replace("$", r"\$"),
+        escaped(text),
         (max(x, left), max(y, top)),
         xytext=(2, -2 if is_high else 3),
         textcoords="offset points",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,25 @@ Region = tuple[float, float, float, float]  # left, top, right, bottom, in pixel
 _LONGEST_SIDE = 2_000  # pixels, of what is drawn
 _MOST_BYTES = 200_000_000
 _SECONDS = 20.0
+
+
+# What Spark and its file systems say, whichever of its kinds of session tells it.
+_REASONS = (
+    (
+        r"No FileSystem for scheme|UnsupportedFileSystem|FileSystem\S* not found|ClassNotFound.*FileSystem",
+        "Spark has nothing here that reads {} addresses",
+    ),
+    (
+        r"PATH_NOT_FOUND|Path does not exist|FileNotFound|NoSuchKey|NoSuchBucket|status code: 404",
+        "there is no such file",
+    ),
+    (
+        r"Access ?Denied|Forbidden|Unauthorized|Permission.?denied|credential|status code: 40[13]",
+        "Spark may not read {} there: see that it has the storage's credentials",
+    ),
+    (r"UnknownHost|timed? ?out|Connection refused|ConnectException", "Spark cannot reach the storage of {} addresses"),
+    (r"URISyntax|Illegal character|Relative path in absolute URI|Cannot create a Path", "its address cannot be read"),
+)
 
 
 class Unreadable(Exception):
@@ -109,10 +129,37 @@ def _content(spark: SparkSession, place: Place) -> bytes:
         except OSError as error:
             raise Unreadable((error.strerror or type(error).__name__).lower()) from None
     try:
-        [row] = spark.read.format("binaryFile").load(place).select("content").collect()
+        rows = spark.read.format("binaryFile").load(place).select("content").limit(2).collect()
     except Exception as error:
-        raise Unreadable(f"Spark cannot read it ({type(error).__name__})") from None
-    return bytes(row.content)
+        raise Unreadable(_reason(scheme, str(error))) from None
+    if len(rows) != 1:
+        raise Unreadable("its address names no file" if not rows else "its address names several files")
+    return bytes(rows[0].content)
+
+
+def _reason(scheme: str, said: str) -> str:
+    """Why Spark cannot read a place. Its own words hold the address, so they are shown only where none fit."""
+    for pattern, reason in _REASONS:
+        if re.search(pattern, said, re.IGNORECASE):
+            return reason.format(f"{scheme}:")
+    first = next((line for line in said.splitlines() if line.strip()), "for no reason that it names")
+    return f"Spark cannot read it: {re.sub('[a-z0-9+]+:/[^ ]*', '...', first, flags=re.IGNORECASE)[:120]}"
+
+
+def _cause(error: Exception) -> str:
+    said = str(error)
+    for pattern, cause in (
+        ("proxy", "the proxy refuses or is not there"),
+        ("resolve|name or service|nodename", "no such host"),
+        ("refused", "it refuses connections"),
+        ("certificate|ssl", "its certificate is not trusted"),
+        ("timed? ?out", f"no answer in {_SECONDS:.0f} s"),
+        ("redirect", "its link leads on without end"),
+        ("parse|label|invalid", "its address cannot be read"),
+    ):
+        if re.search(pattern, said, re.IGNORECASE):
+            return cause
+    return "the connection breaks off"
 
 
 def _fetched(url: str) -> bytes:
@@ -124,7 +171,7 @@ def _fetched(url: str) -> bytes:
         ) as reply:
             status, content = reply.status, reply.read(_MOST_BYTES + 1, decode_content=True)
     except (HTTPError, OSError, ValueError) as error:
-        raise Unreadable(f"its host cannot be reached ({type(error).__name__})") from None
+        raise Unreadable(f"its host cannot be reached ({_cause(error)})") from None
     if status != 200:
         raise Unreadable(f"its link answers {status}{', and may have expired' * (status == 403)}")
     if len(content) > _MOST_BYTES:

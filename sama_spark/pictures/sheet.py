@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 
 from sama_spark.pictures.colours import colour_of
 from sama_spark.pictures.drawing import Row, class_of, draw_image, draw_mask, draw_shapes, is_drawn, outside, region_of
+from sama_spark.pictures.words import drawable, escaped, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +104,7 @@ def draw_sheet(scenes: Sequence[Scene], heading: str = "") -> Picture:
     for axes in panels[len(scenes) :]:
         axes.set_axis_off()
     if heading:
-        figure.suptitle(heading, fontsize=11)
+        figure.suptitle(shown(heading), fontsize=11)
     _legend(figure, classes)
     _thin_out(figure, texts)
     return figure
@@ -118,7 +119,7 @@ def _draw(axes: Axes, scene: Scene, caption: str, classes: Counter[str]) -> list
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     axes.set_facecolor("#ECEEF1")
-    axes.set_title(scene.title, fontsize=9, loc="left", color="#333333")
+    axes.set_title(shown(scene.title), fontsize=9, loc="left", color="#333333")
     axes.set_xlabel(caption, fontsize=9, loc="left")
     if scene.image:
         draw_image(axes, scene.image)
@@ -139,10 +140,10 @@ def _shape(scene: Scene) -> float:
 def _caption(scene: Scene, inches: float) -> str:
     letters = int(inches * 15)
     answers = " · ".join(_answer(row) for row in scene.rows if row["kind"] == "answer")
-    lines = wrap(answers, letters, max_lines=_ANSWER_LINES, placeholder=" …")
+    lines = wrap(drawable(answers), letters, max_lines=_ANSWER_LINES, placeholder=" …")
     for note in _notes(scene):
-        lines += wrap(f"({note})", letters)
-    return "\n".join(lines).replace("$", r"\$")
+        lines += wrap(drawable(f"({note})"), letters)
+    return escaped("\n".join(lines))
 
 
 def _answer(row: Row) -> str:
@@ -172,7 +173,7 @@ def _legend(figure: Figure, classes: Counter[str]) -> None:
     if not classes:
         return
     names = sorted(name for name, _ in classes.most_common(_LEGEND))
-    handles = [Patch(color=colour_of(name), label=f"{name} ({classes[name]:,})") for name in names]
+    handles = [Patch(color=colour_of(name), label=shown(f"{name} ({classes[name]:,})")) for name in names]
     if len(classes) > len(names):
         handles.append(Patch(color="none", label=f"and {len(classes) - len(names)} more"))
     columns = min(len(handles), max(int(figure.get_figwidth() / 2), 1))

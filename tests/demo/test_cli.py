@@ -113,5 +113,6 @@ def test_a_missing_extra_is_one_line(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (
         1,
-        "sama-spark: skimage is not installed: pip install 'sama-spark[demo]'\n",
+        "sama-spark: skimage is not installed: install the wheel with what `demo` needs: "
+        f"pip install 'sama_spark-{version('sama-spark')}-py3-none-any.whl[demo]'\n",
     )

@@ -134,7 +134,7 @@ def _run(
         exec(compile(cell, name, "exec"), names)  # noqa: S102
         return
     magic, _, text = cell.partition("\n")
-    if magic.startswith('%pip install "sama-spark'):  # it is there
+    if magic.startswith("%pip install /Volumes/"):  # it is there
         return
     if magic == "%md":
         for heading in [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]:

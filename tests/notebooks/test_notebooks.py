@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,7 +181,7 @@ def test_quality_review(place: Place) -> None:
 def test_it_is_a_notebook_that_databricks_takes(notebook: Path) -> None:
     intro, install, restart, widgets, *_, last = cells(notebook)
     assert intro.startswith("%md\n# ")
-    assert install == '%pip install "sama-spark[pictures]"'
+    assert install == f"%pip install /Volumes/main/default/wheels/sama_spark-{version('sama-spark')}-py3-none-any.whl"
     assert restart == "dbutils.library.restartPython()"
     assert widgets.startswith("dbutils.widgets.")
     assert "dbutils.notebook.exit(" in last
