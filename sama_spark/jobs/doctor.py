@@ -20,6 +20,7 @@ from sama_spark.api.errors import (
     RetryableError,
     SamaError,
 )
+from sama_spark.api.secrets import Redactor
 from sama_spark.delta import separator
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.jobs.config import Upload
@@ -70,10 +71,10 @@ def examine(path: str, overrides: Sequence[str]) -> None:
         "seconds": round(time.monotonic() - begun, 1),
     }
     if failure is not None:
-        line |= {"status": "cancelled", "error": told(failure, None)}
+        line |= {"status": "cancelled", "error": told(failure, Redactor())}
     elif failed:
         failure = SamaError(f"{len(failed)} of {len(doctor.checks)} checks failed: {', '.join(failed)}")
-        line["error"] = told(failure, None)
+        line["error"] = told(failure, Redactor())
     finish(line, failure)
 
 

@@ -37,16 +37,19 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
     begun, started_at = time.monotonic(), datetime.now(timezone.utc)
     line["started_at"] = f"{started_at:%FT%TZ}"
     job: AnyJob | None = None
+    redact = Redactor()
     failure: BaseException | None = None
     with as_a_job():
         try:
             job = load(path, overrides, name)
             line["project"] = str(job.project)
-            _do(job, line)
+            key = Secret(key_of(job))
+            redact = Redactor(key)
+            _do(job, key, line)
             line["status"] = "succeeded"
         except BaseException as error:  # a cancelled run ends with its line too
             failure = error
-            line["error"] = told(error, job)
+            line["error"] = told(error, redact)
             if isinstance(error, KeyboardInterrupt):
                 line["status"] = "cancelled"
         line["seconds"] = round(time.monotonic() - begun, 1)
@@ -73,32 +76,26 @@ def finish(line: dict[str, Any], failure: BaseException | None) -> None:
     raise SystemExit(said) from None
 
 
-def _do(job: AnyJob, line: dict[str, Any]) -> None:
+def _do(job: AnyJob, key: Secret, line: dict[str, Any]) -> None:
     if isinstance(job.api_key, str):
         print(LITERAL_KEY, file=sys.stderr)
-    # The key and the address are looked at before Spark starts, which takes its time.
-    with Client(key_of(job), base_url=job.base_url, staging=job.staging, deadline=job.deadline) as client:
+    # Key and address are looked at before Spark starts, which takes its time.
+    with Client(key.reveal(), base_url=job.base_url, staging=job.staging, deadline=job.deadline) as client:
         Work(client, job_session(), line).run(job)
 
 
-def told(error: BaseException, job: AnyJob | None) -> dict[str, Any]:
-    """The error as the line of JSON has it, with the notes that were added to it on its way."""
-    without_key = _without_key(job)
+def told(error: BaseException, redact: Redactor) -> dict[str, Any]:
+    """The error as the line of JSON has it, with the notes that were added to it on its way.
+
+    Errors of `sama_spark` hold no key; those of others pass through `redact`.
+    """
     text = str(error) or ("cancelled" if isinstance(error, KeyboardInterrupt) else type(error).__name__)
     texts = [text, *map(str, getattr(error, "__notes__", ()))]
     described: dict[str, Any] = {
         "type": type(error).__name__,
-        "message": " ".join(without_key(text)[:_LONGEST] for text in texts),
+        "message": " ".join(redact(text)[:_LONGEST] for text in texts),
         "retryable": isinstance(error, SamaError) and error.retryable,
     }
     if isinstance(error, BatchesNotStarted):
         described |= {"started": error.started, "not_started": list(error.not_started)}
     return described
-
-
-def _without_key(job: AnyJob | None) -> Redactor:
-    """Errors of `sama_spark` hold no key; those of others pass through here."""
-    try:
-        return Redactor(Secret(key_of(job))) if job is not None else Redactor()
-    except SamaError:
-        return Redactor()
