@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
+import warnings
 from datetime import date, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+import matplotlib
 from PIL import Image
 
 from sama_spark.inbound.flatten import Flattener
@@ -22,6 +25,7 @@ from sama_spark.pictures.charts import _draw_label_counts, _draw_progress
 from sama_spark.pictures.colours import PALETTE, colour_of, is_light
 from sama_spark.pictures.images import Unreadable, read_image, read_mask
 from sama_spark.pictures.sheet import Scene, around, draw_sheet
+from sama_spark.pictures.words import shown
 from sama_spark.sandbox.masks import png
 
 if TYPE_CHECKING:
@@ -266,6 +270,56 @@ def test_an_image_that_cannot_be_had_says_why_without_its_address(sandbox: Sandb
             read_image(NONE, place)
         assert str(caught.value) == reason
         assert "s3cret" not in repr(caught.value)
+
+
+LABELS = [
+    ("car 🚗", "car [automobile]"),
+    ("😀", "😀"),  # DejaVu Sans has some
+    ("👩‍👧", "[woman][girl]"),
+    ("👍🏽", "[thumbs up sign]"),
+    ("歩行者", "□□□"),
+    ("🇩🇪", "□□"),
+    ("\U0010ffff", "□"),
+    ("a\tb", "a b"),
+    ("a\x07b", "a□b"),
+    ("a\u200bb", "ab"),
+    ("straße é ü ж β →", "straße é ü ж β →"),
+    ("_hidden", "_hidden"),
+    ("$x^{y$", r"\$x^{y\$"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("label", "drawn"), LABELS)
+def test_letters_that_no_font_has_get_a_stand_in(label: str, drawn: str) -> None:
+    assert shown(label) == drawn
+
+
+def test_any_label_is_drawn_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    found = [box(10 + 30 * n, 60, 30 + 30 * n, 100, label) for n, (label, _) in enumerate(LABELS)]
+    odd = "🌧 $a$ 歩\t$"
+    answers = rows(*found, **{odd: odd})
+    sheets = [Scene(odd, answers, missing=odd), Scene(odd, answers, read_image(NONE, image()), lost=[odd])]
+    with warnings.catch_warnings(), caplog.at_level(logging.INFO):
+        warnings.simplefilter("error")
+        figures = [
+            draw_sheet(sheets, odd),
+            _draw_label_counts({odd: [(label, n + 1) for n, (label, _) in enumerate(LABELS)] + [(odd * 20, 1)]}),
+            _draw_progress([date(2026, 1, 1), date(2026, 1, 2)], [odd], [[1, 2]], ["#000000"]),
+        ]
+        for figure in figures:
+            assert figure._repr_png_()
+    assert [record for record in caplog.records if record.name.startswith("matplotlib")] == []
+    assert "car [automobile]" in words(figures[0])
+    assert "_hidden (2)" in words(figures[0])
+
+
+@pytest.mark.parametrize("font", ["DejaVu Sans", "no such font"])
+def test_a_font_of_the_process_is_taken(font: str) -> None:
+    with matplotlib.rc_context({"font.family": [font, "DejaVu Sans"]}):
+        assert shown("car 🚗") == "car [automobile]"
+    with matplotlib.rc_context({"font.family": font}):
+        assert shown("ж") == "ж"
 
 
 def test_links_are_read_with_the_authorities_of_the_environment(
