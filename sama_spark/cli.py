@@ -9,6 +9,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from sama_spark.databricks_utilities import on_databricks
+
 _JOBS = {
     "upload": "rows of a table become annotation tasks",
     "sync": "deliveries land in Delta tables",
@@ -46,15 +48,18 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         chosen, more = parser.parse_known_args(arguments)
-        if chosen.command in _JOBS:
-            return _run(chosen.command, chosen.config, [*chosen.overrides, *more])
-        if more:
-            parser.error(f"unrecognized arguments: {' '.join(more)}")
+    except ModuleNotFoundError as missing:  # the fields of a job need Spark's types
+        return _lacks(missing, "local")
+    if chosen.command in _JOBS:
+        return _run(chosen.command, chosen.config, [*chosen.overrides, *more])
+    if more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    try:
         if chosen.command == "sandbox":
             return _sandbox(chosen.port, chosen.host, chosen.project)
         return _demo(chosen.out)
     except ModuleNotFoundError as missing:
-        return _lacks(missing, extra=arguments[0])
+        return _lacks(missing, chosen.command)
     except KeyboardInterrupt:
         return 130
 
@@ -89,13 +94,16 @@ def _from_names(arguments: list[str]) -> list[str]:
 
 
 def _run(job: str, config: str, overrides: list[str]) -> int:
-    if job == "doctor":
+    try:
         from sama_spark.jobs.doctor import examine
-
+        from sama_spark.jobs.run import run
+    except ModuleNotFoundError as missing:
+        if on_databricks():  # which takes a task that returns for one that has succeeded
+            raise
+        return _lacks(missing, "local")
+    if job == "doctor":
         examine(config, overrides)
     else:
-        from sama_spark.jobs.run import run
-
         run(job, config, overrides)
     return 0
 
@@ -131,10 +139,9 @@ def _is_empty_or_demo(out: Path) -> bool:
 
 
 def _lacks(missing: ModuleNotFoundError, extra: str) -> int:
-    if extra in _JOBS:
-        extra = "local"
+    name = str(missing.name).partition(".")[0]
     wheel = f"sama_spark-{version('sama-spark')}-py3-none-any.whl[{extra}]"
-    return _fail(f"{missing.name} is not installed: install the wheel with what `{extra}` needs: pip install '{wheel}'")
+    return _fail(f"{name} is not installed: install the wheel with what `{extra}` needs: pip install '{wheel}'")
 
 
 def _fail(message: str) -> int:

@@ -20,10 +20,9 @@ _OPTIONS = '; with format("sama") in the option `api_key_env` or `api_key_file`'
 _WORD = re.compile(r"(?:[A-Z]+|[A-Z]?[a-z]+(?:[A-Z][a-z]+){0,3})?[0-9]{0,4}")
 
 
-def _named(name: str) -> str:
-    """The name, if it looks like one."""
-    words = re.split("[-_. @]+", name)
-    return name if all(len(word) <= 24 and _WORD.fullmatch(word) for word in words) else ""
+def _is_name(text: str) -> bool:
+    words = re.split("[-_. @]+", text)
+    return all(len(word) <= 24 and _WORD.fullmatch(word) for word in words)
 
 
 class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -61,23 +60,31 @@ class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         except Exception as error:  # the file system's, dbutils' or Databricks' own
             text, reason = "", f" ({type(error).__name__})"
         if not isinstance(text, str) or not text.strip():
-            raise InvalidInput(f"{self} does not give a key{reason}", remedy=self._remedy())
+            raise InvalidInput(f"{self.told()} does not give a key{reason}", remedy=self._remedy())
         return text.strip()
 
     def __repr__(self) -> str:
-        if self.env is not None or self._is_default():
-            name = self.env or KEY_ENV
-            return f"the environment variable {_named(name) or 'that is named for the key'}"
+        if self.env == KEY_ENV or self._is_default():
+            return f"the environment variable {KEY_ENV}"
+        if self.env is not None:
+            return "the environment variable that is named for the key"
         if self.file is not None:
-            folder, _, last = self.file.rpartition("/")
-            name = self.file if _named(last) and (folder or "." in last) else ""
-            return f"the file {name or 'that is named for the key'}"
-        if self.scope is not None:
-            names = [_named(name) for name in (self.scope, self.key or "")]
-            return f"the secret {names[1]} in the scope {names[0]}" if all(names) else "the secret scope and key"
-        return f"the Unity Catalog secret {self.secret if all(map(_named, self._secret_parts())) else ''}".rstrip()
+            return "the file that is named for the key"
+        return "the secret scope and key" if self.scope is not None else "the Unity Catalog secret"
 
     __str__ = __repr__
+
+    def told(self) -> str:
+        """This place by its name, for those who have to find it; without, where the name may be the key itself."""
+        parts = self._secret_parts() if self.secret else [self.env, self.scope, self.key]
+        if self.file is not None:
+            folder, _, last = self.file.rpartition("/")
+            return f"the file {self.file}" if _is_name(last) and (folder or "." in last) else str(self)
+        if not all(_is_name(part) for part in parts if part):
+            return str(self)
+        if self.scope is not None:
+            return f"the secret {self.key} in the scope {self.scope}"
+        return f"the environment variable {self.env or KEY_ENV}" if not self.secret else f"{self} {self.secret}"
 
     def _is_default(self) -> bool:
         return not any((self.env, self.file, self.scope, self.secret))

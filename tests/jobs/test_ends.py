@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -156,6 +157,37 @@ def test_who_ends_a_job_gets_its_line(sent: signal.Signals, twice: bool, tmp_pat
     assert err.startswith("sama-spark sync: ")
 
 
+def test_on_databricks_what_ends_a_job_is_raised(tmp_path: Path) -> None:
+    """A task of Databricks that returns has succeeded, whatever it returns."""
+    os.mkfifo(tmp_path / "key")
+    job = subprocess.Popen(
+        [COMMAND, "sync", str(CONF / "sync.yml"), f"api_key={{file: {tmp_path}/key}}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DATABRICKS_RUNTIME_VERSION": "17.3", "JAVA_HOME": "/nowhere", "PATH": "/nowhere"},
+    )
+    try:
+        writer = waits_for_reader(tmp_path / "key")
+        job.send_signal(signal.SIGTERM)
+        out, err = job.communicate(timeout=60)
+    finally:
+        job.kill()
+    os.close(writer)
+    assert json.loads(out.splitlines()[-1])["status"] == "cancelled"
+    assert "Terminated: ended by SIGTERM" in err.splitlines()[-1]
+    assert job.returncode not in (0, 143)
+
+
+def test_without_spark_a_job_is_a_line() -> None:
+    code = "import sys; sys.modules['pyspark'] = None; from sama_spark.cli import main; sys.exit(main(sys.argv[1:]))"
+    for arguments in (["sync", "a.yml"], ["doctor", "a.yml"], ["upload", "--help"]):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith("sama-spark: pyspark is not installed: install the wheel with what `local` needs")
+        assert done.stderr.count("\n") == 1
+
+
 def waits_for_reader(pipe: Path) -> int:
     """Opens the pipe for writing, as soon as somebody reads it."""
     until = time.monotonic() + 20
@@ -277,3 +309,35 @@ def test_whatever_follows_a_job(no_spark: None, job: str, more: list[str]) -> No
     with pytest.raises(SystemExit) as caught:
         main([job, *more])
     assert caught.value.code == 2 or str(caught.value.code).startswith(f"sama-spark {job}: ")
+
+
+@pytest.mark.long
+@pytest.mark.jvm
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_an_upload_that_is_ended_tells_and_leaves_no_open_batch(sent: signal.Signals, tmp_path: Path) -> None:
+    from sama_spark.sandbox import Sandbox
+
+    with Sandbox() as sandbox:
+        project = sandbox.create_project(**yaml.safe_load((CONF / "project.yml").read_text()))
+        sandbox.fail("put", kind="slow", seconds=60, times=None)
+        job = subprocess.Popen(
+            [COMMAND, "upload", str(CONF / "upload.yml"), f"base_url={sandbox.base_url}", f"project={project}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "SAMA_API_KEY": sandbox.api_key},
+        )
+        try:
+            until = time.monotonic() + 120
+            while not sandbox.calls().get("put") and time.monotonic() < until:
+                time.sleep(0.2)
+            job.send_signal(sent)
+            out, err = job.communicate(timeout=100)
+        finally:
+            job.kill()
+        line = json.loads(out.splitlines()[-1])
+        assert (line["status"], job.returncode) == ("cancelled", 143 if sent == signal.SIGTERM else 130)
+        assert "Traceback" not in err
+        assert "INFO sama_spark: Spark starts" in err
+        assert sandbox.tasks(project) == []
