@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
 import numpy as np
 import urllib3
@@ -120,7 +119,8 @@ def _content(spark: SparkSession, place: Place) -> bytes:
         raise Unreadable("none is given")
     if not isinstance(place, str):
         return bytes(place)
-    scheme = urlparse(place).scheme.lower()
+    named = re.match(r"([a-z][a-z0-9+.-]*):", place, re.IGNORECASE)
+    scheme = named[1].lower() if named else ""
     if scheme in ("http", "https"):
         return _fetched(place)
     if scheme in ("", "file") or place.startswith("dbfs:/Volumes/"):
@@ -128,6 +128,8 @@ def _content(spark: SparkSession, place: Place) -> bytes:
             return local_path(place).read_bytes()
         except OSError as error:
             raise Unreadable((error.strerror or type(error).__name__).lower()) from None
+        except ValueError:
+            raise Unreadable("no file has such a name") from None
     try:
         rows = spark.read.format("binaryFile").load(place).select("content").limit(2).collect()
     except Exception as error:
@@ -154,7 +156,9 @@ def _fetched(url: str) -> bytes:
             "GET", url, headers=headers, timeout=_SECONDS, retries=only_redirects, preload_content=False
         ) as reply:
             status, content = reply.status, reply.read(_MOST_BYTES + 1, decode_content=True)
-    except (HTTPError, OSError, ValueError) as error:
+    except ValueError:
+        raise Unreadable("its address cannot be read") from None
+    except (HTTPError, OSError) as error:
         raise Unreadable(f"its host cannot be reached ({type(error).__name__})") from None
     if status != 200:
         raise Unreadable(f"its link answers {status}{', and may have expired' * (status == 403)}")

@@ -263,6 +263,8 @@ def test_an_image_that_cannot_be_had_says_why_without_its_address(sandbox: Sandb
         image()[:200]: "it is no image, or a broken one",
         str(tmp_path / "s3cret.png"): "no such file or directory",
         unsigned: "its link answers 403, and may have expired",
+        "s3cret\0": "no file has such a name",
+        "http://[::1/s3cret": "its address cannot be read",
         "http://127.0.0.1:1/s3cret": "its host cannot be reached (NewConnectionError)",
     }
     for place, reason in reasons.items():

@@ -17,6 +17,7 @@ from PIL import Image
 import sama_spark.pictures
 from sama_spark import flatten_annotations, show_annotations, show_label_counts, show_progress
 from sama_spark.api.errors import InvalidInput
+from sama_spark.pictures.images import Unreadable, _reason, read_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,6 +134,43 @@ def test_wrong_tables_are_refused_with_the_remedy(spark: SparkSession) -> None:
         show_progress(df)
     with pytest.raises(InvalidInput, match="labels_current"):
         show_label_counts(delivered)
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        *(
+            (f"{scheme}://c@a.invalid/s3cret.png", f"Spark has nothing here that reads {scheme}: addresses")
+            for scheme in ("s3", "s3a", "abfss", "wasbs", "gs", "odd")
+        ),
+        ("dbfs:/s3cret.png", "Spark has nothing here that reads dbfs: addresses"),
+        ("data:image/png;base64,s3cret", "its address cannot be read"),
+        ("hdfs://nowhere.invalid:1/s3cret", "Spark cannot reach the storage of hdfs: addresses"),
+        ("dbfs:/Volumes/a/b/c/s3cret.png", "no such file or directory"),
+    ],
+)
+def test_why_spark_cannot_read_an_image_is_said_in_words(spark: SparkSession, place: str, reason: str) -> None:
+    with pytest.raises(Unreadable) as caught:
+        read_image(spark, place)
+    assert str(caught.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("[PATH_NOT_FOUND] Path does not exist: s3://b/s3cret.", "there is no such file"),
+        ("java.io.FileNotFoundException: No such file: s3://b/s3cret", "there is no such file"),
+        ("Access Denied (Service: Amazon S3; Status Code: 403)", "Spark may not read s3: there: see that it has"),
+        ("No AWS Credentials provided by s3cret", "Spark may not read s3: there"),
+        ("[INSUFFICIENT_PERMISSIONS] User lacks READ FILES: PERMISSION_DENIED", "Spark may not read s3: there"),
+        ("java.net.UnknownHostException: s3cret", "Spark cannot reach the storage of s3: addresses"),
+        ("\n\nodd thing at s3://b/s3cret?a=b today\nmore", "Spark cannot read it: odd thing at ... today"),
+        ("", "Spark cannot read it: for no reason that it names"),
+    ],
+)
+def test_what_spark_says_in_words(said: str, reason: str) -> None:
+    assert _reason("s3", said).startswith(reason)
+    assert "s3cret" not in _reason("s3", said)
 
 
 def test_without_matplotlib_the_error_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
