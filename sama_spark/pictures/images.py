@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import urllib3
 from PIL import Image, ImageOps, UnidentifiedImageError
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, LocationValueError
 
+from sama_spark.api.errors import SamaError
 from sama_spark.api.wire import connections, user_agent
 from sama_spark.staging import local_path
 
@@ -156,10 +157,11 @@ def _fetched(url: str) -> bytes:
             "GET", url, headers=headers, timeout=_SECONDS, retries=only_redirects, preload_content=False
         ) as reply:
             status, content = reply.status, reply.read(_MOST_BYTES + 1, decode_content=True)
-    except ValueError:
-        raise Unreadable("its address cannot be read") from None
-    except (HTTPError, OSError) as error:
-        raise Unreadable(f"its host cannot be reached ({type(error).__name__})") from None
+    except (HTTPError, OSError, ValueError) as error:
+        if isinstance(error, LocationValueError) or type(error) is ValueError:
+            raise Unreadable("its address cannot be read") from None
+        why = error.message if isinstance(error, SamaError) else type(error).__name__
+        raise Unreadable(f"its host cannot be reached ({why})") from None
     if status != 200:
         raise Unreadable(f"its link answers {status}{', and may have expired' * (status == 403)}")
     if len(content) > _MOST_BYTES:
