@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import urllib3
 from PIL import Image, ImageOps, UnidentifiedImageError
-from urllib3.exceptions import HTTPError, LocationValueError
+from urllib3.exceptions import HTTPError
 
 from sama_spark.api.errors import SamaError
 from sama_spark.api.wire import connections, user_agent
@@ -149,7 +150,17 @@ def _reason(scheme: str, said: str) -> str:
     return f"Spark cannot read it: {re.sub('[a-z0-9+]+:/[^ ]*', '...', first, flags=re.IGNORECASE)[:120]}"
 
 
+def _host_of(url: str) -> str | None:
+    try:
+        urlsplit(url)  # which both read it
+        return urllib3.util.parse_url(url).host
+    except ValueError:
+        return None
+
+
 def _fetched(url: str) -> bytes:
+    if not _host_of(url):
+        raise Unreadable("its address cannot be read")
     only_redirects = urllib3.Retry(total=None, connect=False, read=False, redirect=5)
     headers = {"User-Agent": user_agent()}
     try:
@@ -158,8 +169,6 @@ def _fetched(url: str) -> bytes:
         ) as reply:
             status, content = reply.status, reply.read(_MOST_BYTES + 1, decode_content=True)
     except (HTTPError, OSError, ValueError) as error:
-        if isinstance(error, LocationValueError) or type(error) is ValueError:
-            raise Unreadable("its address cannot be read") from None
         why = error.message if isinstance(error, SamaError) else type(error).__name__
         raise Unreadable(f"its host cannot be reached ({why})") from None
     if status != 200:
