@@ -60,8 +60,8 @@ def examine(path: str, overrides: Sequence[str]) -> None:
     with as_a_job():
         try:
             doctor.examine(path, overrides)
-        except KeyboardInterrupt as cancelled:
-            failure = cancelled
+        except BaseException as error:  # cancelled, most likely; its line is due all the same
+            failure = error
     failed = [check["check"] for check in doctor.checks if check["result"] == "failed"]
     line: dict[str, Any] = {
         "job": "doctor",
@@ -71,7 +71,8 @@ def examine(path: str, overrides: Sequence[str]) -> None:
         "seconds": round(time.monotonic() - begun, 1),
     }
     if failure is not None:
-        line |= {"status": "cancelled", "error": told(failure, Redactor())}
+        cancelled = isinstance(failure, KeyboardInterrupt)
+        line |= {"status": "cancelled" if cancelled else "failed", "error": told(failure, Redactor())}
     elif failed:
         failure = SamaError(f"{len(failed)} of {len(doctor.checks)} checks failed: {', '.join(failed)}")
         line["error"] = told(failure, Redactor())
@@ -166,7 +167,7 @@ class Doctor:
             return f"{job.project} {information.get('name', '')}".strip()
 
         self.look("key", resolve)
-        self.look("egress of the driver", reached, _way_to(job.base_url))
+        self.look("egress of the driver", reached, _way_to(job.base_url) if api else "")
         self.look("key accepted", accepted)
         self.look("project", found)
         there = None if isinstance(information, SamaError) else api

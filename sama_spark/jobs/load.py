@@ -133,9 +133,7 @@ def key_of(job: Job) -> str:
     if not isinstance(job.api_key, str):
         return job.api_key.resolve()
     if not job.api_key.strip():
-        raise InvalidInput(
-            "`api_key` is empty", remedy="name the place of the key, such as api_key: {env: SAMA_API_KEY}"
-        )
+        raise InvalidInput("`api_key` is empty", remedy=_PLACE)
     return job.api_key
 
 

@@ -43,7 +43,7 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
         try:
             job = load(path, overrides, name)
             line["project"] = str(job.project)
-            key = Secret(key_of(job))
+            key = Secret(key_of(job).strip())
             redact = Redactor(key)
             _do(job, key, line)
             line["status"] = "succeeded"

@@ -28,7 +28,7 @@ class Guard:
     def __init__(self, app: ASGIApp, address: str, names: Iterable[str] = ()) -> None:
         self.app = app
         self._is_local = ip_address(address).is_loopback
-        self._names = {"localhost", *(name.lower() for name in names)}
+        self._names = {"localhost", *(name.lower() for name in names if name)}
         if not self._is_local:
             self._names.add(socket.gethostname().lower())
 

@@ -90,6 +90,16 @@ def test_an_address_that_is_none(base_url: str, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.usefixtures("no_spark")
+@pytest.mark.parametrize("base_url", ["ftp://sama.invalid", "http://", "''", "'http://[::1'", "'http://a:b'"])
+def test_the_doctor_ends_with_its_line_whatever_the_address(base_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="checks failed: key"):
+        main(["doctor", str(CONF / "sync.yml"), f"base_url={base_url}", f"api_key={KEY}"])
+    said = capsys.readouterr()
+    assert json.loads(said.out.splitlines()[-1])["status"] == "failed"
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.usefixtures("no_spark")
 def test_the_doctor_asks_sama_before_spark_starts(capsys: pytest.CaptureFixture[str]) -> None:
     begun = time.monotonic()
     with pytest.raises(SystemExit):
