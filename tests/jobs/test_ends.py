@@ -92,7 +92,7 @@ def test_an_address_that_is_none(base_url: str, capsys: pytest.CaptureFixture[st
 @pytest.mark.usefixtures("no_spark")
 @pytest.mark.parametrize("base_url", ["ftp://sama.invalid", "http://", "''", "'http://[::1'", "'http://a:b'"])
 def test_the_doctor_ends_with_its_line_whatever_the_address(base_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="checks failed: key"):
+    with pytest.raises(SystemExit, match="checks failed: "):
         main(["doctor", str(CONF / "sync.yml"), f"base_url={base_url}", f"api_key={KEY}"])
     said = capsys.readouterr()
     assert json.loads(said.out.splitlines()[-1])["status"] == "failed"
