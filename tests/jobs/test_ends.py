@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from sama_spark.api.secrets import Redactor, Secret
 from sama_spark.cli import main
-from sama_spark.jobs import process
+from sama_spark.jobs import process, work
 from sama_spark.jobs.config import JOBS
 from sama_spark.jobs.record import as_text, in_short
 from sama_spark.jobs.run import told
@@ -351,3 +352,12 @@ def test_an_upload_that_is_ended_tells_and_leaves_no_open_batch(sent: signal.Sig
         assert "Traceback" not in err
         assert "INFO sama_spark: Spark starts" in err
         assert sandbox.tasks(project) == []
+
+
+def test_progress_is_logged_now_and_then(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell = work._now_and_then("%s of %s tasks created")
+    with caplog.at_level(logging.INFO, "sama_spark"):
+        tell(1, 5000)
+        monkeypatch.setattr(work, "_SILENCE", 0.0)
+        tell(4000, 5000)
+    assert caplog.messages == ["4,000 of 5,000 tasks created"]
