@@ -15,7 +15,8 @@ from .task_text import Page, TaskText, task_text
 
 _EXCERPT = 500
 _LOOKED_AT = 20_000  # characters of a page that are looked at
-_REDACTED_AT_ONCE = 1 << 20  # bytes
+_REDACTED = 1 << 16  # bytes or characters of it that are freed of secrets first
+_LONGEST_TYPE = 100
 _MESSAGES = 20  # of a reply's errors
 
 
@@ -127,7 +128,8 @@ def read_problem(body: bytes, redact: Redactor) -> Problem:
         types, messages = [], []
     if not messages:
         return _read_text(body, redact)
-    return Problem(tuple(excerpt(redact(name)) for name in types), redact("; ".join(messages)), "Sama")
+    message = redact("; ".join(messages)[:_REDACTED])
+    return Problem(tuple(_type(name, redact) for name in types), message, "Sama")
 
 
 def _read_json(reply: Any) -> tuple[list[str], list[str]]:
@@ -142,11 +144,15 @@ def _read_json(reply: Any) -> tuple[list[str], list[str]]:
 
 def _read_text(body: bytes, redact: Redactor) -> Problem:
     # Redacted before it is cut: half a key is no key that could be found.
-    text = redact(body[:_REDACTED_AT_ONCE].decode(errors="replace"))[:_LOOKED_AT]
+    text = redact(body[:_REDACTED].decode(errors="replace"))[:_LOOKED_AT]
     if "<Error>" in text:  # of a store's XML only code and message: the rest repeats what was signed
         code, message = _within("Code", text), _within("Message", text)
-        return Problem((code,) if code else (), message or "refused", "store")
+        return Problem((_type(code, redact),) if code else (), message or "refused", "store")
     return Problem((), " ".join(_without_tags(text).split()), "page")
+
+
+def _type(name: str, redact: Redactor) -> str:
+    return redact(name[:_REDACTED])[:_LONGEST_TYPE]
 
 
 def _within(tag: str, xml: str) -> str:

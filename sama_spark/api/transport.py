@@ -270,7 +270,8 @@ class Transport:
                 reply = self._store_wire.exchange("GET", url, None, redact, deadline, file, _LARGEST_FILE)
             size = into.stat().st_size
         except OSError as error:
-            reply = Failure(Trouble.NOT_KEPT, f"{type(error).__name__}: {error}", "the link", sent=False)
+            kind = type(error).__name__
+            reply = Failure(Trouble.NOT_KEPT, f"{kind}: {error}", kind, "the link", sent=False)
         if isinstance(reply, Failure):
             return self._failed(call, reply, LinkRefused)
         self._is_answered = True

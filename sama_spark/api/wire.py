@@ -61,6 +61,7 @@ class Failure:
 
     Attributes:
         text: the reason, in words.
+        kind: the name of the exception that it was.
         host: the host and port that it was for.
         sent: the request, or a part of it, may have arrived.
         status: of a proxy's refusal, None for all others.
@@ -68,6 +69,7 @@ class Failure:
 
     trouble: Trouble
     text: str
+    kind: str
     host: str
     sent: bool
     status: int | None = None
@@ -175,7 +177,8 @@ class Wire:
             return reply
         except Exception as error:
             trouble, text, status = _what_happened(error, watch)
-            return Failure(trouble, redact(text), redact(_host(url.reveal())), watch.begun, status)
+            host = redact(_host(url.reveal()))
+            return Failure(trouble, redact(text), type(error).__name__, host, watch.begun, status)
 
     def _send(
         self, method: str, url: str, body: Body | None, deadline: float, into: IO[bytes] | None, most: int

@@ -140,4 +140,4 @@ def _fetched(url: str) -> bytes:
             raise Unreadable("its link leads on and on")
     if reply.trouble is Trouble.TOO_LARGE:
         raise Unreadable(f"it is larger than {_MOST_BYTES // 1_000_000} MB")
-    raise Unreadable(f"its host cannot be reached ({reply.trouble.value} {reply.host}: {reply.text})")
+    raise Unreadable(f"its host cannot be reached ({reply.kind})")
