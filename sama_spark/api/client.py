@@ -71,6 +71,10 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
         del api_key
         if not (self._key and self._key.reveal().isascii() and self._key.reveal().isprintable()):
             raise InvalidInput("api_key is no text that a key can be", remedy="Give your Sama account's key.")
+        if logger is not None and not callable(getattr(logger, "log", None)):
+            raise InvalidInput(f"logger is no logging.Logger but {type(logger).__name__}", column="logger")
+        if isinstance(log_level, bool) or not isinstance(log_level, int):
+            raise InvalidInput(f"log_level is {log_level!r}: a level of logging, such as logging.INFO, is due")
         self.silent = silent
         self.logger = logger
         self.log_level = log_level

@@ -42,7 +42,7 @@ def proxy_for(url: str) -> Proxy | None:
 
 
 def _read(text: str, variable: str) -> Proxy:
-    scheme, separator, rest = text.rpartition("://") if "@" not in text else text.partition("://")
+    scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "http", text
     scheme = scheme.lower()
@@ -51,8 +51,8 @@ def _read(text: str, variable: str) -> Proxy:
     # From the right: a password may hold any of @ : / # as it is.
     login, _, place = rest.rpartition("@")
     try:
-        where = urlsplit(f"//{place}")
-        host, port = where.hostname or "", where.port or _PORTS[scheme]
+        where, usual_port = urlsplit(f"//{place}"), _PORTS[scheme]
+        host, port = where.hostname or "", where.port or usual_port
         if ":" in host:
             host = f"[{ip_address(host)}]"
         if not re.fullmatch(r"[\w.:\[\]-]+", host, re.ASCII):

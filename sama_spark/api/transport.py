@@ -293,7 +293,8 @@ class Transport:
         hope = _HOPES.get(trouble, _Hope.SOME)
         if trouble is Trouble.PROXY and failure.status is not None and failure.status < 500 and failure.status != 429:
             hope = _Hope.NONE
-        error = self._error(kind, call, str(failure))
+        note = self._redact(str(failure))
+        error = self._error(kind, call, note)
         error.status = failure.status
         if failure.status == 407:
             error.remedy = _PROXYS_LOGIN
@@ -304,7 +305,7 @@ class Transport:
         return self._attempt_of(
             call,
             error,
-            str(failure),
+            note,
             hope=hope,
             surely_not_done=not failure.sent,
             unreachable=trouble in (Trouble.NOT_CONNECTED, Trouble.PROXY),
@@ -369,6 +370,7 @@ class Transport:
         )
 
 
+_LABEL = re.compile("[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _KINDS: dict[Trouble, type[SamaError]] = {
     Trouble.TIMED_OUT: RequestTimedOut,
     Trouble.TRUNCATED: InvalidResponse,
@@ -413,7 +415,7 @@ def _checked(base_url: str) -> str:
         host = parts.hostname or ""
         if ":" in host:
             ip_address(host)
-        elif not re.fullmatch(r"([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.?)+", host) or len(host) > 253:
+        elif len(host) > 253 or not all(map(_LABEL.fullmatch, host.removesuffix(".").split("."))):
             raise ValueError
         plain = base_url.isascii() and base_url.isprintable() and not re.search(r"[\s?#@\\]", base_url)
         if not plain or parts.scheme not in ("http", "https") or parts.port == 0:
