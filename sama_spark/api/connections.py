@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import socket
 import threading
 from contextvars import ContextVar
@@ -120,12 +121,36 @@ class _TlsConnection(_Watched, urllib3.connection.HTTPSConnection):
     pass
 
 
+class _Idle:
+    """Connections that wait. Without locks: a Ctrl-C can leave those of Python's own queues locked for ever."""
+
+    def __init__(self, maxsize: int) -> None:
+        self._maxsize = maxsize
+        self._waiting: list[Any] = []
+
+    def qsize(self) -> int:
+        return len(self._waiting)
+
+    def put(self, connection: Any, block: bool = False) -> None:  # noqa: ARG002 - as a queue's
+        if len(self._waiting) >= self._maxsize:
+            raise queue.Full
+        self._waiting.append(connection)
+
+    def get(self, block: bool = False, timeout: float | None = None) -> Any:  # noqa: ARG002
+        try:
+            return self._waiting.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+
 class _Pool(urllib3.HTTPConnectionPool):
     ConnectionCls = _Connection
+    QueueCls = _Idle  # type: ignore[assignment]
 
 
 class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
+    QueueCls = _Idle  # type: ignore[assignment]
 
 
 def new_manager(proxy: Proxy | None) -> urllib3.PoolManager:
