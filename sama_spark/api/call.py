@@ -46,4 +46,8 @@ class Call:
     def query_text(self) -> str:
         """The query as the wire has it: booleans in lower case, None left out."""
         given = {name: value for name, value in self.query.items() if value is not None}
-        return urlencode({name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in given.items()})
+        try:
+            return urlencode({name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in given.items()})
+        except UnicodeEncodeError:
+            pass
+        raise InvalidInput(f"a filter of {self.what} has half a character", remedy="Nothing was sent.")

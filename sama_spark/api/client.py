@@ -16,6 +16,8 @@ from .secrets import Secret
 from .tasks import Tasks
 from .transport import Transport
 
+_log = logging.getLogger("sama_spark")
+
 __all__ = ["ApiClient", "accepts_proj_id"]
 
 
@@ -28,15 +30,18 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
 
     Args:
         api_key: the account's key; sent as the query parameter `access_key`, shown nowhere.
-        silent: True for no output. False gives one line per call, to `logger` if there is one, else printed.
-        logger, log_level: where the lines go, and at which level. Retries are logged at DEBUG to the logger
-            "sama_spark" in any case.
+        silent: True for no output but warnings of waits. False gives one line per call, to `logger` if there is
+            one, else printed.
+        logger, log_level: where the lines go, and at which level. A call that fails and is tried again is told there
+            at its first failure and then now and then; where `silent` is True, as a warning of the logger
+            "sama_spark", which Python shows unless told otherwise. Each try is logged there at DEBUG.
         base_url: the API's address up to its version; a Sandbox gives its own.
         experimental: True allows the calls whose paths are assumptions.
         status_page_size, delivered_page_size, batch_page_size: tasks per page, clamped to the API's limits
             (100, 1,000, 1,000).
         connect_timeout, read_timeout: seconds to wait for a connection, and for each piece of a reply.
-        deadline: seconds for one call with all its retries; large uploads get more.
+        deadline: seconds for one call with all its retries; large uploads get more. Where nobody has ever answered
+            this client and no connection comes about, a call ends after 30 s.
         clock, rng: time and chance; tests bring their own.
 
     Raises:
@@ -66,6 +71,10 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
         del api_key
         if not (self._key and self._key.reveal().isascii() and self._key.reveal().isprintable()):
             raise InvalidInput("api_key is no text that a key can be", remedy="Give your Sama account's key.")
+        if logger is not None and not callable(getattr(logger, "log", None)):
+            raise InvalidInput(f"logger is no logging.Logger but {type(logger).__name__}", column="logger")
+        if isinstance(log_level, bool) or not isinstance(log_level, int):
+            raise InvalidInput(f"log_level is {log_level!r}: a level of logging, such as logging.INFO, is due")
         self.silent = silent
         self.logger = logger
         self.log_level = log_level
@@ -81,6 +90,7 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
             read_timeout=read_timeout,
             deadline=deadline,
             report=self._report,
+            warn=self._warn,
             clock=self.clock,
             rng=rng or random.Random(),  # noqa: S311 - jitter is no secret
         )
@@ -106,6 +116,12 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
             self.logger.log(self.log_level, "Sama API: %s", line)
         else:
             print(f"Sama API: {line}")
+
+    def _warn(self, line: str) -> None:
+        if self.silent:
+            _log.warning("Sama API: %s", line)
+        else:
+            self._report(line)
 
     def __repr__(self) -> str:
         # Tracebacks with locals show clients that were not built to the end, too.

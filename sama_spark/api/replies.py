@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import msgspec
 
 from . import errors
 from .errors import SamaError
+from .secrets import REDACTED, Redactor
 from .task_text import Page, TaskText, task_text
 
 _EXCERPT = 500
+_LOOKED_AT = 20_000  # characters of a page that are looked at
+_REDACTED = 1 << 16  # bytes or characters of it that are freed of secrets first
+_LONGEST_TYPE = 100
+_MESSAGES = 20  # of a reply's errors
 
 
 class ErrorsInReply(Exception):
@@ -84,7 +90,7 @@ def error_class(status: int, types: tuple[str, ...]) -> type[SamaError]:
     """The error for a reply: its own error type says more than its status."""
     if "InvalidInputSchema" in types:
         return errors.InvalidInputSchema
-    numbers = [int(kind) for kind in types if kind.isdigit()]
+    numbers = [int(kind) for kind in types if re.fullmatch("[1-5][0-9]{2}", kind)]
     if status < 300:
         status = numbers[0] if numbers else 400
     if status >= 500:
@@ -99,28 +105,74 @@ def error_class(status: int, types: tuple[str, ...]) -> type[SamaError]:
     }.get(status, errors.BadRequestError)
 
 
-def read_problem(body: bytes) -> tuple[tuple[str, ...], str]:
+@dataclass(frozen=True)
+class Problem:
+    """What a reply says that went wrong, redacted.
+
+    Attributes:
+        types: the error types that it names.
+        message: what it says, empty if nothing.
+        by: who speaks: "Sama", whose errors are JSON, a "store", whose are XML, or a "page" of somebody in between.
+    """
+
+    types: tuple[str, ...]
+    message: str
+    by: Literal["Sama", "store", "page"]
+
+
+def read_problem(body: bytes, redact: Redactor) -> Problem:
     """Error types and message of an error body: `errors`, else `message`, else XML, else its text."""
     try:
-        reply = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return _read_text(body.decode(errors="replace"))
+        types, messages = _read_json(msgspec.json.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        types, messages = [], []
+    if not messages:
+        return _read_text(body, redact)
+    message = redact("; ".join(messages)[:_REDACTED])
+    return Problem(tuple(_type(name, redact) for name in types), message, "Sama")
+
+
+def _read_json(reply: Any) -> tuple[list[str], list[str]]:
     found = reply.get("errors") if isinstance(reply, dict) else None
-    items = [item for item in (found if isinstance(found, list) else [found]) if item]
-    types = tuple(str(item["type"]) for item in items if isinstance(item, dict) and item.get("type"))
+    items = [item for item in (found if isinstance(found, list) else [found]) if item][:_MESSAGES]
+    types = [str(item["type"]) for item in items if isinstance(item, dict) and item.get("type")]
     messages = [str(item.get("message") or item) if isinstance(item, dict) else str(item) for item in items]
     if not messages and isinstance(reply, dict) and reply.get("message"):
         messages = [str(reply["message"])]
-    return types, "; ".join(messages) or body.decode(errors="replace")
+    return types, messages
 
 
-def _read_text(text: str) -> tuple[tuple[str, ...], str]:
-    """Of a store's XML only code and message: the rest repeats what was signed."""
-    if "<Error>" in text:
-        code = re.search(r"<Code>([^<]*)</Code>", text)
-        message = re.search(r"<Message>([^<]*)</Message>", text)
-        return ((code[1],) if code else ()), (message[1] if message else "refused")
-    return (), " ".join(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", text, flags=re.S | re.I).split())
+def _read_text(body: bytes, redact: Redactor) -> Problem:
+    # Redacted before it is cut: half a key is no key that could be found.
+    text = redact(body[:_REDACTED].decode(errors="replace"))[:_LOOKED_AT]
+    if "<Error>" in text:  # of a store's XML only code and message: the rest repeats what was signed
+        code, message = _within("Code", text), _within("Message", text)
+        return Problem((_type(code, redact),) if code else (), message or "refused", "store")
+    return Problem((), " ".join(_without_tags(text).split()), "page")
+
+
+def _type(name: str, redact: Redactor) -> str:
+    return redact(name[:_REDACTED])[:_LONGEST_TYPE]
+
+
+def _within(tag: str, xml: str) -> str:
+    return xml.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+
+
+def _without_tags(html: str) -> str:
+    """The text between tags, less scripts and styles."""
+    first, *parts = html.split("<")
+    texts, within = [first], ""
+    for part in parts:
+        tag, closed, text = part.partition(">")
+        name = tag[:8].lower()
+        if within:
+            within = "" if name.startswith(f"/{within}") else within
+        else:
+            within = next((kind for kind in ("script", "style") if name.startswith(kind)), "")
+        if not within:
+            texts.append(text if closed and not part.startswith(REDACTED[1:]) else f"<{part}")
+    return " ".join(texts)
 
 
 def excerpt(text: str) -> str:

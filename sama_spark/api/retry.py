@@ -13,6 +13,7 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from .secrets import Secret
 
@@ -74,7 +75,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     """
     if value is None:
         return None
-    text = value.strip()
+    text = value.strip()[:100]  # no date is longer
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         seconds = float(text)
     else:
@@ -106,7 +107,8 @@ class Pacer:
             self._clock.sleep(turn - now)
 
 
-_pacers: dict[tuple[Clock, bytes, str], Pacer] = {}
+# Only as long as a client with that key is in use.
+_pacers: WeakValueDictionary[tuple[Clock, bytes, str], Pacer] = WeakValueDictionary()
 _pacers_lock = threading.Lock()
 
 

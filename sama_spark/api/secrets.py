@@ -14,10 +14,12 @@ from urllib.parse import quote, quote_plus
 
 REDACTED = "<redacted>"
 
-# Also matches what JSON makes of a URL: escaped slashes, \u0026 between parameters.
-_URL_QUERY = re.compile(r"""(\bhttps?:\\?/\\?/[^\s"'<>?]*)\?[^\s"'<>]*""", re.IGNORECASE)
+# No expression here looks at a text twice: a server may send a long one that would make it take minutes.
+_TOKEN = re.compile(r"""[^\s"'<>]+""")
+# Also what JSON makes of a URL: escaped slashes, \u0026 between parameters.
+_URL = re.compile(r"https?:\\?/\\?/", re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(
-    r"""\b([\w.-]*(?:key|sig|signature|token|credential|secret|password|policy))=[^&\s"'<>]+""", re.IGNORECASE
+    r"""(key|sig|signature|token|credential|secret|password|policy)=[^&\s"'<>]+""", re.IGNORECASE
 )
 
 
@@ -71,7 +73,14 @@ class Redactor:
 
 def redact_urls(text: str) -> str:
     """Drop the queries of URLs, and parameters with telling names anywhere."""
-    return _SECRET_PARAMETER.sub(rf"\1={REDACTED}", _URL_QUERY.sub(rf"\1?{REDACTED}", text))
+    return _SECRET_PARAMETER.sub(rf"\1={REDACTED}", _TOKEN.sub(_without_query, text))
+
+
+def _without_query(token: re.Match[str]) -> str:
+    text = token[0]
+    url = _URL.search(text)
+    query = text.find("?", url.end()) if url else -1
+    return text if query < 0 else f"{text[:query]}?{REDACTED}"
 
 
 def redactor_for_upload(url: str) -> Redactor:

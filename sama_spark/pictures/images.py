@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
+from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import numpy as np
-import urllib3
 from PIL import Image, ImageOps, UnidentifiedImageError
-from urllib3.exceptions import HTTPError
 
-from sama_spark.api.errors import SamaError
-from sama_spark.api.wire import connections, user_agent
+from sama_spark.api.secrets import Secret, redactor_for_upload
+from sama_spark.api.wire import Failure, Trouble, Wire
 from sama_spark.staging import local_path
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ Region = tuple[float, float, float, float]  # left, top, right, bottom, in pixel
 
 _LONGEST_SIDE = 2_000  # pixels, of what is drawn
 _MOST_BYTES = 200_000_000
-_SECONDS = 20.0
+_SECONDS = 20.0  # without a byte
+_LONGEST = 120.0  # seconds, all in all
+_REDIRECTS = 5
 
 
 # What Spark and its file systems say, whichever of its kinds of session tells it.
@@ -150,29 +152,30 @@ def _reason(scheme: str, said: str) -> str:
     return f"Spark cannot read it: {re.sub('[a-z0-9+]+:/[^ ]*', '...', first, flags=re.IGNORECASE)[:120]}"
 
 
-def _host_of(url: str) -> str | None:
-    try:
-        urlsplit(url)  # which both read it
-        return urllib3.util.parse_url(url).host
-    except ValueError:
-        return None
-
-
 def _fetched(url: str) -> bytes:
-    if not _host_of(url):
-        raise Unreadable("its address cannot be read")
-    only_redirects = urllib3.Retry(total=None, connect=False, read=False, redirect=5)
-    headers = {"User-Agent": user_agent()}
     try:
-        with connections(url).request(
-            "GET", url, headers=headers, timeout=_SECONDS, retries=only_redirects, preload_content=False
-        ) as reply:
-            status, content = reply.status, reply.read(_MOST_BYTES + 1, decode_content=True)
-    except (HTTPError, OSError, ValueError) as error:
-        why = error.message if isinstance(error, SamaError) else type(error).__name__
-        raise Unreadable(f"its host cannot be reached ({why})") from None
-    if status != 200:
-        raise Unreadable(f"its link answers {status}{', and may have expired' * (status == 403)}")
-    if len(content) > _MOST_BYTES:
+        urlsplit(url)
+    except ValueError:
+        raise Unreadable("its address cannot be read") from None
+    wire = Wire(connect_timeout=_SECONDS, read_timeout=_SECONDS, monotonic=time.monotonic, accept="*/*")
+    deadline = time.monotonic() + _LONGEST
+    with closing(wire):
+        for _ in range(_REDIRECTS + 1):
+            reply = wire.exchange("GET", Secret(url), None, redactor_for_upload(url), deadline, most=_MOST_BYTES)
+            if isinstance(reply, Failure):
+                break
+            if not (300 <= reply.status < 400 and reply.location):
+                if reply.status == 200:
+                    return reply.body
+                raise Unreadable(f"its link answers {reply.status}{', and may have expired' * (reply.status == 403)}")
+            try:
+                url = urljoin(url, reply.location)
+            except ValueError:
+                raise Unreadable("its link leads to what is no address") from None
+            if not url.lower().startswith(("http://", "https://")):
+                raise Unreadable("its link leads to what is no http(s) address")
+        else:
+            raise Unreadable("its link leads on and on")
+    if reply.trouble is Trouble.TOO_LARGE:
         raise Unreadable(f"it is larger than {_MOST_BYTES // 1_000_000} MB")
-    return content
+    raise Unreadable(f"its host cannot be reached ({reply.kind})")

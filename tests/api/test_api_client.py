@@ -525,3 +525,127 @@ def test_both_spellings_of_an_argument_at_once_are_refused(client: ApiClient) ->
 
 def test_task_helper_is_a_24_digit_id() -> None:
     assert len(task(1)["id"]) == 24
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        None,
+        "",
+        42,
+        b"https://api.sama.com/v2",
+        "api.sama.com/v2",
+        "https://",
+        "https:///v2",
+        "https:api.sama.com",
+        "ftp://api.sama.com",
+        " https://api.sama.com/v2",
+        "https://api.sama.com/v2 ",
+        "https://api.sama.com/v2\n",
+        "\thttps://api.sama.com/v2",
+        "https://api.sa ma.com/v2",
+        "https://api.sama.com/v 2",
+        "https://ä.example/v2",
+        "https://api.sama.com/ä",
+        "https://api.sama.com:99999/v2",
+        "https://api.sama.com:port/v2",
+        "https://api.sama.com:0/v2",
+        "https://[::1/v2",
+        "https://[::g]/v2",
+        "https://::1/v2",
+        "https://a..b/v2",
+        f"https://{'a' * 64}.com/v2",
+        f"https://{'a.' * 130}com/v2",
+        "https://a_/v2?x=1",
+        "https://api.sama.com/v2#x",
+        "https://user:word@api.sama.com/v2",
+        "https://api.sama.com\\v2",
+        "https://api<.sama.com/v2",
+        "https://api.sama.com/v2\x00",
+    ],
+)
+def test_a_base_url_that_cannot_be_asked_is_told_at_once(base_url: Any) -> None:
+    with pytest.raises(api.InvalidInput, match="base_url"):
+        ApiClient(KEY, base_url=base_url)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "https://api.sama.com",
+        "http://127.0.0.1:8/v2/",
+        "https://[::1]:8/v2",
+        "HTTPS://API.sama.com./v2",
+        "http://a_b-c",
+    ],
+)
+def test_a_base_url_that_can_be_asked_is_taken(base_url: str) -> None:
+    assert ApiClient(KEY, base_url=base_url).base_url == base_url.rstrip("/")
+
+
+@pytest.mark.parametrize("value", ["x", "10", None, True, 0, -1, float("nan"), float("inf"), 1e30, 10**400, [1]])
+@pytest.mark.parametrize("name", ["deadline", "connect_timeout", "read_timeout"])
+def test_seconds_that_cannot_be_meant_are_told_at_once(name: str, value: Any) -> None:
+    with pytest.raises(api.InvalidInput, match=name) as caught:
+        ApiClient(KEY, **{name: value})
+    assert caught.value.column == name
+
+
+@pytest.mark.parametrize("value", ["x", None, True, 1.5, 0, -1, float("nan"), [1]])
+@pytest.mark.parametrize("name", ["status_page_size", "delivered_page_size", "batch_page_size"])
+def test_page_sizes_that_cannot_be_meant_are_told_at_once(name: str, value: Any) -> None:
+    with pytest.raises(api.InvalidInput, match=name):
+        ApiClient(KEY, **{name: value})
+
+
+@pytest.mark.parametrize(
+    "options", [{"logger": "name"}, {"logger": 1}, {"log_level": "INFO"}, {"log_level": None}, {"log_level": True}]
+)
+def test_what_cannot_log_is_told_at_once(options: dict[str, Any]) -> None:
+    with pytest.raises(api.InvalidInput, match=next(iter(options))):
+        ApiClient(KEY, silent=False, **options)
+
+
+@pytest.mark.parametrize("value", ["x", True, 0, -1, float("nan")])
+def test_a_calls_own_deadline_is_checked_before_it_is_sent(
+    server: ScriptedServer, client: ApiClient, value: Any
+) -> None:
+    with pytest.raises(api.InvalidInput, match="deadline"):
+        client.continue_batch("42", 7, deadline=value)
+    assert server.calls == []
+
+
+@pytest.mark.parametrize(
+    "call", [lambda c, v: c.get_project_stats("42", v), lambda c, v: next(c.status_pages("42", state=v))]
+)
+def test_half_a_character_in_a_filter_is_refused(
+    server: ScriptedServer, client: ApiClient, call: Callable[[ApiClient, Any], Any]
+) -> None:
+    with pytest.raises(api.InvalidInput):
+        call(client, "\ud800")
+    assert server.calls == []
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize("body", [DEEP, b'{"a": ' + DEEP + b"}", b'{"errors": ' + DEEP + b"}", b'{"a":' * 5_000])
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_a_deep_reply_is_an_error_of_ours(
+    server: ScriptedServer, make_client: Callable[..., ApiClient], status: int, body: bytes
+) -> None:
+    server.on("GET", "projects/42.json", Answer(status, body))
+    with pytest.raises(api.SamaError) as caught:
+        make_client(deadline=1).get_project_information("42")
+    if status == 200:
+        assert type(caught.value) is api.InvalidResponse
+        assert "nested too deep" in str(caught.value)
+        assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize("kind", ["²", "9" * 5_000, "999", "-1", "0", "401.0", "x" * 5_000, ["a"], {"b": 1}, True])
+def test_any_error_type_is_taken(server: ScriptedServer, client: ApiClient, kind: object) -> None:
+    for status in (200, 400):
+        server.on("GET", "projects/42.json", Answer(status, {"errors": [{"type": kind, "message": "no"}]}))
+        with pytest.raises(api.BadRequestError, match="no"):
+            client.get_project_information("42")

@@ -6,6 +6,10 @@ import copy
 import json
 import logging
 import pickle
+import re
+import signal
+import threading
+import time
 import traceback
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -219,6 +223,122 @@ def test_an_interrupted_feed_shows_no_key_either(server: ScriptedServer, client:
         assert_clean(text)
 
 
+class Cancelled(BaseException):
+    """As notebooks raise them, with arguments of its own."""
+
+    def __init__(self, *, why: str) -> None:
+        super().__init__(why)
+
+
+INTERRUPTIONS: dict[str, Callable[[], BaseException]] = {
+    "Ctrl-C": KeyboardInterrupt,
+    "exit": lambda: SystemExit(1),
+    "generator": GeneratorExit,
+    "notebook": lambda: Cancelled(why="cell"),
+    "memory": lambda: MemoryError(f"for {KEY}"),
+    "recursion": lambda: RecursionError(f"for {KEY}"),
+    "unforeseen": lambda: AttributeError(f"of {KEY}"),
+}
+PLACES = {
+    "connecting": "sama_spark.api.connections._Watched._new_conn",
+    "sending": "sama_spark.api.connections._Watched.send",
+    "headers": "http.client.HTTPResponse.begin",
+    "body": "sama_spark.api.wire._unpacked",
+    "proxy": "sama_spark.api.wire.proxy_for",
+}
+
+
+@pytest.mark.parametrize("within", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("interruption", INTERRUPTIONS)
+def test_an_interrupted_call_shows_no_url(
+    server: ScriptedServer,
+    make_client: Callable[..., ApiClient],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    interruption: str,
+    place: str,
+    within: bool,
+) -> None:
+    server.on("GET", INFO, Answer(200, {}))
+    server.on("POST", BATCHES, Answer(201, {"batch_id": 7, "tasks_put_url": server.upload_url}))
+    client = make_client(deadline=1.0)
+    batch = client.open_batch("42")
+    client.close()
+
+    def interrupt(*args: object, **kwargs: object) -> None:
+        if within:
+            try:
+                raise OSError(f"while at {KEY} {server.upload_url}")
+            except OSError:
+                raise INTERRUPTIONS[interruption]()  # noqa: B904 - a Ctrl-C knows of no cause
+        raise INTERRUPTIONS[interruption]()
+
+    kind = type(INTERRUPTIONS[interruption]())
+    monkeypatch.setattr(PLACES[place], interrupt)
+    calls: dict[str, Callable[[], object]] = {
+        "get": lambda: client.get_project_information("42"),
+        "put": lambda: client.upload_tasks(batch, b"[]"),
+        "mask": lambda: client.download_mask("42", server.upload_url, tmp_path / "m"),
+    }
+    for call in calls.values():
+        with pytest.raises(SamaError if issubclass(kind, Exception) else kind) as caught:
+            call()
+        if not issubclass(kind, Exception):
+            assert caught.value.args == INTERRUPTIONS[interruption]().args
+        assert_frames_clean(caught.value)
+
+
+def assert_frames_clean(error: BaseException) -> None:
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    assert shown.__context__ is None
+    assert shown.__cause__ is None
+    for frame in shown.stack:
+        # The link of a mask is an argument: it stays in the frames that were called with it.
+        if frame.filename != __file__ and frame.name not in ("accepting", "download_mask"):
+            assert_clean(f"{frame.name} {frame.line} {frame.locals}")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no signals")
+def test_a_real_ctrl_c_shows_no_url_and_locks_nothing(server: ScriptedServer) -> None:
+    """At whatever moment of a call it comes."""
+    server.on("GET", INFO, Answer(200, {"text": "x" * 100_000}))
+    main = threading.get_ident()
+    timers: list[threading.Timer] = []
+    caught: list[BaseException] = []
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def call_until_interrupted(seconds: float) -> None:
+        timers.append(threading.Timer(seconds, lambda: signal.pthread_kill(main, signal.SIGUSR1)))
+        timers[-1].start()
+        ends = time.monotonic() + seconds + 1
+        while time.monotonic() < ends:
+            client.get_project_information("42")
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    client = ApiClient(KEY, base_url=server.base_url)
+    try:
+        for number in range(60):
+            try:
+                call_until_interrupted(0.0005 + number * 0.0001)
+            except KeyboardInterrupt as error:  # noqa: PERF203
+                caught.append(error)
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        for timer in timers:
+            timer.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert len(caught) > 50
+    for error in caught:
+        seen: BaseException | None = error
+        while seen is not None:
+            shown = traceback.TracebackException.from_exception(seen, capture_locals=True)
+            assert not any("urllib3" in frame.filename or "http/client" in frame.filename for frame in shown.stack)
+            seen = seen.__context__
+
+
 keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=40)
 
 
@@ -247,6 +367,22 @@ def test_redaction_drops_queries_of_urls_and_secret_parameters(secret: str) -> N
     ):
         assert secret not in redact_urls(text)
     assert "page=1" in redact_urls("GET /v2/x.json?access_key=a&page=1 HTTP/1.1")
+
+
+@given(st.text(st.sampled_from("htps:/\\?&=keysig<> '\"a.%")))
+def test_redaction_of_any_text_leaves_no_query_of_a_url(text: str) -> None:
+    cleaned = redact_urls(text)
+    assert not re.search(r"""https?:\\?/\\?/[^\s"'<>?]*\?[^\s"'<>]""", cleaned)
+    assert not re.search(r"""(key|sig)=[^&\s"'<>]""", cleaned)
+    assert redact_urls(cleaned) == cleaned
+
+
+def test_a_key_is_taken_out_before_a_page_is_cut(server: ScriptedServer, client: ApiClient) -> None:
+    for size in range(19_900, 20_010, 7):
+        server.on("GET", INFO, Answer(403, b"<script>" + b"x" * size + b"</script>" + KEY.encode() * 3))
+        with pytest.raises(SamaError) as caught:
+            client.get_project_information("42")
+        assert KEY[:6] not in str(caught.value)
 
 
 @pytest.mark.parametrize(

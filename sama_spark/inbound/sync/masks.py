@@ -11,7 +11,7 @@ import re
 import uuid
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +47,7 @@ class Mask:
     task_id: str
     output: str
     delivered_at: int
-    url: str
+    url: str = field(repr=False)
     path: str
 
 
