@@ -7,13 +7,15 @@ all partitions into chunks, so that many small partitions do not become many sma
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import msgspec
 from msgspec import structs
+
+from sama_spark.outbound import shapes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,7 +83,8 @@ _decode_problem = msgspec.json.Decoder(dict[str, str]).decode
 class PieceCutter:
     """Checks, splices and cuts, on a worker (`mapInArrow(cutter.cut, ...)`) or wherever the encoded rows are.
 
-    `head`: what stands before `data` in each task. `spliced`: name and mode of each text column. `most_invalid`:
+    `head`: what stands before `data` in each task. `spliced`: name and mode ("json", "auto" or JSON Schema) of each
+    text column. `most_invalid`:
     how many of a partition's invalid rows are described; the others are counted. `keyed`: whether headers say
     which rows the piece holds.
     """
@@ -115,8 +118,9 @@ class PieceCutter:
         rows: list[tuple[bytes | None, bytes | None]] = []
         size = 0
         between = len(self.head) + len(_TASK_END) + 1
+        modes = [mode for _, mode in self.spliced]
         for flat, problems, keys, contents, *texts in batches:
-            if not any(problems) and all(map(_all_json, texts)):
+            if not any(problems) and all(map(_all_fit, texts, modes)):
                 valid: Iterable[_Row] = zip(self._tasks(flat, texts), keys, contents, strict=True)
             else:
                 valid = self._valid_rows(zip(flat, problems, keys, contents, *texts, strict=True), rejected)
@@ -199,17 +203,22 @@ class _Rejected:
         return header, body
 
 
-def _all_json(texts: Texts) -> bool:
-    """Whether each is null or an object or array, right from its first byte."""
+def _all_fit(texts: Texts, mode: str) -> bool:
+    """Whether each is null or an object or array, right from its first byte, and as `mode` wants it."""
+    fits = _check(mode)
     try:
         for text in texts:
             if text is not None:
                 if text[:1] not in (b"{", b"["):
                     return False
-                _is_json(text)
+                fits(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True
+
+
+def _check(mode: str) -> Callable[[bytes], Any]:
+    return _is_json if mode in ("json", "auto") else shapes.check(mode)
 
 
 def _spliced(text: bytes, mode: str) -> tuple[bytes, str]:
@@ -218,11 +227,16 @@ def _spliced(text: bytes, mode: str) -> tuple[bytes, str]:
     if structured:
         try:
             _is_json(text)
+            _check(mode)(text)
             return text, ""
+        except msgspec.ValidationError as error:
+            if shapes.is_too_large(error):
+                return text, ""
+            return b"", f"is not what the project's schema says of it ({error})"
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if mode == "json":
+            if mode != "auto":
                 return b"", f"is not JSON ({error})"
-    elif mode == "json":
+    elif mode != "auto":
         return b"", "is not a JSON object or array, and the output is structured"
     return _quoted(text), ""
 

@@ -76,9 +76,8 @@ def _keys(ledger: Ledger, rows: DataFrame) -> DataFrame:
             if missing
             else "purge all of it, by leaving `rows` out",
         )
-    columns = {name: F.col(quoted(name)) for name in ledger.keys.names}
-    types = {name: rows.schema[name].dataType for name in ledger.keys.names}
-    return rows.select(key_text(columns, types, ledger.keys.names).alias("key")).distinct()
+    values = {name: (F.col(quoted(name)), rows.schema[name].dataType) for name in ledger.keys.names}
+    return rows.select(key_text(values, ledger.keys.names).alias("key")).distinct()
 
 
 def _forget(ledger: Ledger, keys: DataFrame | None) -> int:
