@@ -59,11 +59,15 @@ class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PieceRows(msgspec.Struct, frozen=True):
-    """What an outbox keeps of a piece's tasks, in their order: key, hash of the content, and bytes in the body."""
+    """What an outbox keeps of a piece's tasks, in their order: key, hash of the content, and bytes in the body.
+
+    `formers`: the hashes by which earlier versions knew the content, where those were others.
+    """
 
     keys: list[str]
     contents: list[int]
     sizes: list[int]
+    formers: list[int] = []
 
 
 class KeyedHeader(PieceHeader, frozen=True, omit_defaults=True):
@@ -72,6 +76,7 @@ class KeyedHeader(PieceHeader, frozen=True, omit_defaults=True):
     keys: Sequence[str] = ()
     contents: Sequence[int] = ()
     sizes: Sequence[int] = ()
+    formers: Sequence[int] = ()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -159,8 +164,10 @@ class PieceCutter:
         body = (_TASK_END + b"," + self.head).join(tasks)
         if not self.keyed:
             return PieceHeader(tasks=len(tasks), bytes=len(body)), body
-        keys, contents = [(key or b"").decode() for key, _ in rows], [int(content or 0) for _, content in rows]
-        return KeyedHeader(len(tasks), len(body), keys=keys, contents=contents, sizes=sizes), body
+        keys = [(key or b"").decode() for key, _ in rows]
+        contents, *formers = zip(*(map(int, (content or b"0").split()) for _, content in rows), strict=True)
+        former = formers[0] if formers else ()
+        return KeyedHeader(len(tasks), len(body), keys=keys, contents=contents, sizes=sizes, formers=former), body
 
     def _valid_rows(self, rows: Iterable[tuple[bytes | None, ...]], rejected: _Rejected) -> Iterator[_Row]:
         """Row by row, for a batch in which something is no JSON or not valid."""

@@ -109,8 +109,8 @@ class EncodedRows:
     """`rows` has a row per task: `flat`, `problem` (JSON or null), `key` (text or null), `content`, the spliced texts.
 
     `head`: what all tasks begin with. `flat`: what a task goes on with, up to the end of `data` without the texts.
-    `content`: digits of a hash, null without an outbox. `spliced`: name and mode of each text that the worker puts
-    into `data` unparsed, in column order. `output_rules`: for each output, how its value travels and why.
+    `content`: digits of one or two hashes, null without an outbox. `spliced`: name and mode of each text that the
+    worker puts into `data` unparsed, in column order. `output_rules`: for each output, how its value travels and why.
     `columns`: for each column, what becomes of it.
     """
 
@@ -165,7 +165,7 @@ def encode(
             F.concat(*plan.beside, F.lit('"data":'), json_of(flat)).cast(_BINARY).alias(FLAT),
             plan.problems.told(F.col(PROBLEM), names).cast(_BINARY).alias(PROBLEM),
             key.cast(_BINARY).alias(KEY),
-            content.cast(exact.TEXT).cast(_BINARY).alias(CONTENT),
+            content.cast(_BINARY).alias(CONTENT),
             *(text.text.cast(_BINARY).alias(f"s{i}") for i, text in enumerate(spliced)),
         ),
         head=fields.head(),

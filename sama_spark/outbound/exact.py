@@ -50,7 +50,8 @@ def is_text(data_type: T.DataType) -> bool:
 
 
 def plain_type(data_type: T.DataType) -> T.DataType:
-    """The type without collations, lengths and voids, which all are STRING, and without negative scales."""
+    """The type without collations, lengths and voids, which all are STRING, and without negative scales; all of it may
+    be null."""
     if is_text(data_type) or isinstance(data_type, T.NullType):
         return TEXT
     if isinstance(data_type, T.DecimalType) and data_type.scale < 0:
@@ -66,11 +67,11 @@ def plain(column: Column, data_type: T.DataType) -> Column:
 
 def _with_leaves(data_type: T.DataType, leaf: Callable[[T.DataType], T.DataType]) -> T.DataType:
     if isinstance(data_type, T.ArrayType):
-        return T.ArrayType(leaf(data_type.elementType), data_type.containsNull)
+        return T.ArrayType(leaf(data_type.elementType))
     if isinstance(data_type, T.MapType):
-        return T.MapType(leaf(data_type.keyType), leaf(data_type.valueType), data_type.valueContainsNull)
+        return T.MapType(leaf(data_type.keyType), leaf(data_type.valueType))
     if isinstance(data_type, T.StructType):
-        return T.StructType([T.StructField(f.name, leaf(f.dataType), f.nullable) for f in data_type.fields])
+        return T.StructType([T.StructField(f.name, leaf(f.dataType)) for f in data_type.fields])
     return data_type
 
 
@@ -80,7 +81,7 @@ def fields(column: Column, data_type: T.StructType) -> Iterator[tuple[T.StructFi
     if len({name.lower() for name in names}) < len(names):
         names = [f"f{i}" for i in range(len(names))]
         numbered = zip(names, data_type.fields, strict=True)
-        column = column.cast(T.StructType([T.StructField(n, f.dataType, f.nullable) for n, f in numbered]))
+        column = column.cast(T.StructType([T.StructField(n, f.dataType) for n, f in numbered]))
     for name, field in zip(names, data_type.fields, strict=True):
         yield field, column.getField(name)
 

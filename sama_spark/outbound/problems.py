@@ -95,6 +95,7 @@ def _one_of(texts: Sequence[str], index: Column) -> Column:
 
 def _shown(value: Column, data_type: T.DataType) -> Column:
     """The start of the value's JSON; NaN without the quotes that JSON needs."""
+    value = exact.with_texts(value, data_type, exact.ISO)
     wrapped = exact.to_json(F.struct(value.alias("v")))  # {"v":...}
     text = F.substr(wrapped, F.lit(6), F.length(wrapped) - 6)
     if not exact.is_text(data_type):

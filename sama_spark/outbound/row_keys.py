@@ -43,7 +43,7 @@ def key_text(values: Mapping[str, tuple[Column, T.DataType]], names: Sequence[st
     for name in sorted(names):
         column, data_type = values[name]
         column, data_type = exact.plain(column, data_type), exact.plain_type(data_type)
-        flat = isinstance(data_type, _ATOMIC)
+        flat = _is_flat(data_type)
         text = exact.text(column, data_type) if flat else exact.with_texts(column, data_type, exact.AS_JSON)
         texts.append(text.alias(name))
     return exact.to_json(F.struct(*texts))
@@ -105,9 +105,16 @@ class OutboxKeys:
         return F.concat(F.lit(self.prefix), F.left(F.sha2(whole, 256), F.lit(32)))
 
     def content(self, columns: Sequence[Member], computed: Computed) -> Column:
-        """A hash of each row's values: neither columns in `ignored` nor queries of URLs count, nor nulls."""
+        """A hash of each row's values, as text: neither columns in `ignored` nor queries of URLs count, nor nulls.
+
+        Where values are nested a second hash stands behind it, by which outboxes of earlier versions know the row: it
+        also counted the places of their columns.
+        """
         compared = [column for column in columns if column.name not in self.ignored]
-        return F.xxhash64(_as_json(compared, computed, _without_queries))
+        now = F.xxhash64(_as_json(compared, computed, _without_queries)).cast(exact.TEXT)
+        if all(_is_flat(column.data_type) for column in compared):
+            return now
+        return F.concat(now, F.lit(" "), F.xxhash64(_as_json(compared, computed, _as_formerly)).cast(exact.TEXT))
 
 
 def _as_json(
@@ -137,16 +144,29 @@ def _without_queries(columns: Sequence[Member], computed: Computed) -> list[Memb
     data_type = columns[0].data_type
     if isinstance(data_type, T.StringType):
         texts = computed.each([column.column for column in columns], _without_query)
-    elif isinstance(data_type, _ATOMIC):
+    elif _is_flat(data_type):
         return _written(columns, computed)
     else:
-        texts = [computed.add(_without_query(_json_of_one(column))) for column in columns]
+        texts = computed.each([c.column for c in columns], lambda c: _without_query(_json_of_one(c, data_type, "v")))
     return [Member(column.name, text, exact.TEXT) for column, text in zip(columns, texts, strict=True)]
 
 
-def _json_of_one(column: Member) -> Column:
-    value = exact.with_texts(F.col(column.column), column.data_type, exact.AS_JSON)
-    return exact.to_json(F.struct(value.alias(column.column)))
+def _as_formerly(columns: Sequence[Member], computed: Computed) -> list[Member]:
+    if _is_flat(columns[0].data_type):
+        return _without_queries(columns, computed)
+    texts = [_json_of_one(F.col(c.column), c.data_type, c.column) for c in columns]
+    return [
+        Member(column.name, computed.add(_without_query(text)), exact.TEXT)
+        for column, text in zip(columns, texts, strict=True)
+    ]
+
+
+def _is_flat(data_type: T.DataType) -> bool:
+    return isinstance(data_type, _ATOMIC)
+
+
+def _json_of_one(value: Column, data_type: T.DataType, name: str) -> Column:
+    return exact.to_json(F.struct(exact.with_texts(value, data_type, exact.AS_JSON).alias(name)))
 
 
 def _without_query(text: Column) -> Column:

@@ -175,7 +175,8 @@ def _properties(schema: Schema) -> Schema:
 
 
 def _required(schema: Schema) -> list[str]:
-    return [name for name in schema.get("required") or () if isinstance(name, str)]
+    required = schema.get("required")
+    return [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
 
 
 def _is_closed(schema: Schema) -> bool:
