@@ -99,14 +99,12 @@ def test_neither_the_order_nor_the_width_of_columns_is_a_change(
 ) -> None:
     client = Client(sandbox.api_key, base_url=sandbox.base_url)
     project = sandbox.create_project(INPUTS, {"shapes": "image", "weather": "checkbox"})
-    for key, options in (("content", {}), ("name", {"on_changed": "resend"})):
+    for key, more in (("content", {}), ("name", {"on_changed": "resend"})):
         outbox = str(tmp_path / f"outbox by {key}")
         first = client.create_task_batch_from_table(rows, str(project), outbox=outbox, row_key=key)
         assert first.task_count == 4
         other = rows.withColumn("count", rows["count"].cast("bigint")).select(*reversed(rows.columns))
-        again = client.create_task_batch_from_table(
-            other, str(project), outbox=outbox, row_key=key, on_changed="resend"
-        )
+        again = client.create_task_batch_from_table(other, str(project), outbox=outbox, row_key=key, **more)  # type: ignore[arg-type]
         assert again.task_count == 0
 
 
