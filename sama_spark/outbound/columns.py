@@ -7,10 +7,10 @@ text: columns have names such as `c17` here, so that no name of a user's stands 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -47,6 +47,11 @@ def numbered(df: DataFrame) -> tuple[DataFrame, list[Member]]:
 def grouped(items: Iterable[Item], key: Callable[[Item], str]) -> list[list[Item]]:
     """The items of each key, in their order."""
     return [list(group) for _, group in groupby(sorted(items, key=key), key)]
+
+
+def in_order(items: Mapping[Any, Item]) -> list[Item]:
+    """The items by their numbers."""
+    return [items[number] for number in sorted(items)]
 
 
 def array(columns: Iterable[str]) -> Column:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from pyspark.sql import functions as F
@@ -14,21 +12,18 @@ from pyspark.sql import types as T
 
 from sama_spark.api.errors import ContractError, InvalidInput
 from sama_spark.outbound import addresses, exact
-from sama_spark.outbound.columns import Computed, Member, grouped, json_of, numbered
+from sama_spark.outbound.columns import Computed, Member, grouped, in_order, json_of, numbered
 from sama_spark.outbound.contract import INT32, OUTPUT_PREFIX, Contract, OutputFormat, Rule, do_you_mean
 from sama_spark.outbound.exact import is_text
+from sama_spark.outbound.outputs import SpliceMode, output_rule, refuse_misfit, splice_mode
 from sama_spark.outbound.problems import Problems
-from sama_spark.outbound.render import Value, is_native_json, render
+from sama_spark.outbound.render import Value, render
 from sama_spark.outbound.row_keys import NULL_KEY, OutboxKeys, key_of
-from sama_spark.outbound.shapes import misfits
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 FLAT, PROBLEM, KEY, CONTENT = "flat", "problem", "key", "content"
-SpliceMode = str
-"""How a text becomes JSON: "json", an object or array; "auto", the same or else a string; or JSON Schema (as text), an
-object or array that is as the schema says."""
 _BINARY = T.BinaryType()
 _INPUTS = {
     "string": "text",
@@ -149,20 +144,19 @@ def encode(
     for i, column in enumerate(columns):
         plan.add(i, column, is_input=column.name in inputs)
     plan.render()
-    refuse([error for _, error in sorted(plan.refused.items())])
+    refuse(in_order(plan.refused))
     key, content = key_of(columns, fields.row_key), F.lit(None)
     if outbox_keys is not None:
         key = outbox_keys.key(columns, plan.computed)
         content = outbox_keys.content([column for column in columns if column.name in inputs], plan.computed)
         plan.problems.of_nulls([names.index(name) for name in outbox_keys.names], NULL_KEY)
-    flat = [member for _, member in sorted(plan.flat.items())]
-    spliced = [text for _, text in sorted(plan.spliced.items())]
+    spliced = in_order(plan.spliced)
     first = plan.problems.first().alias(PROBLEM)
     return EncodedRows(
         rows=rows.select("*", *plan.computed.columns)
         .select("*", first)
         .select(
-            F.concat(*plan.beside, F.lit('"data":'), json_of(flat)).cast(_BINARY).alias(FLAT),
+            F.concat(*in_order(plan.beside), F.lit('"data":'), json_of(in_order(plan.flat))).cast(_BINARY).alias(FLAT),
             plan.problems.told(F.col(PROBLEM), names).cast(_BINARY).alias(PROBLEM),
             key.cast(_BINARY).alias(KEY),
             content.cast(_BINARY).alias(CONTENT),
@@ -195,7 +189,7 @@ class _Plan:
     computed: Computed = field(default_factory=Computed)
     wanted: list[_Wanted] = field(default_factory=list)
     flat: dict[int, Member] = field(default_factory=dict)
-    beside: list[Column] = field(default_factory=list)
+    beside: dict[tuple[int, str], Column] = field(default_factory=dict)
     spliced: dict[int, _Spliced] = field(default_factory=dict)
     required: list[int] = field(default_factory=list)
     texts: list[int] = field(default_factory=list)
@@ -226,7 +220,7 @@ class _Plan:
 
             def put(value: str, _: T.DataType, member: str = member, otherwise: str = otherwise) -> None:
                 own = F.concat(F.lit(f'"{member}":'), F.expr(value).cast(exact.TEXT), F.lit(","))
-                self.beside.append(F.coalesce(own, F.lit(otherwise)))
+                self.beside[number, member] = F.coalesce(own, F.lit(otherwise))
 
             self.wanted.append(_Wanted(number, column, rule, put))
 
@@ -317,39 +311,4 @@ def refuse(refused: Sequence[ContractError]) -> None:
             "these columns cannot become tasks: " + "; ".join(error.message for error in refused),
             column=refused[0].column,
             remedy="; ".join(f"{error.column!r}: {error.remedy}" for error in refused),
-        )
-
-
-def output_rule(rule: Rule, data_type: T.DataType, chosen: OutputFormat | None) -> tuple[Rule, str]:
-    if chosen is not None:
-        kind: Literal["json", "string"] = "json" if chosen == "json" else "string"
-        shape = rule.shape if chosen == "json" else ""
-        return Rule(kind=kind, required=rule.required, shape=shape), f"{chosen}, as asked"
-    if is_native_json(data_type) and rule.kind in ("json", "any"):
-        return rule, f"JSON, from a column of type {data_type.typeName()}"
-    if rule.kind == "json":
-        return rule, f"JSON text, because {rule.because}"
-    if rule.kind == "any":
-        how = "JSON where the text is an object or array, else text" if is_text(data_type) else "as it is"
-        return rule, f"{how}: {rule.because}"
-    return rule, f"text, because {rule.because}"
-
-
-def splice_mode(rule: Rule, data_type: T.DataType, *, lenient: bool) -> SpliceMode | None:
-    """How a worker looks at an output's JSON text and splices it into the task; None where it does not."""
-    shape = "" if lenient else rule.shape
-    if is_text(data_type):
-        return (shape or "json") if rule.kind == "json" else "auto" if rule.kind == "any" else None
-    return shape if shape and is_native_json(data_type) else None
-
-
-def refuse_misfit(rule: Rule, data_type: T.DataType, name: str) -> None:
-    """Refuse a column none of whose values can be what the creation schema says of the output."""
-    if not is_native_json(data_type):
-        return
-    if found := list(islice(misfits(data_type, json.loads(rule.shape), name), 3)):
-        raise ContractError(
-            f"column {name!r} does not fit the project's output: {'; '.join(found)}",
-            column=name,
-            remedy="give the output's own structure, or say contract='lenient' to leave that to Sama",
         )

@@ -49,7 +49,7 @@ class Problems:
             self._add(F.transform(_array_of(numbers), is_bad), numbers, reason, data_type)
 
     def _add(self, bad: Column, numbers: Sequence[int], reason: str, data_type: T.DataType | None = None) -> None:
-        place = self.computed.add(F.array_position(bad, F.lit(True)))
+        place = self.computed.add(F.array_position(bad, True))
         self.checks.append(_Check(numbers, place, reason, data_type))
 
     def first(self) -> Column:
