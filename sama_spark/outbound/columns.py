@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 Item = TypeVar("Item")
+FEW = 8
 
 
 class Member(NamedTuple):
@@ -59,6 +60,13 @@ def array(columns: Iterable[str]) -> Column:
     return F.expr(f"array({', '.join(columns)})")
 
 
+def array_of(columns: Sequence[str], function: Callable[[Column], Column]) -> Column:
+    """An array of what `function` makes of each column. They have one type."""
+    if len(columns) > FEW:
+        return F.transform(array(columns), function)
+    return F.array(*(function(F.col(column)) for column in columns))  # which Spark compiles, and runs faster
+
+
 def json_of(members: Sequence[Member]) -> Column:
     """A JSON object of the members that are not null."""
     if not members:
@@ -82,5 +90,5 @@ class Computed:
 
     def each(self, columns: Sequence[str], function: Callable[[Column], Column]) -> list[str]:
         """What `function` makes of each column, as SQL text. They have one type."""
-        name = self.add(F.transform(array(columns), function))
+        name = self.add(array_of(columns, function))
         return [f"{name}[{i}]" for i in range(len(columns))]

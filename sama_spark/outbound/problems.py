@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.outbound import exact
-from sama_spark.outbound.columns import Computed, array
+from sama_spark.outbound.columns import Computed, array, array_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -46,21 +46,21 @@ class Problems:
     ) -> None:
         """A value of which `is_bad` holds is a problem. The columns have this type."""
         if numbers:
-            self._add(F.transform(_array_of(numbers), is_bad), numbers, reason, data_type)
+            self._add(array_of(_names(numbers), is_bad), numbers, reason, data_type)
 
     def _add(self, bad: Column, numbers: Sequence[int], reason: str, data_type: T.DataType | None = None) -> None:
         place = self.computed.add(F.array_position(bad, True))
         self.checks.append(_Check(numbers, place, reason, data_type))
 
-    def first(self) -> Column:
-        """The problem of the foremost column, null where there is none."""
-        found = [_found(i, check) for i, check in enumerate(self.checks)]
-        return F.least(*found) if len(found) > 1 else found[0] if found else F.lit(None)
+    def first(self, names: Sequence[str]) -> Column:
+        """Column, reason and the start of the value of a row's foremost problem, as JSON text; null without one.
 
-    def told(self, first: Column, names: Sequence[str]) -> Column:
-        """Column, reason and the start of the value of what `first` gives, as JSON text. `names`: of all columns."""
+        `names`: of all columns.
+        """
         if not self.checks:
             return F.lit(None).cast(exact.TEXT)
+        found = [_found(i, check) for i, check in enumerate(self.checks)]
+        first = F.least(*found) if len(found) > 1 else found[0]
         parts = F.struct(
             _one_of(names, first.getField("number")).alias("column"),
             first.getField("reason").alias("reason"),
@@ -74,7 +74,7 @@ def _found(order: int, check: _Check) -> Column:
     index = (place - 1).cast(T.IntegerType())
     value = F.lit(None).cast(exact.TEXT)
     if check.data_type is not None:
-        value = _shown(F.get(_array_of(check.numbers), index), check.data_type)
+        value = _shown(F.get(array(_names(check.numbers)), index), check.data_type)
     parts = F.struct(
         _one_of(list(map(str, check.numbers)), index).cast(T.IntegerType()).alias("number"),
         F.lit(order).alias("order"),
@@ -84,8 +84,8 @@ def _found(order: int, check: _Check) -> Column:
     return F.when(place > 0, parts)
 
 
-def _array_of(numbers: Sequence[int]) -> Column:
-    return array(f"c{i}" for i in numbers)
+def _names(numbers: Sequence[int]) -> list[str]:
+    return [f"c{i}" for i in numbers]
 
 
 def _one_of(texts: Sequence[str], index: Column) -> Column:

@@ -16,7 +16,7 @@ import pytest
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.outbound import exact
+from sama_spark.outbound import columns, exact
 from sama_spark.outbound.contract import Contract, Rule
 from sama_spark.outbound.encode import TaskFields, encode
 from sama_spark.outbound.row_keys import OutboxKeys
@@ -159,7 +159,9 @@ def encoded(df: DataFrame) -> list[Any]:
     by_name = OutboxKeys(("text", "least", "old", "yes"), ("list",))
     for contract, keys in ((Contract(), OutboxKeys()), (TEXTS, by_name), (NUMBERS, None)):
         fields = TaskFields(not_sent=NOT_SENT, row_key=by_name.names if keys is by_name else ("moment", "moments"))
-        plan = encode(df, contract, {}, fields, outbox_keys=keys)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(columns, "FEW", 0 if keys is by_name else columns.FEW)  # both ways
+            plan = encode(df, contract, {}, fields, outbox_keys=keys)
         found += [[bytes(value) if value is not None else None for value in row] for row in plan.rows.collect()]
     return found
 
