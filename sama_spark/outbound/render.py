@@ -15,8 +15,9 @@ Each Spark type has one rendering or a refusal (`ContractError`, naming the colu
 | struct, map, array, variant | refused | refused | refused | JSON, null fields left out |
 | binary, interval, others | refused | refused | refused | refused |
 
-NaN and infinities, years outside 1 to 9999, nulls in required columns and texts that are no option of the
-project make a row invalid. A null leaves its key out.
+A string may have any collation or length, and a void column is one of null strings. NaN and infinities, years outside
+1 to 9999, nulls in required columns and texts that are no option of the project make a row invalid. A null leaves its
+key out.
 
 `values` has the same table for workers that hold Arrow batches and no JVM; a property test holds the two together.
 """

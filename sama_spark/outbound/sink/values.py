@@ -123,7 +123,6 @@ _FLAT: dict[type[T.DataType] | tuple[type[T.DataType], ...], Renderer] = {
     INTEGERS: arrow.integer,
     T.BooleanType: arrow.boolean,
     T.DecimalType: arrow.decimal,
-    T.NullType: arrow.nothing,
     FRACTIONS: arrow.fraction,
     T.DateType: arrow.day,
     T.TimestampType: partial(arrow.moment, end="Z"),
