@@ -101,7 +101,7 @@ class OutboxKeys:
         """The key of each row, as text."""
         if self.names:
             return key_of(columns, self.names)
-        whole = _as_json(columns, computed, _written)
+        whole = _json_of(_of_each_type(columns, computed, _written))
         return F.concat(F.lit(self.prefix), F.left(F.sha2(whole, 256), F.lit(32)))
 
     def content(self, columns: Sequence[Member], computed: Computed) -> Column:
@@ -111,22 +111,29 @@ class OutboxKeys:
         also counted the places of their columns.
         """
         compared = [column for column in columns if column.name not in self.ignored]
-        now = F.xxhash64(_as_json(compared, computed, _without_queries)).cast(exact.TEXT)
-        if all(_is_flat(column.data_type) for column in compared):
+        nested = [column for column in compared if not _is_flat(column.data_type)]
+        flat = _of_each_type([column for column in compared if column not in nested], computed, _without_queries)
+        now = _hash_of([*flat, *_of_each_type(nested, computed, _without_queries)])
+        if not nested:
             return now
-        return F.concat(now, F.lit(" "), F.xxhash64(_as_json(compared, computed, _as_formerly)).cast(exact.TEXT))
+        return F.concat(now, F.lit(" "), _hash_of([*flat, *_as_formerly(nested, computed)]))
 
 
-def _as_json(
-    columns: Sequence[Member], computed: Computed, write: Callable[[Sequence[Member], Computed], list[Member]]
-) -> Column:
-    """JSON of all columns, as bytes. `write` gets those of one type."""
-    written: list[Member] = []
-    for alike in grouped(columns, lambda column: column.data_type.json()):
-        written += write(alike, computed)
-    # By name, so that the order of columns says nothing.
-    text = json_of(sorted(written, key=lambda member: member.name)) if written else F.lit("")
+def _hash_of(members: Sequence[Member]) -> Column:
+    return F.xxhash64(_json_of(members)).cast(exact.TEXT)
+
+
+def _json_of(members: Sequence[Member]) -> Column:
+    """JSON of the members, as bytes. By name, so that the order of columns says nothing."""
+    text = json_of(sorted(members, key=lambda member: member.name)) if members else F.lit("")
     return text.cast(T.BinaryType())
+
+
+def _of_each_type(
+    columns: Sequence[Member], computed: Computed, write: Callable[[Sequence[Member], Computed], list[Member]]
+) -> list[Member]:
+    """All columns, those of one type as `write` has them."""
+    return [m for alike in grouped(columns, lambda column: column.data_type.json()) for m in write(alike, computed)]
 
 
 def _written(columns: Sequence[Member], computed: Computed) -> list[Member]:
@@ -152,13 +159,8 @@ def _without_queries(columns: Sequence[Member], computed: Computed) -> list[Memb
 
 
 def _as_formerly(columns: Sequence[Member], computed: Computed) -> list[Member]:
-    if _is_flat(columns[0].data_type):
-        return _without_queries(columns, computed)
-    texts = [_json_of_one(F.col(c.column), c.data_type, c.column) for c in columns]
-    return [
-        Member(column.name, computed.add(_without_query(text)), exact.TEXT)
-        for column, text in zip(columns, texts, strict=True)
-    ]
+    texts = [_without_query(_json_of_one(F.col(c.column), c.data_type, c.column)) for c in columns]
+    return [Member(c.name, computed.add(text), exact.TEXT) for c, text in zip(columns, texts, strict=True)]
 
 
 def _is_flat(data_type: T.DataType) -> bool:
