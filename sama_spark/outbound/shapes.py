@@ -115,8 +115,8 @@ def _type(schema: Any, numbers: count[int]) -> Any:
 
 def _object(schema: Schema, numbers: count[int]) -> Any:
     properties, required = _properties(schema), _required(schema)
-    if not properties and not required and not _is_closed(schema):
-        return dict.__class_getitem__((str, _type(schema.get("additionalProperties"), numbers)))
+    if not properties and not required and isinstance(others := schema.get("additionalProperties"), Mapping):
+        return dict.__class_getitem__((str, _type(others, numbers)))
     names = {f"f{i}": name for i, name in enumerate(dict.fromkeys([*properties, *required]))}
     fields: list[Any] = []
     for field, name in names.items():
