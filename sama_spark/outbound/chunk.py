@@ -7,13 +7,15 @@ all partitions into chunks, so that many small partitions do not become many sma
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import msgspec
 from msgspec import structs
+
+from sama_spark.outbound import shapes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,11 +59,15 @@ class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PieceRows(msgspec.Struct, frozen=True):
-    """What an outbox keeps of a piece's tasks, in their order: key, hash of the content, and bytes in the body."""
+    """What an outbox keeps of a piece's tasks, in their order: key, hash of the content, and bytes in the body.
+
+    `formers`: the hashes by which earlier versions knew the content, where those were others.
+    """
 
     keys: list[str]
     contents: list[int]
     sizes: list[int]
+    formers: list[int] = []
 
 
 class KeyedHeader(PieceHeader, frozen=True, omit_defaults=True):
@@ -70,6 +76,7 @@ class KeyedHeader(PieceHeader, frozen=True, omit_defaults=True):
     keys: Sequence[str] = ()
     contents: Sequence[int] = ()
     sizes: Sequence[int] = ()
+    formers: Sequence[int] = ()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -81,7 +88,8 @@ _decode_problem = msgspec.json.Decoder(dict[str, str]).decode
 class PieceCutter:
     """Checks, splices and cuts, on a worker (`mapInArrow(cutter.cut, ...)`) or wherever the encoded rows are.
 
-    `head`: what stands before `data` in each task. `spliced`: name and mode of each text column. `most_invalid`:
+    `head`: what stands before `data` in each task. `spliced`: name and mode ("json", "auto" or JSON Schema) of each
+    text column. `most_invalid`:
     how many of a partition's invalid rows are described; the others are counted. `keyed`: whether headers say
     which rows the piece holds.
     """
@@ -115,8 +123,9 @@ class PieceCutter:
         rows: list[tuple[bytes | None, bytes | None]] = []
         size = 0
         between = len(self.head) + len(_TASK_END) + 1
+        modes = [mode for _, mode in self.spliced]
         for flat, problems, keys, contents, *texts in batches:
-            if not any(problems) and all(map(_all_json, texts)):
+            if not any(problems) and all(map(_all_fit, texts, modes)):
                 valid: Iterable[_Row] = zip(self._tasks(flat, texts), keys, contents, strict=True)
             else:
                 valid = self._valid_rows(zip(flat, problems, keys, contents, *texts, strict=True), rejected)
@@ -155,8 +164,10 @@ class PieceCutter:
         body = (_TASK_END + b"," + self.head).join(tasks)
         if not self.keyed:
             return PieceHeader(tasks=len(tasks), bytes=len(body)), body
-        keys, contents = [(key or b"").decode() for key, _ in rows], [int(content or 0) for _, content in rows]
-        return KeyedHeader(len(tasks), len(body), keys=keys, contents=contents, sizes=sizes), body
+        keys = [(key or b"").decode() for key, _ in rows]
+        contents, *formers = zip(*(map(int, (content or b"0").split()) for _, content in rows), strict=True)
+        former = formers[0] if formers else ()
+        return KeyedHeader(len(tasks), len(body), keys=keys, contents=contents, sizes=sizes, formers=former), body
 
     def _valid_rows(self, rows: Iterable[tuple[bytes | None, ...]], rejected: _Rejected) -> Iterator[_Row]:
         """Row by row, for a batch in which something is no JSON or not valid."""
@@ -199,17 +210,22 @@ class _Rejected:
         return header, body
 
 
-def _all_json(texts: Texts) -> bool:
-    """Whether each is null or an object or array, right from its first byte."""
+def _all_fit(texts: Texts, mode: str) -> bool:
+    """Whether each is null or an object or array, right from its first byte, and as `mode` wants it."""
+    fits = _check(mode)
     try:
         for text in texts:
             if text is not None:
                 if text[:1] not in (b"{", b"["):
                     return False
-                _is_json(text)
+                fits(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True
+
+
+def _check(mode: str) -> Callable[[bytes], Any]:
+    return _is_json if mode in ("json", "auto") else shapes.check(mode)
 
 
 def _spliced(text: bytes, mode: str) -> tuple[bytes, str]:
@@ -218,11 +234,16 @@ def _spliced(text: bytes, mode: str) -> tuple[bytes, str]:
     if structured:
         try:
             _is_json(text)
+            _check(mode)(text)
             return text, ""
+        except msgspec.ValidationError as error:
+            if shapes.is_too_large(error):
+                return text, ""
+            return b"", f"is not what the project's schema says of it ({error})"
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if mode == "json":
+            if mode != "auto":
                 return b"", f"is not JSON ({error})"
-    elif mode == "json":
+    elif mode != "auto":
         return b"", "is not a JSON object or array, and the output is structured"
     return _quoted(text), ""
 

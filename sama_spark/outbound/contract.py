@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from sama_spark.api.errors import ContractError
@@ -17,6 +20,8 @@ log = logging.getLogger("sama_spark")
 Kind = Literal["string", "integer", "date", "json", "any"]
 OutputFormat = Literal["json", "text"]
 ContractMode = Literal["strict", "lenient", "off"]
+
+_SUGGESTIONS = 10  # to look for one among thousands of names takes time
 
 # Inputs that Sama itself adds to a task, named after the workspace output (API reference, metadata inputs).
 _PLATFORM_INPUTS = (
@@ -37,7 +42,8 @@ class Rule:
     """What one input or output takes.
 
     `kind`: "string", "integer" (32 bit), "date", "json" (a structured output), or "any" (the schema does not say).
-    `options`: the only texts that are accepted, or empty for all.
+    `options`: the only texts that are accepted, or empty for all. `shape`: of a structured output the part of the
+    creation schema that is about it, as JSON text, or empty.
     """
 
     kind: Kind = "any"
@@ -46,6 +52,7 @@ class Rule:
     minimum: int = INT32[0]
     maximum: int = INT32[1]
     because: str = "no creation schema"
+    shape: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,12 +71,13 @@ class Contract:
         properties = _object(data, "properties")
         required = set(data.get("required") or ())
         outputs = {
-            name.removeprefix(OUTPUT_PREFIX): _rule(schema, required=name in required)
+            name.removeprefix(OUTPUT_PREFIX): _with_shape(_rule(schema, required=name in required), schema)
             for name, schema in properties.items()
             if name.startswith(OUTPUT_PREFIX)
         }
         if not outputs and deliver is not None:
             answers = _object(deliver, "properties", "answers", "properties")
+            # How a delivered answer looks says little about what may be sent, so no shape is taken from there.
             outputs = {name: _rule(schema, required=False) for name, schema in answers.items()}
         return cls(
             inputs={
@@ -111,15 +119,18 @@ class Contract:
             )
 
     def _differences(self, columns: Sequence[str]) -> list[tuple[str, str]]:
-        unknown = [
+        unknown = [column for column in columns if not self._accepts(column)]
+        known = [*self.inputs, *(OUTPUT_PREFIX + name for name in self.outputs)]
+        told = [
             (c, f"the project has no {'output' if c.startswith(OUTPUT_PREFIX) else 'input'} of this name")
-            for c in columns
-            if not self._accepts(c)
+            for c in unknown
         ]
-        return unknown + [
+        told[:_SUGGESTIONS] = [(c, why + do_you_mean(c, known)) for c, why in told[:_SUGGESTIONS]]
+        there = set(columns)
+        return told + [
             (name, "the project requires this input and the DataFrame has no such column")
             for name in self._required()
-            if name not in columns
+            if name not in there
         ]
 
     def rule(self, column: str) -> Rule:
@@ -134,18 +145,32 @@ class Contract:
     def _accepts(self, column: str) -> bool:
         if column.startswith(OUTPUT_PREFIX):
             return column.removeprefix(OUTPUT_PREFIX) in self.outputs
-        added_by_sama = any(column == output + end for output in self.outputs for end in _PLATFORM_INPUTS)
-        return column in self.inputs or self.open_ended or added_by_sama
+        return (
+            column in self.inputs
+            or self.open_ended
+            or any(column.endswith(end) and column.removesuffix(end) in self.outputs for end in _PLATFORM_INPUTS)
+        )
+
+
+def do_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to end a sentence with, where one of `known` looks like `name`; else nothing."""
+    in_lower_case = {other.strip().lower(): other for other in known}
+    nearest = get_close_matches(name.strip().lower(), in_lower_case, n=1)
+    return f" (do you mean `{in_lower_case[nearest[0]]}`?)" if nearest else ""
 
 
 def _repeated(columns: Sequence[str]) -> list[tuple[str, str]]:
-    return [(c, "the name stands more than once") for c in dict.fromkeys(columns) if columns.count(c) > 1]
+    return [(c, "the name stands more than once") for c, times in Counter(columns).items() if times > 1]
 
 
 def _object(document: Any, *path: str) -> dict[str, Any]:
     for key in path:
         document = document.get(key) if isinstance(document, Mapping) else None
     return dict(document) if isinstance(document, Mapping) else {}
+
+
+def _with_shape(rule: Rule, schema: Any) -> Rule:
+    return replace(rule, shape=json.dumps(schema)) if rule.kind == "json" else rule
 
 
 def _rule(schema: Any, *, required: bool) -> Rule:

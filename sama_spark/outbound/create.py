@@ -16,9 +16,10 @@ from sama_spark.delta import DeltaTable, row_count
 from sama_spark.errors import BatchesNotStarted, TooManyTasks
 from sama_spark.outbound.chunk import FEW_INVALID, PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract
-from sama_spark.outbound.encode import EncodedRows, SpliceMode, encode
+from sama_spark.outbound.encode import EncodedRows, encode
 from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.outbox.outbox import Outbox
+from sama_spark.outbound.outputs import SpliceMode
 from sama_spark.outbound.pieces import (
     Piece,
     PiecePart,

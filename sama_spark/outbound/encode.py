@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.api.errors import ContractError, InvalidInput
-from sama_spark.outbound.contract import INT32, OUTPUT_PREFIX, Contract, OutputFormat, Rule
-from sama_spark.outbound.render import is_native_json, is_text, render
-from sama_spark.outbound.row_keys import NULL_KEY, OutboxKeys, key_text
+from sama_spark.outbound import addresses, exact
+from sama_spark.outbound.columns import Computed, Member, grouped, in_order, json_of, numbered
+from sama_spark.outbound.contract import INT32, OUTPUT_PREFIX, Contract, OutputFormat, Rule, do_you_mean
+from sama_spark.outbound.exact import is_text
+from sama_spark.outbound.outputs import SpliceMode, output_rule, refuse_misfit, splice_mode
+from sama_spark.outbound.problems import Problems
+from sama_spark.outbound.render import Value, render
+from sama_spark.outbound.row_keys import NULL_KEY, OutboxKeys, key_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 FLAT, PROBLEM, KEY, CONTENT = "flat", "problem", "key", "content"
-SpliceMode = Literal["json", "auto"]
-
-SHOWN_CHARACTERS = 80
-LOCAL_PATHS = ("/Volumes/", "/dbfs/", "/Workspace/", "dbfs:", "file:")
-OUT_OF_REACH = (
-    "is a path that Sama cannot reach: give a URL, name the column in `not_sent`, or say contract='lenient' "
-    "if this is no asset"
-)
+_BINARY = T.BinaryType()
 _INPUTS = {
     "string": "text",
     "integer": "32-bit integer",
@@ -88,8 +84,9 @@ class TaskFields:
         named |= dict.fromkeys(self.not_sent, "not_sent")
         for name, option in (dict.fromkeys(self.row_key, "row_key") | named).items():
             if (found := columns.count(name)) != 1:
+                question = "" if found else do_you_mean(name, columns)
                 raise ContractError(
-                    f"`{option}` names {name!r}, and the DataFrame has {found or 'no'} such columns",
+                    f"`{option}` names {name!r}, and the DataFrame has {found or 'no'} such columns{question}",
                     column=name,
                     remedy=f"its columns are {sorted(columns)}",
                 )
@@ -107,8 +104,8 @@ class EncodedRows:
     """`rows` has a row per task: `flat`, `problem` (JSON or null), `key` (text or null), `content`, the spliced texts.
 
     `head`: what all tasks begin with. `flat`: what a task goes on with, up to the end of `data` without the texts.
-    `content`: digits of a hash, null without an outbox. `spliced`: name and mode of each text that the worker puts
-    into `data` unparsed, in column order. `output_rules`: for each output, how its value travels and why.
+    `content`: digits of one or two hashes, null without an outbox. `spliced`: name and mode of each text that the
+    worker puts into `data` unparsed, in column order. `output_rules`: for each output, how its value travels and why.
     `columns`: for each column, what becomes of it.
     """
 
@@ -117,6 +114,12 @@ class EncodedRows:
     spliced: tuple[tuple[str, SpliceMode], ...]
     output_rules: Mapping[str, str]
     columns: Mapping[str, str]
+
+
+class _Spliced(NamedTuple):
+    name: str
+    mode: SpliceMode
+    text: Column
 
 
 def encode(
@@ -133,100 +136,167 @@ def encode(
     `output_formats`: the user's word on `output_` text. `lenient`: what only Sama can judge is left to Sama.
     `outbox_keys`: how an outbox knows the rows again, where there is one.
     """
-    inputs = fields.inputs(df.columns)
-    contract.check_columns(inputs, output_formats, lenient=lenient)
-    # By position: names may hold dots or backticks, or differ only in case.
-    positional = df.toDF(*(f"c{i}" for i in range(len(df.columns))))
+    names = df.columns
+    inputs = set(fields.inputs(names))
+    contract.check_columns([name for name in names if name in inputs], output_formats, lenient=lenient)
+    rows, columns = numbered(df)
     plan = _Plan(contract, output_formats, fields, lenient)
-    for i, column in enumerate(df.schema.fields):
-        plan.add(column.name, column.dataType, F.col(f"c{i}"), is_input=column.name in inputs)
-    refuse(plan.refused)
-    columns = {name: F.col(f"c{i}") for i, name in enumerate(df.columns)}
-    types = {column.name: column.dataType for column in df.schema.fields}
-    key, content = key_text(columns, types, fields.row_key), F.lit(None)
+    for i, column in enumerate(columns):
+        plan.add(i, column, is_input=column.name in inputs)
+    plan.render()
+    refuse(in_order(plan.refused))
+    key, content = key_of(columns, fields.row_key), F.lit(None)
     if outbox_keys is not None:
-        key = outbox_keys.key(columns, types)
-        content = outbox_keys.content({name: columns[name] for name in inputs}, types)
-        plan.problems += [(name, columns[name].isNull(), NULL_KEY, columns[name]) for name in outbox_keys.names]
-    data = F.to_json(F.struct(*plan.flat)) if plan.flat else F.lit("{}")
+        key = outbox_keys.key(columns, plan.computed)
+        content = outbox_keys.content([column for column in columns if column.name in inputs], plan.computed)
+        plan.problems.of_nulls([names.index(name) for name in outbox_keys.names], NULL_KEY)
+    spliced = in_order(plan.spliced)
     return EncodedRows(
-        rows=positional.select(
-            F.concat(*plan.beside, F.lit('"data":'), data).cast("binary").alias(FLAT),
-            _first_problem(plan.problems).cast("binary").alias(PROBLEM),
-            key.cast("binary").alias(KEY),
-            content.cast("string").cast("binary").alias(CONTENT),
-            *(text.cast("binary").alias(f"s{i}") for i, (_, _, text) in enumerate(plan.spliced)),
+        rows=rows.select("*", *plan.computed.columns).select(
+            F.concat(*in_order(plan.beside), F.lit('"data":'), json_of(in_order(plan.flat))).cast(_BINARY).alias(FLAT),
+            plan.problems.first(names).cast(_BINARY).alias(PROBLEM),
+            key.cast(_BINARY).alias(KEY),
+            content.cast(_BINARY).alias(CONTENT),
+            *(text.text.cast(_BINARY).alias(f"s{i}") for i, text in enumerate(spliced)),
         ),
         head=fields.head(),
-        spliced=tuple((name, mode) for name, mode, _ in plan.spliced),
+        spliced=tuple((text.name, text.mode) for text in spliced),
         output_rules=plan.output_rules,
         columns=plan.columns,
     )
 
 
+class _Wanted(NamedTuple):
+    """A column that is to be rendered by a rule; `put` takes what that gives, as SQL text and type."""
+
+    number: int
+    column: Member
+    rule: Rule
+    put: Callable[[str, T.DataType], None]
+
+
 @dataclass
 class _Plan:
-    """What the columns come to, gathered one by one."""
+    """What the columns come to: gathered one by one, rendered all of one type and rule at a time."""
 
     contract: Contract
     output_formats: Mapping[str, OutputFormat]
     fields: TaskFields
     lenient: bool
-    flat: list[Column] = field(default_factory=list)
-    beside: list[Column] = field(default_factory=list)
-    spliced: list[tuple[str, SpliceMode, Column]] = field(default_factory=list)
-    problems: list[tuple[str, Column, str, Column]] = field(default_factory=list)
+    computed: Computed = field(default_factory=Computed)
+    wanted: list[_Wanted] = field(default_factory=list)
+    flat: dict[int, Member] = field(default_factory=dict)
+    beside: dict[tuple[int, str], Column] = field(default_factory=dict)
+    spliced: dict[int, _Spliced] = field(default_factory=dict)
+    required: list[int] = field(default_factory=list)
+    texts: list[int] = field(default_factory=list)
     output_rules: dict[str, str] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
-    refused: list[ContractError] = field(default_factory=list)
+    refused: dict[int, ContractError] = field(default_factory=dict)
 
-    def add(self, name: str, data_type: T.DataType, column: Column, *, is_input: bool) -> None:
-        """One column of the DataFrame. A type without an exact rendering is kept for `refuse`."""
-        try:
-            if is_input and name.startswith(OUTPUT_PREFIX):
-                self._add_output(name, data_type, column)
-            elif is_input:
-                self._add_input(name, data_type, column)
-            else:
-                self._add_beside(name, data_type, column)
-        except ContractError as error:
-            self.refused.append(error)
+    def __post_init__(self) -> None:
+        self.problems = Problems(self.computed)
 
-    def _add_beside(self, name: str, data_type: T.DataType, column: Column) -> None:
-        self.columns[name] = "not sent"
-        for member, rule, otherwise in self.fields.by_row(name):
-            value = self._rendered(name, data_type, column, rule)
-            own = F.concat(F.lit(f'"{member}":'), value.cast("string"), F.lit(","))
-            self.beside.append(F.coalesce(own, F.lit(otherwise)))
-            self.columns[name] = f"the task's `{member}`"
+    def add(self, number: int, column: Member, *, is_input: bool) -> None:
+        """One column of the DataFrame."""
+        if not is_input:
+            self._add_beside(number, column)
+            return
+        rule = self.contract.rule(column.name)
+        if rule.required and not self.lenient:
+            self.required.append(number)
+        if column.name.startswith(OUTPUT_PREFIX):
+            self._add_output(number, column, rule)
+        else:
+            self._add_input(number, column, rule)
 
-    def _add_input(self, name: str, data_type: T.DataType, column: Column) -> None:
-        rule = self.contract.rule(name)
-        self.columns[name] = f"{'required ' if rule.required else ''}input, {_INPUTS[rule.kind]}"
-        self._require(name, rule, column)
-        self.flat.append(self._rendered(name, data_type, column, rule).alias(name))
-        if is_text(data_type) and not self.lenient:
-            self.problems.append((name, _out_of_reach(column), OUT_OF_REACH, column))
+    def _add_beside(self, number: int, column: Member) -> None:
+        self.columns[column.name] = "not sent"
+        for member, rule, otherwise in self.fields.by_row(column.name):
+            self.columns[column.name] = f"the task's `{member}`"
 
-    def _add_output(self, name: str, data_type: T.DataType, column: Column) -> None:
+            def put(value: str, _: T.DataType, member: str = member, otherwise: str = otherwise) -> None:
+                own = F.concat(F.lit(f'"{member}":'), F.expr(value).cast(exact.TEXT), F.lit(","))
+                self.beside[number, member] = F.coalesce(own, F.lit(otherwise))
+
+            self.wanted.append(_Wanted(number, column, rule, put))
+
+    def _add_input(self, number: int, column: Member, rule: Rule) -> None:
+        self.columns[column.name] = f"{'required ' if rule.required else ''}input, {_INPUTS[rule.kind]}"
+        self._want_flat(number, column, rule)
+        if is_text(column.data_type) and not self.lenient:
+            self.texts.append(number)
+
+    def _add_output(self, number: int, column: Member, rule: Rule) -> None:
+        name, data_type = column.name, column.data_type
         output = name.removeprefix(OUTPUT_PREFIX)
-        rule, how = output_rule(self.contract.rule(name), data_type, self.output_formats.get(output))
+        rule, how = output_rule(rule, data_type, self.output_formats.get(output))
         self.output_rules[output] = how
         self.columns[name] = f"pre-annotation, {how}"
-        self._require(name, rule, column)
-        if is_spliced(rule, data_type):
-            self.spliced.append((name, "json" if rule.kind == "json" else "auto", column))
+        mode = splice_mode(rule, data_type, lenient=self.lenient)
+        if mode is None:
+            self._want_flat(number, column, rule)
+        elif is_text(data_type):
+            self.spliced[number] = _Spliced(name, mode, F.col(column.column))
         else:
-            self.flat.append(self._rendered(name, data_type, column, rule).alias(name))
 
-    def _require(self, name: str, rule: Rule, column: Column) -> None:
-        if rule.required and not self.lenient:
-            self.problems.append((name, column.isNull(), "is null, and the project requires a value", column))
+            def put(value: str, _: T.DataType) -> None:
+                self.spliced[number] = _Spliced(name, mode, exact.to_json(F.expr(value)))
 
-    def _rendered(self, name: str, data_type: T.DataType, column: Column, rule: Rule) -> Column:
-        value = render(column, data_type, rule, name)
-        self.problems += [(name, bad, reason, column) for bad, reason in value.problems]
-        return value.column
+            self.wanted.append(_Wanted(number, column, rule, put))
+
+    def _want_flat(self, number: int, column: Member, rule: Rule) -> None:
+        def put(value: str, data_type: T.DataType) -> None:
+            self.flat[number] = Member(column.name, value, data_type)
+
+        self.wanted.append(_Wanted(number, column, rule, put))
+
+    def render(self) -> None:
+        """Render and check what is wanted. A type without an exact rendering is kept in `refused`."""
+        self.problems.of_nulls(self.required, "is null, and the project requires a value")
+        for alike in grouped(self.wanted, lambda wanted: f"{wanted.column.data_type.json()} {wanted.rule}"):
+            self._render_alike(alike)
+        self.problems.of_values(self.texts, exact.TEXT, addresses.REASON, _is_out_of_reach)
+
+    def _render_alike(self, alike: Sequence[_Wanted]) -> None:
+        """Columns of one type and one rule."""
+        data_type, rule = alike[0].column.data_type, alike[0].rule
+        untouched = F.lit(None)
+        probe = self._rendered_or_refused(untouched, alike[0])
+        if probe is None:
+            for wanted in alike[1:]:  # so that all are named
+                self._rendered_or_refused(untouched, wanted)
+            return
+
+        def rendered(value: Column) -> Value:
+            return render(value, data_type, rule, alike[0].column.name)
+
+        columns = [wanted.column.column for wanted in alike]
+        if probe.column is not untouched:
+            columns = self.computed.each(columns, lambda value: rendered(value).column)
+        for wanted, column in zip(alike, columns, strict=True):
+            wanted.put(column, probe.data_type)
+        numbers = [wanted.number for wanted in alike]
+
+        def nth(i: int) -> Callable[[Column], Column]:
+            return lambda value: rendered(value).problems[i][0]
+
+        for i, (_, reason) in enumerate(probe.problems):
+            self.problems.of_values(numbers, data_type, reason, nth(i))
+
+    def _rendered_or_refused(self, value: Column, wanted: _Wanted) -> Value | None:
+        data_type, rule, name = wanted.column.data_type, wanted.rule, wanted.column.name
+        try:
+            if splice_mode(rule, data_type, lenient=self.lenient):
+                refuse_misfit(rule, data_type, name)
+            return render(value, data_type, rule, name)
+        except ContractError as error:
+            self.refused[wanted.number] = error
+            return None
+
+
+def _is_out_of_reach(text: Column) -> Column:
+    return F.substring(text, 1, addresses.BEGINNING).rlike(addresses.OUT_OF_REACH)
 
 
 def refuse(refused: Sequence[ContractError]) -> None:
@@ -239,52 +309,3 @@ def refuse(refused: Sequence[ContractError]) -> None:
             column=refused[0].column,
             remedy="; ".join(f"{error.column!r}: {error.remedy}" for error in refused),
         )
-
-
-def _out_of_reach(column: Column) -> Column:
-    return reduce(or_, (column.startswith(prefix) for prefix in LOCAL_PATHS))
-
-
-def output_rule(rule: Rule, data_type: T.DataType, chosen: OutputFormat | None) -> tuple[Rule, str]:
-    if chosen is not None:
-        kind: Literal["json", "string"] = "json" if chosen == "json" else "string"
-        return Rule(kind=kind, required=rule.required), f"{chosen}, as asked"
-    if is_native_json(data_type) and rule.kind in ("json", "any"):
-        return rule, f"JSON, from a column of type {data_type.typeName()}"
-    if rule.kind == "json":
-        return rule, f"JSON text, because {rule.because}"
-    if rule.kind == "any":
-        how = "JSON where the text is an object or array, else text" if is_text(data_type) else "as it is"
-        return rule, f"{how}: {rule.because}"
-    return rule, f"text, because {rule.because}"
-
-
-def is_spliced(rule: Rule, data_type: T.DataType) -> bool:
-    return is_text(data_type) and rule.kind in ("json", "any")
-
-
-def _first_problem(problems: list[tuple[str, Column, str, Column]]) -> Column:
-    if not problems:
-        return F.lit(None).cast("string")
-    return F.coalesce(
-        *(
-            F.when(
-                bad,
-                F.to_json(
-                    F.struct(
-                        F.lit(name).alias("column"),
-                        F.lit(reason).alias("reason"),
-                        _shown(column).alias("value"),
-                    )
-                ),
-            )
-            for name, bad, reason, column in problems
-        )
-    )
-
-
-def _shown(column: Column) -> Column:
-    """The start of the value's JSON; null where it has none."""
-    wrapped = F.to_json(F.struct(column.alias("v")))  # {"v":...}
-    text = F.substr(wrapped, F.lit(6), F.length(wrapped) - 6)
-    return F.when(column.isNotNull(), F.left(text, F.lit(SHOWN_CHARACTERS)))

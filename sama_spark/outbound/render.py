@@ -15,8 +15,9 @@ Each Spark type has one rendering or a refusal (`ContractError`, naming the colu
 | struct, map, array, variant | refused | refused | refused | JSON, null fields left out |
 | binary, interval, others | refused | refused | refused | refused |
 
-NaN and infinities, years outside 1 to 9999, nulls in required columns and texts that are no option of the
-project make a row invalid. A null leaves its key out.
+A string may have any collation or length, and a void column is one of null strings. NaN and infinities, years outside
+1 to 9999, nulls in required columns and texts that are no option of the project make a row invalid. A null leaves its
+key out.
 
 `values` has the same table for workers that hold Arrow batches and no JVM; a property test holds the two together.
 """
@@ -31,35 +32,45 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.api.errors import ContractError
-from sama_spark.api.records import DATE_TEXT
+from sama_spark.outbound import exact
+from sama_spark.outbound.exact import FRACTIONS, INTEGERS, is_text
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
     from sama_spark.outbound.contract import Rule
 
-INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
-FRACTIONS = (T.FloatType, T.DoubleType)
 _NESTED = (T.StructType, T.ArrayType, T.MapType)
 
 # `\z` and not `$`, which lets a line end stand behind it.
 INTEGER_TEXT = r"^(0|-?[1-9][0-9]{0,9})\z"
+# With the days of each month, since a parser of Spark's has the session's policy and time zone.
+DATE_TEXT = (
+    r"^(?!0000)(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
+    r"|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+    r"|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)\z"
+)
+_WHOLE_DECIMAL = r"^-?[0-9]+(\.0+)?\z"
 NOT_FINITE = "is NaN or infinite, which JSON cannot hold"
 NO_YEAR = "has a year outside 1 to 9999"
 NO_INTEGER_TEXT = "is not the text of a 32-bit integer"
 NO_DATE_TEXT = "is not a date of the form YYYY-MM-DD"
 
 
+Problems = tuple[tuple["Column", str], ...]
+
+
 @dataclass(frozen=True)
 class Value:
-    """A rendered column, and what can be wrong with a row of it: condition and reason."""
+    """A rendered column, its type, and what can be wrong with a row of it: condition and reason."""
 
     column: Column
-    problems: tuple[tuple[Column, str], ...] = ()
+    data_type: T.DataType
+    problems: Problems = ()
 
 
 def render(column: Column, data_type: T.DataType, rule: Rule, path: str) -> Value:
-    """The column as the rule wants it; `path` names it in errors.
+    """The column, of a plain type, as the rule wants it; itself where that is how it is. `path` names it in errors.
 
     Raises:
         ContractError: its type has no exact rendering.
@@ -76,7 +87,7 @@ def render(column: Column, data_type: T.DataType, rule: Rule, path: str) -> Valu
         value = _as_json(column, data_type, path)
     if rule.options and rule.kind == "string":
         bad = ~value.column.isin(*rule.options)
-        value = Value(value.column, (*value.problems, (bad, none_of(rule))))
+        value = Value(value.column, value.data_type, (*value.problems, (bad, none_of(rule))))
     return value
 
 
@@ -93,154 +104,91 @@ def outside(rule: Rule) -> str:
     return f"is outside {rule.minimum} to {rule.maximum}"
 
 
-def is_text(data_type: T.DataType) -> bool:
-    return isinstance(data_type, (T.StringType, T.CharType, T.VarcharType))
-
-
 def is_native_json(data_type: T.DataType) -> bool:
     return isinstance(data_type, _NESTED) or data_type.typeName() == "variant"
 
 
 def _as_text(column: Column, data_type: T.DataType, path: str) -> Value:
-    if is_text(data_type):
-        return Value(column)
-    if isinstance(data_type, (*INTEGERS, T.BooleanType)):
-        return Value(column.cast("string"))
-    if isinstance(data_type, T.DecimalType):
-        return Value(_plain(column))
-    if isinstance(data_type, FRACTIONS):
-        return Value(column.cast("string"), (_not_finite(column),))
     if isinstance(data_type, (T.DateType, T.TimestampType, T.TimestampNTZType)):
         return _as_json(column, data_type, path)
+    if is_text(data_type) or isinstance(data_type, (*INTEGERS, *FRACTIONS, T.BooleanType, T.DecimalType)):
+        problems = (_not_finite(column),) if isinstance(data_type, FRACTIONS) else ()
+        return Value(exact.text(column, data_type), exact.TEXT, problems)
     raise refusal(path, data_type, "text", "a string: to_json() for nested values, base64() for binary")
 
 
-def _plain(decimal: Column) -> Column:
-    """Without an exponent, as which Spark writes what is below a millionth, 1.5E-7, unless it follows ANSI."""
-    text = decimal.cast("string")
-    small = F.when(text.contains("E-"), text)
-    digits = F.regexp_replace(small, r"[-.]|E.*", "")
-    zeros = F.lit("0" * 38).substr(F.lit(1), F.substring_index(small, "E-", -1).cast("int") - 1)
-    return F.coalesce(F.concat(F.when(decimal < 0, "-0.").otherwise("0."), zeros, digits), text)
-
-
 def _as_integer(column: Column, data_type: T.DataType, rule: Rule, path: str) -> Value:
-    no_problems: tuple[tuple[Column, str], ...] = ()
+    problems: Problems = ()
     if isinstance(data_type, INTEGERS):
-        whole, problems = column, no_problems
+        whole, whole_type = column, data_type
     elif is_text(data_type):
         # At most ten digits reach the cast, which would fail on more under ANSI rules.
         is_integer = column.rlike(INTEGER_TEXT)
-        whole = F.when(is_integer, column).cast("bigint")
+        whole, whole_type = F.when(is_integer, column).cast(T.LongType()), T.LongType()
         problems = ((~is_integer, NO_INTEGER_TEXT),)
     elif isinstance(data_type, (T.DecimalType, *FRACTIONS)):
-        in_range = (column == F.floor(column)) & column.between(rule.minimum, rule.maximum)
-        whole = F.when(in_range, column).cast("bigint")
+        is_decimal = isinstance(data_type, T.DecimalType)  # to compare two of them may round them
+        no_fraction = exact.text(column, data_type).rlike(_WHOLE_DECIMAL) if is_decimal else column == F.floor(column)
+        in_range = no_fraction & column.between(rule.minimum, rule.maximum)
+        whole, whole_type = F.when(in_range, column).cast(T.LongType()), T.LongType()
         problems = ((~in_range, not_whole(rule)),)
     else:
         raise refusal(path, data_type, "an integer", "an integer column, cast as you mean it")
     out_of_range = ~whole.between(rule.minimum, rule.maximum)
-    return Value(whole, (*problems, (out_of_range, outside(rule))))
+    return Value(whole, whole_type, (*problems, (out_of_range, outside(rule))))
 
 
 def _as_date(column: Column, data_type: T.DataType, path: str) -> Value:
     if isinstance(data_type, T.DateType):
         return _as_json(column, data_type, path)
     if is_text(data_type):
-        is_date = column.rlike(DATE_TEXT) & (F.try_to_timestamp(column, F.lit("yyyy-MM-dd")).isNotNull())
-        return Value(column, ((column.isNotNull() & ~is_date, NO_DATE_TEXT),))
+        return Value(column, data_type, ((~column.rlike(DATE_TEXT), NO_DATE_TEXT),))
     raise refusal(path, data_type, "a date", "a date column (to_date()) or YYYY-MM-DD text")
 
 
 def _as_json(column: Column, data_type: T.DataType, path: str) -> Value:
     """The value as to_json takes it, with what to_json would bend rendered or found."""
-    if is_text(data_type) or isinstance(data_type, (*INTEGERS, T.BooleanType, T.DecimalType, T.NullType)):
-        return Value(column)
+    rendered = exact.with_texts(column, data_type, exact.ISO)
+    return Value(rendered, exact.type_with_texts(data_type, exact.ISO), _problems(column, data_type, path))
+
+
+def _problems(column: Column, data_type: T.DataType, path: str) -> Problems:
+    """What JSON cannot hold in the value, at any depth."""
+    if is_text(data_type) or isinstance(data_type, (*INTEGERS, T.BooleanType, T.DecimalType)):
+        return ()
     if data_type.typeName() == "variant":
-        return Value(column)
+        return ()
     if isinstance(data_type, FRACTIONS):
-        return Value(column, (_not_finite(column),))
-    if isinstance(data_type, T.DateType):
-        return Value(column.cast("string"), (_year_out_of_range(column),))
+        return (_not_finite(column),)
+    if isinstance(data_type, (T.DateType, T.TimestampNTZType)):
+        return (_year_out_of_range(column),)
     if isinstance(data_type, T.TimestampType):
-        # Through micros since the epoch: every other way to text follows the session's time zone.
-        utc = F.expr("timestamp_ntz'1970-01-01 00:00:00'") + F.make_dt_interval(
-            secs=F.unix_micros(column).cast("decimal(24,6)") / F.lit(1_000_000)
-        )
-        return Value(F.concat(_iso(utc), F.lit("Z")), (_year_out_of_range(utc),))
-    if isinstance(data_type, T.TimestampNTZType):
-        return Value(_iso(column), (_year_out_of_range(column),))
+        return (_year_out_of_range(exact.utc(column)),)
     if isinstance(data_type, T.ArrayType):
-        return _array(column, data_type, path)
-    if isinstance(data_type, T.StructType):
-        return _struct(column, data_type, path)
+        return _found_in(column, data_type.elementType, f"{path}[]")
     if isinstance(data_type, T.MapType):
-        return _map(column, data_type, path)
+        if not (is_text(data_type.keyType) or isinstance(data_type.keyType, INTEGERS)):
+            raise refusal(path, data_type, "JSON", "a map with string or integer keys")
+        return _found_in(F.map_values(column), data_type.valueType, f"{path}{{}}")
+    if isinstance(data_type, T.StructType):
+        if len(set(names := data_type.fieldNames())) < len(names):
+            raise refusal(path, data_type, "JSON", "a struct whose fields have different names")
+        inner = exact.fields(column, data_type)
+        return tuple(p for f, value in inner for p in _problems(value, f.dataType, f"{path}.{f.name}"))
     raise refusal(path, data_type, "JSON", "a type that JSON has: base64() for binary, a string for intervals")
 
 
-def _array(column: Column, data_type: T.ArrayType, path: str) -> Value:
-    def rendered_element(element: Column) -> Value:
-        return _as_json(element, data_type.elementType, f"{path}[]")
+def _found_in(elements: Column, data_type: T.DataType, path: str) -> Problems:
+    probe = _problems(F.lit(None).cast(data_type), data_type, path)
 
-    probe = rendered_element(F.lit(None).cast(data_type.elementType))
-    rendered = F.transform(column, lambda e: rendered_element(e).column) if _bends(data_type.elementType) else column
-    return Value(rendered, _found_in(lambda any_of: F.exists(column, any_of), rendered_element, probe))
-
-
-def _map(column: Column, data_type: T.MapType, path: str) -> Value:
-    if not (is_text(data_type.keyType) or isinstance(data_type.keyType, INTEGERS)):
-        raise refusal(path, data_type, "JSON", "a map with string or integer keys")
-
-    def rendered_value(value: Column) -> Value:
-        return _as_json(value, data_type.valueType, f"{path}{{}}")
-
-    probe = rendered_value(F.lit(None).cast(data_type.valueType))
-    bends = _bends(data_type.valueType)
-    rendered = F.transform_values(column, lambda _, v: rendered_value(v).column) if bends else column
-    return Value(rendered, _found_in(lambda any_of: F.exists(F.map_values(column), any_of), rendered_value, probe))
-
-
-def _struct(column: Column, data_type: T.StructType, path: str) -> Value:
-    names = data_type.fieldNames()
-    if len(set(names)) < len(names):
-        raise refusal(path, data_type, "JSON", "a struct whose fields have different names")
-    values = [_as_json(column.getField(f.name), f.dataType, f"{path}.{f.name}") for f in data_type.fields]
-    rendered = column
-    if _bends(data_type):
-        fields = F.struct(*(v.column.alias(n) for v, n in zip(values, names, strict=True)))
-        rendered = F.when(column.isNotNull(), fields)
-    return Value(rendered, tuple(p for v in values for p in v.problems))
-
-
-def _found_in(
-    exists: Callable[[Callable[[Column], Column]], Column],
-    render: Callable[[Column], Value],
-    probe: Value,
-) -> tuple[tuple[Column, str], ...]:
     def nth(i: int) -> Callable[[Column], Column]:
-        return lambda element: F.coalesce(render(element).problems[i][0], F.lit(False))
+        return lambda element: F.coalesce(_problems(element, data_type, path)[i][0], F.lit(False))
 
-    return tuple((exists(nth(i)), reason) for i, (_, reason) in enumerate(probe.problems))
-
-
-def _bends(data_type: T.DataType) -> bool:
-    """Whether to_json alone would not give the documented rendering."""
-    if isinstance(data_type, T.ArrayType):
-        return _bends(data_type.elementType)
-    if isinstance(data_type, T.MapType):
-        return _bends(data_type.valueType)
-    if isinstance(data_type, T.StructType):
-        return any(_bends(f.dataType) for f in data_type.fields)
-    return isinstance(data_type, (T.DateType, T.TimestampType, T.TimestampNTZType))
-
-
-def _iso(timestamp_ntz: Column) -> Column:
-    return F.replace(timestamp_ntz.cast("string"), F.lit(" "), F.lit("T"))
+    return tuple((F.exists(elements, nth(i)), reason) for i, (_, reason) in enumerate(probe))
 
 
 def _not_finite(column: Column) -> tuple[Column, str]:
-    beyond = F.abs(column.cast("double")) == F.lit(float("inf"))
+    beyond = F.abs(column.cast(T.DoubleType())) == F.lit(float("inf"))
     return F.isnan(column) | beyond, NOT_FINITE
 
 

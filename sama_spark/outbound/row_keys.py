@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,13 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.api.errors import ContractError
+from sama_spark.outbound import exact
+from sama_spark.outbound.columns import Computed, Member, grouped, json_of
+from sama_spark.outbound.contract import do_you_mean
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-# Timestamps as text must not follow the session's zone.
-_EXACT = {"timeZone": "UTC", "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS"}
 # A string of a JSON text that begins as a URL does, up to its query: signed URLs differ there from run to run.
 _URL_QUERY = r'("[A-Za-z][A-Za-z0-9+.\-]*://[^"?\s\\]*)\?[^"\s\\]*'
 _LONGEST_SCHEME = 12
@@ -34,14 +35,23 @@ _ATOMIC = (*_KEY_TYPES, T.FloatType, T.DoubleType, T.TimestampType, T.TimestampN
 NULL_KEY = "is null, and tells the row from others in the outbox"
 
 
-def key_text(columns: Mapping[str, Column], types: Mapping[str, T.DataType], names: Sequence[str]) -> Column:
+def key_text(values: Mapping[str, tuple[Column, T.DataType]], names: Sequence[str]) -> Column:
     """JSON of the key columns in the order of their names, values as text: 1 and "1" are one key."""
     if not names:
-        return F.lit(None).cast("string")
-    values = [
-        columns[name].cast("string") if isinstance(types[name], _ATOMIC) else columns[name] for name in sorted(names)
-    ]
-    return F.to_json(F.struct(*(value.alias(name) for value, name in zip(values, sorted(names), strict=True))))
+        return F.lit(None).cast(exact.TEXT)
+    texts = []
+    for name in sorted(names):
+        column, data_type = values[name]
+        column, data_type = exact.plain(column, data_type), exact.plain_type(data_type)
+        flat = _is_flat(data_type)
+        text = exact.text(column, data_type) if flat else exact.with_texts(column, data_type, exact.AS_JSON)
+        texts.append(text.alias(name))
+    return exact.to_json(F.struct(*texts))
+
+
+def key_of(columns: Sequence[Member], names: Sequence[str]) -> Column:
+    """`key_text` of the columns of a DataFrame that are called so."""
+    return key_text({c.name: (F.col(c.column), c.data_type) for c in columns if c.name in names}, names)
 
 
 def key_in(data: Mapping[str, Any] | None, names: Sequence[str]) -> str | None:
@@ -75,43 +85,94 @@ class OutboxKeys:
         for name in self.ignored:
             if name not in types:
                 raise ContractError(
-                    f"`ignore_changes` names {name!r}, and the DataFrame has no such column",
+                    f"`ignore_changes` names {name!r}, and the DataFrame has no such column{do_you_mean(name, types)}",
                     column=name,
                     remedy=f"its columns are {sorted(types)}",
                 )
         for name in self.names:
-            if not isinstance(types[name], _KEY_TYPES):
+            if not isinstance(exact.plain_type(types[name]), _KEY_TYPES):
                 raise ContractError(
                     f"column {name!r} is {types[name].simpleString()[:100]}, which cannot be a row key in an outbox",
                     column=name,
                     remedy="take a text, integer, decimal, date or boolean column, or cast it to text yourself",
                 )
 
-    def key(self, columns: Mapping[str, Column], types: Mapping[str, T.DataType]) -> Column:
+    def key(self, columns: Sequence[Member], computed: Computed) -> Column:
         """The key of each row, as text."""
         if self.names:
-            return key_text(columns, types, self.names)
-        return F.concat(F.lit(self.prefix), F.left(F.sha2(_as_json(columns), 256), F.lit(32)))
+            return key_of(columns, self.names)
+        whole = _json_of(_of_each_type(columns, computed, _written))
+        return F.concat(F.lit(self.prefix), F.left(F.sha2(whole, 256), F.lit(32)))
 
-    def content(self, columns: Mapping[str, Column], types: Mapping[str, T.DataType]) -> Column:
-        """A hash of each row's values: neither columns in `ignored` nor queries of URLs count, nor nulls."""
-        compared = {
-            name: _without_queries(column, types[name]) for name, column in columns.items() if name not in self.ignored
-        }
-        return F.xxhash64(_as_json(compared))
+    def content(self, columns: Sequence[Member], computed: Computed) -> Column:
+        """A hash of each row's values, as text: neither columns in `ignored` nor queries of URLs count, nor nulls.
+
+        Where values are nested a second hash stands behind it, by which outboxes of earlier versions know the row: it
+        also counted the places of their columns.
+        """
+        compared = [column for column in columns if column.name not in self.ignored]
+        nested = [column for column in compared if not _is_flat(column.data_type)]
+        flat = _of_each_type([column for column in compared if column not in nested], computed, _without_queries)
+        now = _hash_of([*flat, *_of_each_type(nested, computed, _without_queries)])
+        if not nested:
+            return now
+        return F.concat(now, F.lit(" "), _hash_of([*flat, *_as_formerly(nested, computed)]))
 
 
-def _without_queries(column: Column, data_type: T.DataType) -> Column:
-    if not isinstance(data_type, T.StringType) and isinstance(data_type, _ATOMIC):
-        return column
+def _hash_of(members: Sequence[Member]) -> Column:
+    return F.xxhash64(_json_of(members)).cast(exact.TEXT)
+
+
+def _json_of(members: Sequence[Member]) -> Column:
+    """JSON of the members, as bytes. By name, so that the order of columns says nothing."""
+    text = json_of(sorted(members, key=lambda member: member.name)) if members else F.lit("")
+    return text.cast(T.BinaryType())
+
+
+def _of_each_type(
+    columns: Sequence[Member], computed: Computed, write: Callable[[Sequence[Member], Computed], list[Member]]
+) -> list[Member]:
+    """All columns, those of one type as `write` has them."""
+    return [m for alike in grouped(columns, lambda column: column.data_type.json()) for m in write(alike, computed)]
+
+
+def _written(columns: Sequence[Member], computed: Computed) -> list[Member]:
+    """The columns with dates and moments as text."""
+    data_type = columns[0].data_type
+    written_type = exact.type_with_texts(data_type, exact.AS_JSON)
+    if written_type == data_type:
+        return list(columns)
+    texts = computed.each([c.column for c in columns], lambda c: exact.with_texts(c, data_type, exact.AS_JSON))
+    return [Member(c.name, text, written_type) for c, text in zip(columns, texts, strict=True)]
+
+
+def _without_queries(columns: Sequence[Member], computed: Computed) -> list[Member]:
+    """The columns written, texts and the JSON of nested values without the queries of URLs."""
+    data_type = columns[0].data_type
+    if isinstance(data_type, T.StringType):
+        texts = computed.each([column.column for column in columns], _without_query)
+    elif _is_flat(data_type):
+        return _written(columns, computed)
+    else:
+        texts = computed.each([c.column for c in columns], lambda c: _without_query(_json_of_one(c, data_type, "v")))
+    return [Member(column.name, text, exact.TEXT) for column, text in zip(columns, texts, strict=True)]
+
+
+def _as_formerly(columns: Sequence[Member], computed: Computed) -> list[Member]:
+    texts = [_without_query(_json_of_one(F.col(c.column), c.data_type, c.column)) for c in columns]
+    return [Member(c.name, computed.add(text), exact.TEXT) for c, text in zip(columns, texts, strict=True)]
+
+
+def _is_flat(data_type: T.DataType) -> bool:
+    return isinstance(data_type, _ATOMIC)
+
+
+def _json_of_one(value: Column, data_type: T.DataType, name: str) -> Column:
+    return exact.to_json(F.struct(exact.with_texts(value, data_type, exact.AS_JSON).alias(name)))
+
+
+def _without_query(text: Column) -> Column:
     # The regular expression costs more than all the rest, so that only texts with a URL in them meet it.
-    text = column if isinstance(data_type, T.StringType) else F.to_json(F.struct(column), _EXACT)
     without = F.when(F.contains(text, F.lit("://")), F.regexp_replace(text, _URL_QUERY, "$1")).otherwise(text)
     is_url = (F.instr(F.left(text, F.lit(_LONGEST_SCHEME)), "://") > 1) & ~F.contains(text, F.lit(" "))
     return F.when(is_url, F.substring_index(text, "?", 1)).otherwise(without)
-
-
-def _as_json(columns: Mapping[str, Column]) -> Column:
-    # By name, so that the order of columns says nothing.
-    named = [columns[name].alias(name) for name in sorted(columns)]
-    return F.to_json(F.struct(*named), _EXACT) if named else F.lit("")

@@ -76,3 +76,35 @@ def test_without_a_schema_any_name_goes() -> None:
     contract = Contract()
     contract.check_columns(["anything", "output_x"], {})
     assert contract.rule("anything") == Rule()
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [("URL", "url"), ("Url ", "url"), ("urll", "url"), ("output_Objects", "output_objects"), ("colours", "colour")],
+)
+def test_an_unknown_column_gets_a_question(column: str, meant: str) -> None:
+    with pytest.raises(ContractError, match=f"do you mean `{meant}`\\?"):
+        Contract.from_schemas(SCHEMA).check_columns(["url", column], {})
+
+
+def test_what_looks_like_nothing_gets_none() -> None:
+    with pytest.raises(ContractError) as caught:
+        Contract.from_schemas(SCHEMA).check_columns(["url", "zzz"], {})
+    assert "do you mean" not in str(caught.value)
+
+
+def test_thousands_of_unknown_columns_are_told_at_once() -> None:
+    names = [f"unknown {i}" for i in range(5000)]
+    properties = {f"known {i}": {"type": "string"} for i in range(5000)}
+    contract = Contract.from_schemas({"properties": {"data": {"properties": properties}}})
+    with pytest.raises(ContractError, match="unknown 4999"):
+        contract.check_columns(names, {})
+
+
+def test_only_the_creation_schema_says_how_an_output_looks() -> None:
+    contract = Contract.from_schemas(SCHEMA)
+    assert contract.rule("output_objects").shape == '{"type": "object"}'
+    assert {contract.rule(name).shape for name in ("output_notes", "url", "odd")} == {""}
+    create = {"properties": {"data": {"properties": {"url": {"type": "string"}}}}}
+    deliver = {"properties": {"answers": {"properties": {"objects": {"type": "object", "required": ["a"]}}}}}
+    assert Contract.from_schemas(create, deliver).rule("output_objects").shape == ""

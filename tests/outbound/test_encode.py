@@ -82,6 +82,10 @@ RENDERINGS = [
     ("map('k', array(date'2024-01-31'))", Rule(), '{"k":["2024-01-31"]}'),
     ("map(1, 'one')", Rule(), '{"1":"one"}'),
     ("named_struct('a', 1, 'b', cast(null as string))", Rule(), '{"a":1}'),
+    ("named_struct('d', date'2024-01-31', 'D', 0.5D, 'n', 1)", Rule(), '{"d":"2024-01-31","D":0.5,"n":1}'),
+    ("timestamp'1582-10-10 00:00:00.000100Z'", STRING, '"1582-10-10T00:00:00.0001Z"'),
+    ("date'1582-10-10'", STRING, '"1582-10-10"'),
+    ("12.000000BD", INTEGER, "12"),
     (
         "array(named_struct('t', timestamp'2024-01-01 00:00:00Z'), null)",
         Rule(),
@@ -142,6 +146,9 @@ INVALID = [
     ("'2024-01-31\\n'", DATE, "YYYY-MM-DD"),
     ("'7\\n'", INTEGER, "32-bit integer"),
     ("date'+12024-01-31'", DATE, "year"),
+    ("timestamp'+42024-01-31 00:00:00Z'", STRING, "year"),
+    ("cast('12345678901234567890123456789012.000001' AS decimal(38,6))", INTEGER, "whole number"),
+    ("cast('12.000001' AS decimal(38,6))", INTEGER, "whole number"),
     ("cast(null as string)", Rule("string", required=True), "is null"),
     ("'blue'", Rule("string", options=("red", "green")), "none of the project's options: red, green"),
 ]

@@ -24,6 +24,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import OutboxError
+from sama_spark.outbound.exact import TEXT
 from sama_spark.outbound.row_keys import OutboxKeys
 
 if TYPE_CHECKING:
@@ -259,24 +260,30 @@ class Ledger:
     def find(self, own: DataFrame, own_rows: int, head: Head, after: int = 0) -> list[Found]:
         """What claims numbered above `after` know of one's own rows.
 
-        `own`: `piece`, `position`, `key` and `own_content` of each row. `head`: of this moment or earlier.
+        `own`: `piece`, `position`, `key` and `own_content` of each row, and `own_former` where earlier versions knew
+        the content by another hash. `head`: of this moment or earlier.
         """
         if head.seq <= after:
             return []
         ledger = self.table.read()
+        # As TEXT: in a schema with a default collation the table's keys would be equal where their case differs.
         pairs = F.explode(F.arrays_zip("keys", "contents")).alias("row")
         claims = ledger.where(F.col("seq") > after).select("batch_id", pairs)
-        claims = claims.select("batch_id", F.col("row.keys").alias("key"), F.col("row.contents").alias("content"))
+        claims = claims.select(
+            "batch_id", F.col("row.keys").cast(TEXT).alias("key"), F.col("row.contents").alias("content")
+        )
         hits = claims.join(F.broadcast(own) if own_rows <= _MOST_BROADCAST else own, "key")
         if head.has_freed:
             facts = ledger.where(F.col("seq").isNull())
             freed = facts.where(F.col("state").isin(*FREED)).select("batch_id")
-            failed = facts.where(F.col("state") == "done").select("batch_id", F.explode("keys").alias("key"))
+            failed = facts.where(F.col("state") == "done")
+            failed = failed.select("batch_id", F.explode("keys").cast(TEXT).alias("key"))
             hits = hits.join(freed, "batch_id", "left_anti").join(failed, ["batch_id", "key"], "left_anti")
         # One aggregation of the least that tells all: a row at a time costs twice as much.
-        found = hits.groupBy("piece", "batch_id", (F.col("content") == F.col("own_content")).alias("same")).agg(
-            F.collect_list("position").alias("positions")
-        )
+        same = F.col("content") == F.col("own_content")
+        if "own_former" in own.columns:
+            same |= F.col("content") == F.col("own_former")
+        found = hits.groupBy("piece", "batch_id", same.alias("same")).agg(F.collect_list("position").alias("positions"))
         return [Found(**row.asDict()) for row in found.toLocalIterator()]
 
     def rows_of(self, batch_ids: Sequence[int]) -> DataFrame:

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.api.errors import InvalidInput
 from sama_spark.delta import DeltaTable, quoted, row_count, sql_name
+from sama_spark.outbound.exact import TEXT
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.tasks import TABLE_SUFFIX
 from sama_spark.outbound.row_keys import key_text
@@ -76,9 +77,8 @@ def _keys(ledger: Ledger, rows: DataFrame) -> DataFrame:
             if missing
             else "purge all of it, by leaving `rows` out",
         )
-    columns = {name: F.col(quoted(name)) for name in ledger.keys.names}
-    types = {name: rows.schema[name].dataType for name in ledger.keys.names}
-    return rows.select(key_text(columns, types, ledger.keys.names).alias("key")).distinct()
+    values = {name: (F.col(quoted(name)), rows.schema[name].dataType) for name in ledger.keys.names}
+    return rows.select(key_text(values, ledger.keys.names).alias("key")).distinct()
 
 
 def _forget(ledger: Ledger, keys: DataFrame | None) -> int:
@@ -90,7 +90,7 @@ def _forget(ledger: Ledger, keys: DataFrame | None) -> int:
     contents = F.coalesce("contents", F.transform("keys", lambda _: F.lit(None).cast("bigint")))
     row = F.posexplode(F.arrays_zip("keys", contents.alias("contents"))).alias("i", "row")
     exploded = rows.select("batch_id", "state", F.col("keys").alias("before"), row)
-    exploded = exploded.withColumn("key", F.col("row.keys"))
+    exploded = exploded.withColumn("key", F.col("row.keys").cast(TEXT))
     if keys is None:
         count = row_count(exploded.where("state = 'bound'"))
         cleared = f"UPDATE {ledger.table.sql_name} SET keys = array(), contents = array(), message = null"

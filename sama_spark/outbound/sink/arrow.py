@@ -42,10 +42,6 @@ _FIRST_DAY, _LAST_DAY = date.min.toordinal() - _EPOCH_DAY, date.max.toordinal() 
 # --- flat values
 
 
-def nothing(array: pa.Array) -> Rendered:
-    return Rendered([None] * len(array))
-
-
 def text(array: pa.Array) -> Rendered:
     return Rendered([None if v is None else _encode(v) for v in array.to_pylist()])
 

@@ -5,6 +5,7 @@ Both plan alike and give the same columns to `chunk.PieceCutter`; `values` has t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,19 +13,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sama_spark.api.errors import ContractError
+from sama_spark.outbound import addresses
 from sama_spark.outbound.chunk import ROWS_AT_A_TIME, Texts
 from sama_spark.outbound.contract import OUTPUT_PREFIX, Contract, OutputFormat, Rule
-from sama_spark.outbound.encode import (
-    LOCAL_PATHS,
-    OUT_OF_REACH,
-    SHOWN_CHARACTERS,
-    SpliceMode,
-    TaskFields,
-    is_spliced,
-    output_rule,
-    refuse,
-)
-from sama_spark.outbound.render import is_text
+from sama_spark.outbound.encode import TaskFields, refuse
+from sama_spark.outbound.exact import is_text, plain_type
+from sama_spark.outbound.outputs import SpliceMode, output_rule, refuse_misfit, splice_mode
+from sama_spark.outbound.problems import SHOWN_CHARACTERS
 from sama_spark.outbound.sink.arrow import Rendered, Renderer
 from sama_spark.outbound.sink.values import as_json, renderer
 
@@ -33,6 +28,8 @@ if TYPE_CHECKING:
     from pyspark.sql import types as T
 
 _json = msgspec.json.Encoder().encode
+_is_out_of_reach = re.compile(addresses.OUT_OF_REACH, re.ASCII).match
+_quoted_number = re.compile('"(NaN|-?Infinity)"')
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,16 @@ class _Member:
 
 
 @dataclass(frozen=True)
+class _Text:
+    """A column that is spliced: JSON text, or what `render` makes JSON text of."""
+
+    column: int
+    name: str
+    mode: SpliceMode
+    render: Renderer | None = None
+
+
+@dataclass(frozen=True)
 class _Checks:
     """What is looked at in a column beside its rendering. `shown` renders the value for an error."""
 
@@ -57,6 +64,7 @@ class _Checks:
     shown: Renderer | None
     required: bool = False
     reachable: bool = False
+    is_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class RowEncoder:
     spliced: tuple[tuple[str, SpliceMode], ...]
     beside: tuple[_Member, ...]
     flat: tuple[_Member, ...]
-    texts: tuple[int, ...]
+    texts: tuple[_Text, ...]
     key: tuple[_Member, ...]
     checks: tuple[_Checks, ...]
 
@@ -91,7 +99,17 @@ class RowEncoder:
                 wrong.setdefault(member.column, []).extend(found.problems)
                 yield member.of(found.json)
 
+        def spliced(text: _Text) -> list[bytes | None]:
+            values = rows.column(text.column)
+            if text.render is None:
+                texts: list[bytes | None] = values.cast(pa.large_binary()).to_pylist()
+                return texts
+            found = text.render(values)
+            wrong.setdefault(text.column, []).extend(found.problems)
+            return found.json
+
         beside, flat = list(rendered(self.beside)), list(rendered(self.flat))
+        texts = list(map(spliced, self.texts))
         data = [b'"data":{' + b",".join(filter(None, row)) + b"}" for row in _rows(flat, rows.num_rows)]
         before = [b"".join(filter(None, row)) for row in _rows(beside, rows.num_rows)] if beside else None
         keys = [member.of(map(_quoted, member.render(rows.column(member.column)).json)) for member in self.key]
@@ -102,7 +120,7 @@ class RowEncoder:
             if keys
             else [None] * rows.num_rows,
             [None] * rows.num_rows,  # no outbox, so no content is compared
-            *(rows.column(i).cast(pa.large_binary()).to_pylist() for i in self.texts),
+            *texts,
         ]
 
     def _problems(self, rows: pa.RecordBatch, wrong: Mapping[int, list[tuple[set[int], str]]]) -> Texts:
@@ -114,7 +132,7 @@ class RowEncoder:
                 nulls = {place for place, there in enumerate(values.is_valid().to_pylist()) if not there}
                 problems.insert(0, (nulls, "is null, and the project requires a value"))
             if column.reachable:
-                problems.append((_out_of_reach(values), OUT_OF_REACH))
+                problems.append((_out_of_reach(values), addresses.REASON))
             for places, reason in problems:
                 for place in places:
                     if found[place] is None:
@@ -136,18 +154,18 @@ def plan_rows(
         ContractError: columns do not fit the project, or a type has no exact rendering.
     """
     columns = [column.name for column in schema.fields]
-    inputs = fields.inputs(columns)
-    contract.check_columns(inputs, output_formats, lenient=lenient)
+    inputs = set(fields.inputs(columns))
+    contract.check_columns([name for name in columns if name in inputs], output_formats, lenient=lenient)
     plan = _Plan(contract, output_formats, fields, lenient)
     for i, column in enumerate(schema.fields):
-        plan.add(i, column.name, column.dataType, is_input=column.name in inputs)
+        plan.add(i, column.name, plain_type(column.dataType), is_input=column.name in inputs)
     refuse(plan.refused)
     return RowEncoder(
         head=fields.head(),
-        spliced=tuple((name, mode) for _, name, mode in plan.texts),
+        spliced=tuple((text.name, text.mode) for text in plan.texts),
         beside=tuple(plan.beside),
         flat=tuple(plan.flat),
-        texts=tuple(i for i, _, _ in plan.texts),
+        texts=tuple(plan.texts),
         key=tuple(sorted(plan.key, key=lambda member: columns[member.column])),
         checks=tuple(plan.checks),
     )
@@ -163,7 +181,7 @@ class _Plan:
     lenient: bool
     beside: list[_Member] = field(default_factory=list)
     flat: list[_Member] = field(default_factory=list)
-    texts: list[tuple[int, str, SpliceMode]] = field(default_factory=list)
+    texts: list[_Text] = field(default_factory=list)
     key: list[_Member] = field(default_factory=list)
     checks: list[_Checks] = field(default_factory=list)
     refused: list[ContractError] = field(default_factory=list)
@@ -185,7 +203,7 @@ class _Plan:
                 self.key.append(_Member(i, _key(name), as_json(data_type, name)))
         except ContractError as error:
             self.refused.append(error)
-        self.checks.append(_Checks(name, _shown_as(data_type, name), required, reachable))
+        self.checks.append(_Checks(name, _shown_as(data_type, name), required, reachable, is_text(data_type)))
 
     def _add_beside(self, i: int, name: str, data_type: T.DataType) -> None:
         for member, rule, otherwise in self.fields.by_row(name):
@@ -198,10 +216,14 @@ class _Plan:
     def _add_output(self, i: int, name: str, data_type: T.DataType) -> None:
         chosen = self.output_formats.get(name.removeprefix(OUTPUT_PREFIX))
         rule, _ = output_rule(self.contract.rule(name), data_type, chosen)
-        if is_spliced(rule, data_type):
-            self.texts.append((i, name, "json" if rule.kind == "json" else "auto"))
-        else:
+        mode = splice_mode(rule, data_type, lenient=self.lenient)
+        if mode is None:
             self._add_input(i, name, data_type, rule)
+        elif is_text(data_type):
+            self.texts.append(_Text(i, name, mode))
+        else:
+            refuse_misfit(rule, data_type, name)
+            self.texts.append(_Text(i, name, mode, renderer(data_type, rule, name)))
 
 
 def _key(name: str) -> bytes:
@@ -218,7 +240,7 @@ def _rows(columns: list[list[bytes | None]], count: int) -> Iterable[tuple[bytes
 
 
 def _out_of_reach(values: pa.Array) -> set[int]:
-    return {i for i, v in enumerate(values.to_pylist()) if v is not None and v.startswith(LOCAL_PATHS)}
+    return {i for i, v in enumerate(values.to_pylist()) if v is not None and _is_out_of_reach(v[: addresses.BEGINNING])}
 
 
 def _shown_as(data_type: T.DataType, name: str) -> Renderer | None:
@@ -232,5 +254,6 @@ def _problem(column: _Checks, reason: str, value: pa.Array) -> bytes:
     shown = column.shown(value).json[0] if column.shown else None
     described = {"column": column.name, "reason": reason}
     if shown is not None:
-        described["value"] = shown.decode()[:SHOWN_CHARACTERS]
+        text = shown.decode()
+        described["value"] = (text if column.is_text else _quoted_number.sub(r"\1", text))[:SHOWN_CHARACTERS]
     return _json(described)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import date
 from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -16,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from pyspark.sql import types as T
 
-from sama_spark.api.records import DATE_TEXT
+from sama_spark.outbound.exact import FRACTIONS, INTEGERS, is_text
 from sama_spark.outbound.render import (
-    FRACTIONS,
+    DATE_TEXT,
     INTEGER_TEXT,
-    INTEGERS,
     NO_DATE_TEXT,
     NO_INTEGER_TEXT,
     is_native_json,
-    is_text,
     none_of,
     not_whole,
     outside,
@@ -126,7 +123,6 @@ _FLAT: dict[type[T.DataType] | tuple[type[T.DataType], ...], Renderer] = {
     INTEGERS: arrow.integer,
     T.BooleanType: arrow.boolean,
     T.DecimalType: arrow.decimal,
-    T.NullType: arrow.nothing,
     FRACTIONS: arrow.fraction,
     T.DateType: arrow.day,
     T.TimestampType: partial(arrow.moment, end="Z"),
@@ -173,13 +169,5 @@ def _whole(array: pa.Array, rule: Rule) -> Rendered:
 
 
 def _date_of_text(array: pa.Array) -> Rendered:
-    texts = array.to_pylist()
-    wrong = {i for i, v in enumerate(texts) if v is not None and not _is_date(v)}
+    wrong = {i for i, v in enumerate(array.to_pylist()) if v is not None and not _date_text(v)}
     return Rendered(arrow.text(array).json, ((wrong, NO_DATE_TEXT),))
-
-
-def _is_date(text: str) -> bool:
-    try:
-        return bool(_date_text(text) and date.fromisoformat(text))
-    except ValueError:
-        return False

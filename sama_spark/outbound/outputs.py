@@ -1,0 +1,54 @@
+"""How the value of an `output_` column becomes JSON."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import Literal
+
+from pyspark.sql import types as T
+
+from sama_spark.api.errors import ContractError
+from sama_spark.outbound.contract import OutputFormat, Rule
+from sama_spark.outbound.exact import is_text
+from sama_spark.outbound.render import is_native_json
+from sama_spark.outbound.shapes import misfits
+
+SpliceMode = str
+"""How a text becomes JSON: "json", an object or array; "auto", the same or else a string; or JSON Schema (as text), an
+object or array that is as the schema says."""
+
+
+def output_rule(rule: Rule, data_type: T.DataType, chosen: OutputFormat | None) -> tuple[Rule, str]:
+    if chosen is not None:
+        kind: Literal["json", "string"] = "json" if chosen == "json" else "string"
+        shape = rule.shape if chosen == "json" else ""
+        return Rule(kind=kind, required=rule.required, shape=shape), f"{chosen}, as asked"
+    if is_native_json(data_type) and rule.kind in ("json", "any"):
+        return rule, f"JSON, from a column of type {data_type.typeName()}"
+    if rule.kind == "json":
+        return rule, f"JSON text, because {rule.because}"
+    if rule.kind == "any":
+        how = "JSON where the text is an object or array, else text" if is_text(data_type) else "as it is"
+        return rule, f"{how}: {rule.because}"
+    return rule, f"text, because {rule.because}"
+
+
+def splice_mode(rule: Rule, data_type: T.DataType, *, lenient: bool) -> SpliceMode | None:
+    """How a worker looks at an output's JSON text and splices it into the task; None where it does not."""
+    shape = "" if lenient else rule.shape
+    if is_text(data_type):
+        return (shape or "json") if rule.kind == "json" else "auto" if rule.kind == "any" else None
+    return shape if shape and is_native_json(data_type) else None
+
+
+def refuse_misfit(rule: Rule, data_type: T.DataType, name: str) -> None:
+    """Refuse a column none of whose values can be what the creation schema says of the output."""
+    if not is_native_json(data_type):
+        return
+    if found := list(islice(misfits(data_type, json.loads(rule.shape), name), 3)):
+        raise ContractError(
+            f"column {name!r} does not fit the project's output: {'; '.join(found)}",
+            column=name,
+            remedy="give the output's own structure, or say contract='lenient' to leave that to Sama",
+        )

@@ -1,0 +1,103 @@
+"""What makes a row invalid: all columns of one type are looked at by one expression, and the first problem is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from sama_spark.outbound import exact
+from sama_spark.outbound.columns import Computed, array, array_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+SHOWN_CHARACTERS = 80
+_MARK = "\x1f"  # between names; JSON text and column names of any sense lack it
+
+
+@dataclass(frozen=True)
+class _Check:
+    """`place`: of the first bad value among those of the columns with these `numbers`, from 1; 0 for none."""
+
+    numbers: Sequence[int]
+    place: str
+    reason: str
+    data_type: T.DataType | None = None
+
+
+@dataclass
+class Problems:
+    """The checks of a DataFrame whose columns are `c0`, `c1`, ...; `computed` gets what is computed for them."""
+
+    computed: Computed
+    checks: list[_Check] = field(default_factory=list)
+
+    def of_nulls(self, numbers: Sequence[int], reason: str) -> None:
+        """A null in one of these columns is a problem."""
+        if numbers:
+            self._add(F.expr(f"array({', '.join(f'c{i} is null' for i in numbers)})"), numbers, reason)
+
+    def of_values(
+        self, numbers: Sequence[int], data_type: T.DataType, reason: str, is_bad: Callable[[Column], Column]
+    ) -> None:
+        """A value of which `is_bad` holds is a problem. The columns have this type."""
+        if numbers:
+            self._add(array_of(_names(numbers), is_bad), numbers, reason, data_type)
+
+    def _add(self, bad: Column, numbers: Sequence[int], reason: str, data_type: T.DataType | None = None) -> None:
+        place = self.computed.add(F.array_position(bad, True))
+        self.checks.append(_Check(numbers, place, reason, data_type))
+
+    def first(self, names: Sequence[str]) -> Column:
+        """Column, reason and the start of the value of a row's foremost problem, as JSON text; null without one.
+
+        `names`: of all columns.
+        """
+        if not self.checks:
+            return F.lit(None).cast(exact.TEXT)
+        found = [_found(i, check) for i, check in enumerate(self.checks)]
+        first = F.least(*found) if len(found) > 1 else found[0]
+        parts = F.struct(
+            _one_of(names, first.getField("number")).alias("column"),
+            first.getField("reason").alias("reason"),
+            first.getField("value").alias("value"),
+        )
+        return F.when(first.isNotNull(), exact.to_json(parts))
+
+
+def _found(order: int, check: _Check) -> Column:
+    place = F.col(check.place)
+    index = (place - 1).cast(T.IntegerType())
+    value = F.lit(None).cast(exact.TEXT)
+    if check.data_type is not None:
+        value = _shown(F.get(array(_names(check.numbers)), index), check.data_type)
+    parts = F.struct(
+        _one_of(list(map(str, check.numbers)), index).cast(T.IntegerType()).alias("number"),
+        F.lit(order).alias("order"),
+        F.lit(check.reason).alias("reason"),
+        value.alias("value"),
+    )
+    return F.when(place > 0, parts)
+
+
+def _names(numbers: Sequence[int]) -> list[str]:
+    return [f"c{i}" for i in numbers]
+
+
+def _one_of(texts: Sequence[str], index: Column) -> Column:
+    # One literal: thousands of them take seconds to hand over.
+    return F.get(F.split(F.lit(_MARK.join(texts)), _MARK), index)
+
+
+def _shown(value: Column, data_type: T.DataType) -> Column:
+    """The start of the value's JSON; NaN without the quotes that JSON needs."""
+    value = exact.with_texts(value, data_type, exact.ISO)
+    wrapped = exact.to_json(F.struct(value.alias("v")))  # {"v":...}
+    text = F.substr(wrapped, F.lit(6), F.length(wrapped) - 6)
+    if not exact.is_text(data_type):
+        text = F.regexp_replace(text, '"(NaN|-?Infinity)"', "$1")
+    return F.when(value.isNotNull(), F.left(text, F.lit(SHOWN_CHARACTERS)))
