@@ -35,8 +35,8 @@ def append_run(spark: SparkSession, name: str, line: dict[str, Any], started_at:
         table = DeltaTable(spark, name)
         if not table.exists():
             table.create(f"{RUNS}, {_OF_JOBS}", "Runs of sama_spark", {})
-        elif "job" not in table.read().columns:
-            table.grow(spark.createDataFrame([], _OF_JOBS).schema)
+        elif not {"job", "notes"} <= set(table.read().columns):
+            table.grow(spark.createDataFrame([], f"{RUNS}, {_OF_JOBS}").schema)
         error = line.get("error")
         row = {
             "run_id": line["run_id"],
@@ -46,6 +46,7 @@ def append_run(spark: SparkSession, name: str, line: dict[str, Any], started_at:
             "new": line.get("new"),
             "updated": line.get("updated"),
             "rejected": line.get("rejected"),
+            "notes": line.get("notes"),
             "error": f"{error['type']}: {error['message']}" if error else None,
             "job": line["job"],
             "result": as_text(line),

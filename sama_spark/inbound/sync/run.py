@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from sama_spark.inbound.read import delivery_contract
+from sama_spark.inbound.sync import rejected
 from sama_spark.inbound.sync.batches import sync_batches
 from sama_spark.inbound.sync.changed import find_changed
 from sama_spark.inbound.sync.conflicts import tells_conflicts
@@ -131,9 +132,11 @@ class Sync:
         before: Reached | None = None,
     ) -> Contract:
         """Whatever has landed and is not in `tasks`, also what a dead run left. Gives the contract that holds then."""
-        changed = find_changed(self.tables, since, before, done.run_id, now)
+        with ThreadPoolExecutor(1, "sama-rejected") as aside:
+            lying = aside.submit(rejected.lying, self.tables)
+            changed = find_changed(self.tables, since, before, done.run_id, now)
         counts = changed.counts
-        done.landed, done.rejected = counts.landed, counts.rejected
+        done.landed = counts.landed
         done.new, done.updated, done.unchanged = counts.new, counts.updated, counts.unchanged
         if counts.new or counts.updated:
             with ThreadPoolExecutor(1, "sama-typing") as aside:
@@ -149,6 +152,9 @@ class Sync:
                 done.unfit = unfit(self.tables["tasks"].read().where(written))
             if done.feed == "delivered":
                 done.watermark_to = max(filter(None, (done.watermark_to, counts.latest)), default=None)
+        odd = rejected.without_superseded(self.tables, lying.result())
+        done.rejected = len(odd)
+        done.notes += rejected.told(odd)
         return contract
 
     def _typed(self, done: FeedSync, contract: Contract, changed: Changed) -> tuple[Contract, DataFrame]:
@@ -184,4 +190,7 @@ class Sync:
 
     def _record(self, done: FeedSync, now: datetime, error: str | None) -> None:
         row = {**vars(done), "started_at": now, "error": error}
-        self.tables["runs"].append(self.spark.createDataFrame([row], RUNS))
+        runs, rows = self.tables["runs"], self.spark.createDataFrame([row], RUNS)
+        if "notes" not in runs.read().columns:  # a table of an earlier version
+            runs.grow(rows.schema)
+        runs.append(rows)
