@@ -86,7 +86,7 @@ def members(text: bytes) -> dict[str, tuple[int, int]]:
         end = _value_end(text, colon.end()) if colon else None
         if colon is None or end is None:
             break
-        found[str(lenient(text[quote:name_end]))] = (colon.end(), end)
+        found[plain(str(lenient(text[quote:name_end])))] = (colon.end(), end)
         # Behind a value there may stand what makes it none, as in 0x1F or "a"b".
         following = _NAME.search(text, end)
         closing = _behind(_SPACE, text, end)
@@ -96,16 +96,34 @@ def members(text: bytes) -> dict[str, tuple[int, int]]:
     return found
 
 
+def elements(text: bytes) -> list[tuple[int, int]] | None:
+    """Where the elements of an array stand; None where they cannot be told apart."""
+    found = []
+    at = _behind(_BLANK, text, text.find(b"[") + 1)
+    while text[at : at + 1] != b"]":
+        end = _value_end(text, at)
+        if end is None or not _SEPARATOR.match(text, end):
+            return None
+        found.append((at, end))
+        at = _behind(_BLANK, text, end)
+    return found
+
+
+def plain(text: str) -> str:
+    """The text with U+FFFD in place of half a surrogate pair, which UTF-8 cannot hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def lenient(text: bytes) -> Any:
     """The value of a JSON text, also of one with NaN, half a surrogate pair or control characters; else the text."""
     try:
         return _anything.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        plain = text.decode(errors="replace")
+        shown = text.decode(errors="replace")
     try:
-        return json.loads(plain, strict=False)
+        return json.loads(shown, strict=False)
     except (ValueError, RecursionError):
-        return plain
+        return shown
 
 
 class _Splitter:

@@ -94,7 +94,8 @@ def _odd_text(text: bytes, problem: str) -> TaskText:
     task = TaskText(text=msgspec.Raw(text), problem=problem or None)
     for name, (begin, end) in split.members(text).items():
         if name in ("id", "delivered_at"):
-            setattr(task, name, _plain(split.lenient(text[begin:end])))
+            value = split.lenient(text[begin:end])
+            setattr(task, name, split.plain(value) if isinstance(value, str) else value)
         elif name in ("data", "answers"):
             setattr(task, name, msgspec.Raw(memoryview(text)[begin:end]))
     return task
@@ -109,8 +110,3 @@ def _is_valid(text: bytes) -> bool:
         return isinstance(msgspec.json.decode(text, type=dict[str, msgspec.Raw]), dict)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-
-
-def _plain(value: Any) -> Any:
-    """Text that UTF-8 can hold."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value

@@ -94,6 +94,11 @@ class Transport:
         # Signed URLs lead to another host: no connection of theirs ever carries the key.
         self._store_wire = new_wire()
 
+    @property
+    def deadline(self) -> float:
+        """Seconds for a call with all its retries."""
+        return self._deadline
+
     def __repr__(self) -> str:
         return f"Transport({vars(self).get('base_url')!r})"
 

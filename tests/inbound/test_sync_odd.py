@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from sama_spark.sandbox import Sandbox
+
 PROJECT = "4242"
 ANSWERS = {
     "nan": b'{"weather": NaN}',
@@ -231,3 +233,44 @@ def test_tables_of_an_earlier_version_learn_to_tell(
 def local(text: str) -> datetime:
     """As a session gives it: without a zone, in that of the process."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone().replace(tzinfo=None)
+
+
+def test_a_label_that_no_shape_has_is_told_with_the_tags_there_are(
+    spark: SparkSession, client: Client, project: int, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    def notes(label: Any, folder: str) -> list[str]:
+        return client.sync(spark, str(project), str(tmp_path / folder), label=label).notes
+
+    assert notes("object", "a") == ["no shape has a tag `object`; tags seen: color"]
+    assert notes("object", "a") == []  # nothing was flattened
+    sandbox.deliver(project, [delivery(20)])
+    assert notes("object", "a") == ["no shape has a tag `object`; tags seen: color"]
+    assert notes({"shapes": "kind", "weather": "color"}, "b") == [
+        "no shape of output `shapes` has a tag `kind`; tags seen: color",
+        "no output `weather` has shapes; outputs with shapes: shapes",
+    ]
+    assert notes({"shapes": "color"}, "c") == []
+
+
+@pytest.mark.one_kind
+def test_odd_tasks_of_the_status_lists_are_passed_over(
+    spark: SparkSession, odd_client: Client, server: ScriptedServer, tmp_path: Path
+) -> None:
+    tasks = [
+        b'{"id": "a", "state": "in progress", "batch_id": "7", "priority": 1e99}',
+        b'{"id": "b", "state": "in progress", "batch_id": 99999999999999999999, "x": NaN}',
+        b'{"id": "c", "state": null}',
+        b'{"state": "new"}',
+        b'{"id": "d", "state": "new" "batch_id": 1}',
+    ]
+
+    def lists(got: Got) -> Answer:
+        first = got.query["state"] == "in progress" and got.query["page"] == "1"
+        return Answer(200, b'{"tasks": [' + (b", ".join(tasks) if first else b"") + b"]}")
+
+    server.on("GET", f"projects/{PROJECT}/tasks.json", lists)
+    result = odd_client.sync(spark, PROJECT, str(tmp_path), feeds=["status"])
+    assert (result.feeds[0].changes, result.rejected) == (3, 2)
+    assert "2 tasks could not be read" in str(result)
+    states = {row.task_id: (row.state, row.batch_id) for row in table(spark, str(tmp_path), "task_states").collect()}
+    assert states == {"a": ("in progress", 7), "b": ("in progress", None), "d": ("new", None)}

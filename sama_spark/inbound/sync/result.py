@@ -56,9 +56,10 @@ class FeedSync:
         if self.feed in _CHANGES:
             goes_on = f", goes on: {self.goes_on}" if self.goes_on else ""
             current = f"\n    tasks: {self.updated:,} with another current_state" if self.updated else ""
+            passed = f"\n    {self.rejected:,} tasks could not be read" if self.rejected else ""
             return (
                 f"{self.feed}: {self.pages:,} calls, {self.changes:,} {_CHANGES[self.feed]}{goes_on}, "
-                f"{self.seconds:.1f} s{current}{notes}"
+                f"{self.seconds:.1f} s{current}{passed}{notes}"
             )
         rejected = f", {self.rejected:,} rejected" if self.rejected else ""
         unfit = f"\n    {self.unfit:,} tasks with a value that does not fit: see _rescued_data" if self.unfit else ""

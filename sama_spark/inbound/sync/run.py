@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from sama_spark.delta import sql_in
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.inbound.sync import rejected
 from sama_spark.inbound.sync.batches import sync_batches
 from sama_spark.inbound.sync.changed import find_changed
 from sama_spark.inbound.sync.conflicts import tells_conflicts
 from sama_spark.inbound.sync.contract import Contract, SchemaMode, observed
+from sama_spark.inbound.sync.label import unseen_label
 from sama_spark.inbound.sync.landing import counted, land
 from sama_spark.inbound.sync.result import Feed, FeedSync, SyncResult
 from sama_spark.inbound.sync.states import sync_states
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("sama_spark")
 
 OVERLAP = timedelta(hours=1)
+_MASKS_AGAIN = 1_000  # that failed before, and are tried again
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,8 @@ class Sync:
         )
         self._land(pages, done, now, since)
         contract = self._take_over(done, contract, now, since, before)
-        if self.masks is not None and self.full:
-            self.masks.fill(self.tables["annotations"], done)
+        if self.masks is not None:
+            self.masks.fill(self.tables["annotations"], done, None if self.full else _MASKS_AGAIN)
         return contract
 
     def _since_last_call(self, done: FeedSync, contract: Contract, now: datetime) -> Contract:
@@ -147,6 +150,7 @@ class Sync:
                 contract, rows = typing.result()
             origin = {"feed": self._source(done), "synced_at": now, "run_id": done.run_id}
             upsert_tasks(self.tables, changed, rows, origin)
+            done.notes += unseen_label(self._annotations_of(changed), self.label)
             if changed.ids is None:
                 written = (F.col("synced_at") == F.lit(now)) & (F.col("run_id") == done.run_id)  # files by the first
                 done.unfit = unfit(self.tables["tasks"].read().where(written))
@@ -156,6 +160,11 @@ class Sync:
         done.rejected = len(odd)
         done.notes += rejected.told(odd)
         return contract
+
+    def _annotations_of(self, changed: Changed) -> DataFrame:
+        """The annotations of the changed tasks, where these are few; else all."""
+        annotations = self.tables["annotations"].read()
+        return annotations if changed.ids is None else annotations.where(sql_in("task_id", changed.ids))
 
     def _typed(self, done: FeedSync, contract: Contract, changed: Changed) -> tuple[Contract, DataFrame]:
         """What the annotations need not wait for: the contract that holds now, and the tasks by it."""
