@@ -53,7 +53,7 @@ def test_a_stage_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # as a full disk, which a test has not at hand
     try:
-        with pytest.raises(StagingError, match=r"cannot write to the stage .*File too large.* make room"):
+        with pytest.raises(StagingError, match=r"cannot write to the stage .*File too large.*Make room"):
             stage_lines([[task_text(msgspec.Raw(b'{"id": "%b"}' % (b"x" * 100_000)))]], tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -148,7 +148,7 @@ def numbers(rows: list[dict[str, Any]]) -> list[int]:
 def test_partitions_and_batches_of_any_size(options: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [task_text(msgspec.Raw(json.dumps(delivery(n)).encode())) for n in range(15)]
     pages = [texts[i : i + 3] for i in range(0, 15, 3)]
-    monkeypatch.setattr(read, "PARTITION_BYTES", 2500)
+    monkeypatch.setattr(read, "PARTITION_BYTES", 3000)
     _, partitions = read.stage_pages(pages, read_options(options).stage)
     assert 1 < len(partitions) < 5
     monkeypatch.setattr("sama_spark.inbound.source.rows.BATCH_BYTES", 700)
