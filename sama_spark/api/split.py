@@ -21,6 +21,7 @@ _COLON = re.compile(rb"\s*:\s*")
 _NAME = re.compile(rb'\s*,\s*("[^"\\]*")\s*:')
 # What may stand behind a task in a list; also what should not, but tells where the next one begins.
 _SEPARATOR = re.compile(rb"\s*[,{}\]]")
+_LIST_END = re.compile(rb'\]\s*(?:\}|,\s*")')
 _FOLLOWED = re.compile(rb"\s*[,{]")
 _BETWEEN = re.compile(rb"[\s,}\]]*")
 _STRAY = re.compile(rb"[\s}\]]*")
@@ -46,7 +47,7 @@ def split_list(body: bytes, name: str) -> tuple[bytes, list[bytes]]:
     """The elements of the list that is the member `name` of the object `body`, and `body` without them.
 
     An element that is JSON comes to the byte. One in which strings or brackets are broken reaches to where the next
-    task begins that is whole.
+    task begins.
 
     Raises:
         NoExtents: there is no such list, or no end of it.
@@ -147,7 +148,7 @@ class _Splitter:
 
     def _ends_at(self, bracket: int) -> bool:
         """Whether the rest is what may follow the list."""
-        if self._body[bracket : bracket + 1] != b"]":
+        if not _LIST_END.match(self._body, bracket):
             return False
         rest = b"{" + self._body[bracket + 1 :].rstrip()
         return _extent(rest, 0) == len(rest)
@@ -195,16 +196,17 @@ class _Splitter:
         return start + len(self._body[start:end].rstrip().removesuffix(b",").rstrip())
 
     def _next(self, suspects: Iterable[int]) -> int | None:
-        """The first place at which a task begins that is whole."""
+        """The first place at which a task begins, by its brackets and its members."""
         for at in suspects:
             if self._left <= 0:
                 return None
             end = _extent(self._body, at)
             self._left -= (end or len(self._body)) - at
-            if end is not None and _SEPARATOR.match(self._body, end):
-                fields = _fields(self._body[at:end])
-                if fields is not None and "id" in fields and not _OF_TASKS.isdisjoint(fields):
-                    return at
+            # One that is broken itself begins all the same where its members do.
+            task = self._body[at:end]
+            fields = _fields(task) or members(task).keys()
+            if "id" in fields and not _OF_TASKS.isdisjoint(fields):
+                return at
         return None
 
 

@@ -139,6 +139,13 @@ def test_what_breaks_off_is_an_error(body: bytes) -> None:
         decode_page(body)
 
 
+def test_odd_tasks_in_a_row_are_told_apart() -> None:
+    row = [odd(answers) for answers in (*ODD, *VALID)]
+    page = decode_page(page_of(good(1), *row, good(2)))
+    assert [task.id for task in page] == [f"{1:024x}", *["odd"] * len(row), f"{2:024x}"]
+    assert sum(task.problem is None for task in page) == 2 + len(VALID)
+
+
 def test_errors_beside_odd_tasks_are_errors() -> None:
     with pytest.raises(ErrorsInReply):
         decode_page(page_of(odd(b"NaN"), tail=b', "errors": [{"type": 500}]}'))

@@ -223,6 +223,7 @@ def test_tables_of_an_earlier_version_learn_to_tell(
     odd_client.sync(spark, PROJECT, into)
     for name, column in (("deliveries_raw", "problem"), ("runs", "notes")):
         old = SyncTables(spark, into, PROJECT)[name]
+        old.set_properties({"delta.dataSkippingStatsColumns": "run_id"})
         old.read().drop(column).write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(old.name)
     assert odd_client.sync(spark, PROJECT, into).rejected == 0
     served.tasks.append(odd("nan", ANSWERS["nan"]))
