@@ -18,8 +18,6 @@ from .secrets import Secret
 from .states import TaskStates
 from .task_text import Page, TaskText, as_dict
 
-_MASK_SECONDS = 60.0
-
 
 class Feeds(Endpoints):
     """The `get_` methods give dicts, as Sama's own SDK; the `_pages` give pages of tasks as JSON texts.
@@ -51,15 +49,19 @@ class Feeds(Endpoints):
         )
 
     @accepts_proj_id
-    def download_mask(self, project_id: Id, mask_url: str, into: Path) -> None:
-        """GET what a `mask_url` leads to, without the key, into a file, piece by piece, within a minute.
+    def download_mask(self, project_id: Id, mask_url: str, into: Path, *, deadline: float | None = None) -> None:
+        """GET what a `mask_url` leads to, without the key, into a file, piece by piece.
+
+        Args:
+            deadline: seconds that it may take, where that is less than the client's own.
 
         Raises:
             LinkRefused: the link has expired, or leads to nothing. Others as for any call; the file may be incomplete.
         """
         if not mask_url.lower().startswith(("http://", "https://")):
             raise LinkRefused("the mask's link is no http(s) address", project_id=project_id)
-        deadline = min(_MASK_SECONDS, self._transport.deadline)
+        if deadline is not None:
+            deadline = min(deadline, self._transport.deadline)
         call = Call("get mask", "GET", "<mask URL>", Safety.FREE, project_id=project_id, deadline=deadline)
         self._transport.download(Secret(mask_url), call, into)
 

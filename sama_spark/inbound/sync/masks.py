@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("sama_spark")
 
 _IN_FLIGHT = 8
+_SECONDS = 60.0  # for each
 _TRIED = 2  # masks of a host that cannot be reached
 # Of a mask, or of the reply that should have a new link for it. None of them stands in the way of labels.
 _FAILURES = (
@@ -204,7 +205,7 @@ def _host(url: str) -> str | None:
 def _fetch(api: ApiClient, project_id: str, mask: Mask, unfinished: Path) -> None:
     file = unfinished / uuid.uuid4().hex
     try:
-        api.download_mask(project_id, mask.url, file)
+        api.download_mask(project_id, mask.url, file, deadline=_SECONDS)
     except RedirectRefused as error:
         raise LinkRefused(error.message) from None
     with file.open("rb") as content:
