@@ -133,11 +133,11 @@ def test_masks_that_cannot_be_had_stop_no_labels(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
 ) -> None:
     into, masks = tmp_path / "tables", tmp_path / "masks"
-    # Ten masks of a host that refuses connections, links of rubbish, and one that always breaks off.
+    # Twenty masks of a host that refuses connections, links of rubbish, and one that always breaks off.
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         dead = f"http://127.0.0.1:{taken.getsockname()[1]}/m.png?Signature=s3cret"
-    rubbish = ["http://[", "http://a b/c", "file:///etc/passwd", "", "http://user:pw@127.0.0.1:99999/x"]
+    rubbish = ["http://[", "http://a b/c", "file:///etc/passwd", "m.png", "http://user:pw@127.0.0.1:99999/x"]
     sandbox.deliver(project, [delivery(n, dead) for n in range(20, 40)])
     sandbox.deliver(project, [delivery(n, url) for n, url in enumerate(rubbish, 40)])
     sandbox.fail("asset", kind="truncate", times=None, path="2.png")
