@@ -373,11 +373,12 @@ class Client(ApiClient):
                 next sync goes on where this one stopped.
             full: "delivered" reads all again, and takes over what has been missed.
             overlap: how far before the last delivery to begin, for deliveries that become visible late.
-            label, frames: as for `flatten_annotations`.
+            label, frames: as for `flatten_annotations`. A label that no shape has is told in the result's `notes`, with
+                the tags that there are.
             masks: folder that the driver can write, such as "/Volumes/catalog/schema/volume/masks": the PNG behind each
-                `mask_url` is copied there before `annotations` names it in `mask_path`. A mask that cannot be had any
-                more is counted and named in the log, and its `mask_path` is null; `full` tries again what is missing,
-                also from before `masks` was given. By default no mask is copied.
+                `mask_url` is copied there before `annotations` names it in `mask_path`. A mask that cannot be had is
+                counted and told in the result's `notes`, and its `mask_path` is null; the next sync tries the 1,000
+                latest of these again, `full` all, also from before `masks` was given. By default no mask is copied.
             schema_mode: what happens to fields that `tasks` lacks, be it by the project's delivery schema or by what is
                 delivered (of which 5,000 tasks are looked at). "evolve": it gains them. "freeze": SyncError, which
                 names them, after the deliveries have landed. "discard": they stay in `deliveries_raw` alone.

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from . import batches
 from .batches import BatchItem, BatchJob, WaitingBatch
 from .call import Call
@@ -19,6 +17,7 @@ from .records import checked_records, tasks_body
 from .replies import decode_object_or_nothing, decode_page
 from .retry import Safety
 from .secrets import Secret
+from .task_text import as_dict
 from .wire import Body
 
 _log = logging.getLogger("sama_spark")
@@ -275,4 +274,4 @@ class Creation(Endpoints):
             )
         )
         for page in located(pages, what, project_id):
-            yield [msgspec.json.decode(task.text) for task in page]
+            yield [as_dict(task) for task in page]

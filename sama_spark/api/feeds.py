@@ -7,8 +7,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from .call import Call, path_of
 from .calls import Endpoints, Id, accepts_proj_id, located
 from .errors import LinkRefused
@@ -18,7 +16,7 @@ from .replies import decode_page, decode_single_task
 from .retry import Safety
 from .secrets import Secret
 from .states import TaskStates
-from .task_text import Page, TaskText
+from .task_text import Page, TaskText, as_dict
 
 
 class Feeds(Endpoints):
@@ -35,7 +33,7 @@ class Feeds(Endpoints):
         Args:
             same_as_delivery: True for the shape of a delivery.
         """
-        yield msgspec.json.decode(self.task_status_text(project_id, task_id, same_as_delivery).text)
+        yield as_dict(self.task_status_text(project_id, task_id, same_as_delivery))
 
     @accepts_proj_id
     def task_status_text(self, project_id: Id, task_id: Id, same_as_delivery: bool = True) -> TaskText:
@@ -51,15 +49,20 @@ class Feeds(Endpoints):
         )
 
     @accepts_proj_id
-    def download_mask(self, project_id: Id, mask_url: str, into: Path) -> None:
+    def download_mask(self, project_id: Id, mask_url: str, into: Path, *, deadline: float | None = None) -> None:
         """GET what a `mask_url` leads to, without the key, into a file, piece by piece.
+
+        Args:
+            deadline: seconds that it may take, where that is less than the client's own.
 
         Raises:
             LinkRefused: the link has expired, or leads to nothing. Others as for any call; the file may be incomplete.
         """
         if not mask_url.lower().startswith(("http://", "https://")):
             raise LinkRefused("the mask's link is no http(s) address", project_id=project_id)
-        call = Call("get mask", "GET", "<mask URL>", Safety.FREE, project_id=project_id)
+        if deadline is not None:
+            deadline = min(deadline, self._transport.deadline)
+        call = Call("get mask", "GET", "<mask URL>", Safety.FREE, project_id=project_id, deadline=deadline)
         self._transport.download(Secret(mask_url), call, into)
 
     @accepts_proj_id
@@ -308,4 +311,4 @@ class Feeds(Endpoints):
 def _dicts(pages: Iterator[Page]) -> Iterator[dict[str, Any]]:
     for page in pages:
         for task in page:
-            yield msgspec.json.decode(task.text)
+            yield as_dict(task)

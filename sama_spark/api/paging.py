@@ -1,7 +1,7 @@
 """How a list that moves while it is read is read to its end: nothing lost, nothing twice.
 
-Rules: a short page says nothing, only an empty page ends a list; a page that comes again and again is an
-error; every scan is bounded.
+Rules: a short page says nothing, only an empty page ends a list; tasks that come again and again are an error; a task
+without an id is known by its text; every scan is bounded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from .errors import InvalidResponse
-from .task_text import Page, TaskText
+from .task_text import Page, TaskText, without_links
 
 FetchPage = Callable[[int], Page]
 """Fetches a page by its number, from 1."""
@@ -22,8 +22,11 @@ FetchFrom = Callable[["str | None", int], Page]
 
 MAX_PAGES = 1_000_000
 MAX_PASSES = 50
-# The same page twice can be a list that grew at its front meanwhile; more often it is a server's fault.
+# The same page twice, or a few pages of what was seen, can be a list that grew at its front meanwhile; more often
+# it is a server's fault.
 _SAME_PAGES = 3
+_KNOWN_PAGES = 8
+_REMEMBERED = 100_000  # tasks
 # So many passes in a row without anything new are taken for the whole, though the list still shrinks.
 _QUIET_PASSES = 3
 
@@ -42,10 +45,9 @@ def _marks_by_id(page: Page) -> list[int]:
     return [hash(_id_of(task)) for task in page]
 
 
-def _id_of(task: TaskText) -> str | int:
-    if isinstance(task.id, (str, int)):
-        return task.id
-    raise InvalidResponse("a task in the list has no `id`")
+def _id_of(task: TaskText) -> str | int | bytes:
+    """What a task is known by, also one without an id."""
+    return without_links(task) if task.id is None else task.id
 
 
 def sort_key(timestamp: Any) -> str | None:
@@ -55,18 +57,27 @@ def sort_key(timestamp: Any) -> str | None:
 
 
 class _Repeats:
-    """Notices a server that gives the same page over and over."""
+    """Notices a server that gives what it has given in this pass, over and over."""
 
     def __init__(self) -> None:
-        self._last: int | None = None
-        self._times = 0
+        self._last: list[int] = []
+        self._same = self._known = 0
+        # Two halves of what was seen lately: memory does not grow with the list.
+        self._seen: set[int] = set()
+        self._seen_before: set[int] = set()
 
     def check(self, page: Page) -> None:
-        mark = hash((len(page), bytes(page[0].text), bytes(page[-1].text)))
-        self._times = self._times + 1 if mark == self._last else 1
-        self._last = mark
-        if self._times >= _SAME_PAGES:
-            raise InvalidResponse("the server gives the same page again and again, whatever page is asked for")
+        # By id and time, since links are signed anew at every reading.
+        marks = _marks_by_delivery(page)
+        self._same = self._same + 1 if marks == self._last else 1
+        self._last = marks
+        known = all(mark in self._seen or mark in self._seen_before for mark in marks)
+        self._known = self._known + 1 if known else 0
+        if self._same >= _SAME_PAGES or self._known >= _KNOWN_PAGES:
+            raise InvalidResponse("the server gives the same tasks again and again, whatever page is asked for")
+        self._seen.update(marks)
+        if len(self._seen) > _REMEMBERED:
+            self._seen, self._seen_before = set(), self._seen
 
 
 def number_pages(fetch: FetchPage, first: int = 1) -> Iterator[Page]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from . import errors
+from . import errors, split
 from .errors import SamaError
 from .secrets import REDACTED, Redactor
-from .task_text import Page, TaskText, task_text
+from .task_text import Page, TaskText, task_text, task_text_of_odd_page
 
+T = TypeVar("T")
 _EXCERPT = 500
 _LOOKED_AT = 20_000  # characters of a page that are looked at
 _REDACTED = 1 << 16  # bytes or characters of it that are freed of secrets first
 _LONGEST_TYPE = 100
 _MESSAGES = 20  # of a reply's errors
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class ErrorsInReply(Exception):
@@ -54,31 +57,44 @@ def decode_object_or_nothing(body: bytes) -> dict[str, Any]:
 
 
 def decode_page(body: bytes) -> Page:
-    """The tasks of a page."""
-    page = _pages.decode(body)
+    """The tasks of a page. One that cannot be read has a `problem`, and the others come all the same."""
+    try:
+        page = _pages.decode(body)
+        body.decode()  # raw texts are checked as JSON but not as UTF-8
+    except msgspec.ValidationError:
+        raise
+    except _NO_JSON as error:
+        return [task_text_of_odd_page(text) for text in _apart(error, lambda: split.split_list(body, "tasks"))]
     _refuse_errors(page.errors)
     if page.tasks is msgspec.UNSET:
         raise msgspec.ValidationError("Object missing required field `tasks`")
-    _check_utf8(body)
     return [task_text(task) for task in page.tasks]
 
 
 def decode_single_task(body: bytes) -> TaskText:
-    """The task under `task`."""
-    single = _single_tasks.decode(body)
+    """The task under `task`. One that cannot be read has a `problem`."""
+    try:
+        single = _single_tasks.decode(body)
+        body.decode()
+    except msgspec.ValidationError:
+        raise
+    except _NO_JSON as error:
+        return task_text_of_odd_page(_apart(error, lambda: split.split_member(body, "task")))
     _refuse_errors(single.errors)
     if single.task is msgspec.UNSET:
         raise msgspec.ValidationError("Object missing required field `task`")
-    _check_utf8(body)
     return task_text(single.task)
 
 
-def _check_utf8(body: bytes) -> None:
-    # Raw texts are checked as JSON but not as UTF-8.
+def _apart(error: Exception, take: Callable[[], tuple[bytes, T]]) -> T:
+    """What is in a body that is no JSON, if that can be told apart from what is around it."""
     try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        raise msgspec.DecodeError(f"not UTF-8 at byte {error.start}") from None
+        around, found = take()
+    except split.NoExtents:
+        raise msgspec.DecodeError(str(error)) from None
+    if place := split.members(around).get("errors"):
+        _refuse_errors(split.lenient(around[slice(*place)]))
+    return found
 
 
 def _refuse_errors(found: Any) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
+from . import split
+
 _NOTHING = msgspec.Raw(b"null")
+_LINK = re.compile(rb'(https?:[^"?\s]*)\?[^"]*')  # signed anew at every reading
+_ESCAPE = re.compile(rb"\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL)
+# It ends the lines of the stage, and no JSON has it as it is.
+_NEVER, _UNREADABLE = b"\x1e", "\ufffd".encode()
 
 
 class TaskText(msgspec.Struct, gc=False):
@@ -15,7 +22,8 @@ class TaskText(msgspec.Struct, gc=False):
     Attributes:
         id, delivered_at: as in the text, whatever they are; None where they are missing.
         data, answers: their own JSON text, `null` where they are missing.
-        text: the whole task, to the byte.
+        text: the whole task, to the byte. In a task that is no valid JSON, bytes that are no UTF-8 are U+FFFD.
+        problem: why it cannot be taken over as a task: it is no valid JSON, or has no id. None where it can.
     """
 
     id: Any = None
@@ -23,6 +31,7 @@ class TaskText(msgspec.Struct, gc=False):
     data: msgspec.Raw = _NOTHING
     answers: msgspec.Raw = _NOTHING
     text: msgspec.Raw = _NOTHING
+    problem: Any = None
 
 
 Page = list[TaskText]
@@ -32,11 +41,72 @@ _surface = msgspec.json.Decoder(TaskText)
 
 
 def task_text(text: msgspec.Raw) -> TaskText:
-    """Looks at a task's surface, in one pass over its text.
-
-    Raises:
-        msgspec.DecodeError: it is no JSON object.
-    """
-    task = _surface.decode(text)
-    task.text = text
+    """Looks at a task's surface, in one pass over its text, which is UTF-8. Nothing raises."""
+    try:
+        task = _surface.decode(text)
+        task.text, task.problem = text, None
+    except (msgspec.DecodeError, RecursionError) as error:
+        task = _odd_text(bytes(text), str(error))
+    if not isinstance(task.id, str | int) or task.id == "":
+        task.id, task.problem = None, task.problem or "it has no id"
     return task
+
+
+def task_text_of_odd_page(text: bytes) -> TaskText:
+    """The same of any text. What is no UTF-8 in it is replaced."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        plain = text.decode(errors="replace").encode().replace(_NEVER, _UNREADABLE)
+        task = task_text(msgspec.Raw(plain))
+        task.problem = f"not UTF-8 at byte {error.start}"
+        return task
+    return task_text(msgspec.Raw(text.replace(_NEVER, _UNREADABLE)))
+
+
+def without_links(task: TaskText) -> bytes:
+    """The task's text, of links only what no signature changes: the same at every reading."""
+    return _LINK.sub(rb"\1", bytes(task.text))
+
+
+def as_dict(task: TaskText) -> dict[str, Any]:
+    """The task in Python's types. Of one that is no valid JSON, what of its members can be read.
+
+    A number that no type holds, or a value that is no JSON, is its text.
+    """
+    try:
+        found = msgspec.json.decode(task.text)
+        if isinstance(found, dict):
+            return found
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    text = bytes(task.text)
+    return {name: split.lenient(text[begin:end]) for name, (begin, end) in split.members(text).items()}
+
+
+def _odd_text(text: bytes, problem: str) -> TaskText:
+    """A task that the strict parser refuses, read member by member.
+
+    Half a surrogate pair in an escape is valid JSON, though that parser refuses it.
+    """
+    if _is_valid(_ESCAPE.sub(_harmless, text)):
+        problem = ""
+    task = TaskText(text=msgspec.Raw(text), problem=problem or None)
+    for name, (begin, end) in split.members(text).items():
+        if name in ("id", "delivered_at"):
+            value = split.lenient(text[begin:end])
+            setattr(task, name, split.plain(value) if isinstance(value, str) else value)
+        elif name in ("data", "answers"):
+            setattr(task, name, msgspec.Raw(memoryview(text)[begin:end]))
+    return task
+
+
+def _harmless(escape: re.Match[bytes]) -> bytes:
+    return b"\\ufffd" if len(escape[0]) > 2 else escape[0]
+
+
+def _is_valid(text: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text, type=dict[str, msgspec.Raw]), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False

@@ -127,6 +127,11 @@ class Transport:
         self._is_answered = False
         self._hushed_until = -math.inf
 
+    @property
+    def deadline(self) -> float:
+        """Seconds for a call with all its retries."""
+        return self._deadline
+
     def __repr__(self) -> str:
         return f"Transport({vars(self).get('base_url')!r})"
 

@@ -82,7 +82,9 @@ def flatten_annotations(df: DataFrame, *, label: Label = None, frames: Frames = 
         df: deliveries: `get_delivered_tasks_to_table(...)`, a table of it, or any DataFrame with `id` and one of
             `answers_raw` (JSON text) and `answers` (JSON text, struct, map or variant). A struct has lost what its
             type does not hold, such as the options of tags that the project's schema does not declare.
-        label: name of the tag that is the class of a shape, for all outputs or by output; None: `label` is null.
+        label: name of the tag that is the class of a shape, for all outputs or by output; None: `label` is null. Where
+            no shape has that tag `label` is null too: `select(explode(map_keys("tags"))).distinct()` of the result has
+            the tags that there are.
         frames: "key", the key locations of videos and 3D, or "all", every frame in `locations`. A shape that has
             only the other of the two gives that.
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Raw
 
+from sama_spark.api import split
+
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 TagValue = str | dict[str, Literal["0", "1"]] | None
 Tags = dict[str, list[str]]
@@ -54,6 +56,7 @@ class Group(msgspec.Struct):
 
 
 P = TypeVar("P", bound=Place)
+_raw = msgspec.json.Decoder(Raw).decode
 _list = msgspec.json.Decoder(list[Raw]).decode
 _object = msgspec.json.Decoder(dict[str, Raw]).decode
 _string = msgspec.json.Decoder(str).decode
@@ -74,7 +77,10 @@ def members(raw: Raw | bytes) -> dict[str, Raw] | None:
     try:
         return _object(raw)
     except _ODD:
+        text = bytes(raw)
+    if not text.lstrip().startswith(b"{"):
         return None
+    return {name: Raw(text[begin:end]) for name, (begin, end) in split.members(text).items()} or None
 
 
 def elements(raw: Raw) -> list[Raw]:
@@ -84,7 +90,11 @@ def elements(raw: Raw) -> list[Raw]:
     try:
         return _list(raw)
     except _ODD:
-        return [] if first(raw) in (b"", b"n") else [raw]
+        text = bytes(raw)
+    found = split.elements(text) if text.startswith(b"[") else None
+    if found is not None:
+        return [Raw(text[begin:end]) for begin, end in found]
+    return [] if first(raw) in (b"", b"n") else [raw]
 
 
 def string(raw: Raw) -> str | None:
@@ -92,7 +102,17 @@ def string(raw: Raw) -> str | None:
     try:
         return _string(raw)
     except _ODD:
-        return None
+        found = split.lenient(bytes(raw)) if first(raw) == b'"' else None
+    return split.plain(found) if isinstance(found, str) else None
+
+
+def is_value(raw: Raw) -> bool:
+    """Whether it is a text or other JSON."""
+    try:
+        _raw(raw)
+    except _ODD:
+        return string(raw) is not None
+    return True
 
 
 def text(raw: Raw) -> str:

@@ -1,13 +1,15 @@
 """On the driver: pages of tasks become lines of text, in the stage or in pieces for Spark.
 
-A line is four numbers of ten digits, then one task's own JSON text to the byte. The numbers are start (from 1,
-counted from the line's first byte) and length in bytes of the task's `data` and of its `answers`; a length of
-0 means absent or null. So the JVM cuts the raw forms out without parsing, and nothing is written twice.
+A line begins with numbers of ten digits. Four are start and length in bytes of the task's `data` and of its `answers`;
+the start counts from 1, as if the task's text followed these four at once; a length of 0 means absent or null. Three
+are the lengths of what comes next: the task's id, its time of delivery and its problem, as the driver has read them.
+Then the task's own JSON text, to the byte. So the JVM cuts the raw forms out without parsing, nothing is written twice,
+and nothing is read by two parsers that may differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
@@ -17,6 +19,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 import pyarrow as pa
 
+from sama_spark.errors import StagingError
+
 if TYPE_CHECKING:
     from sama_spark.api.task_text import Page, TaskText
 
@@ -24,6 +28,7 @@ P = TypeVar("P")
 
 LINE_END = "\x1e"  # JSON text cannot hold it, while pages may be pretty-printed
 SPANS = 40
+HEAD = SPANS + 30
 _NULL = msgspec.Raw(b"null")
 
 
@@ -33,25 +38,39 @@ def spans(task: TaskText) -> bytes:
     return b"%010d%010d%010d%010d" % (*_span(task.data, line), *_span(task.answers, line))
 
 
-def stage_lines(pages: Iterable[Page], folder: Path, head: Callable[[TaskText], bytes] = spans) -> int:
+def head(task: TaskText) -> bytes:
+    """What stands before a task's text in its line."""
+    task_id, at, problem = _text(task.id), _text(task.delivered_at), _text(task.problem)
+    lengths = b"%010d%010d%010d" % (len(task_id), len(at), len(problem))
+    return b"".join((spans(task), lengths, task_id, at, problem))
+
+
+def stage_lines(pages: Iterable[Page], folder: Path) -> int:
     """Write each page as a file of lines into `folder`, closed before the next page is asked for.
 
-    `head`: what stands before a task's text. Returns the number of tasks.
+    Returns the number of tasks.
+
+    Raises:
+        StagingError: the folder cannot be written.
     """
     tasks = 0
     end = LINE_END.encode()
     for number, page in enumerate(pages):
         # Joined once, so that the texts are copied once.
         lines = b"".join([part for task in page for part in (head(task), task.text, end)])
-        with (folder / f"page-{number:06}.txt").open("xb") as file:
-            file.write(lines)
+        try:
+            with (folder / f"page-{number:06}.txt").open("xb") as file:
+                file.write(lines)
+        except OSError as error:
+            raise StagingError(
+                f"the driver cannot write to the stage {str(folder)!r}: {error.strerror}",
+                remedy="make room there, or name another folder in `staging`, and run it again: nothing is lost",
+            ) from error
         tasks += len(page)
     return tasks
 
 
-def line_tables(
-    pages: Iterable[Page], table_bytes: int, head: Callable[[TaskText], bytes] = spans
-) -> Iterator[pa.Table]:
+def line_tables(pages: Iterable[Page], table_bytes: int) -> Iterator[pa.Table]:
     """The lines as Arrow tables of one column `value`, of about `table_bytes` each."""
     lines: list[bytes] = []
     size = 0
@@ -98,6 +117,20 @@ def _span(part: msgspec.Raw, line: int) -> tuple[int, int]:
         return 0, 0
     buffer = pa.py_buffer(part)
     return buffer.address - line, buffer.size
+
+
+def _text(value: object) -> bytes:
+    if value is None:
+        return b""
+    text = value.encode(errors="replace") if isinstance(value, str) else _json(value)
+    return text.replace(LINE_END.encode(), b" ")
+
+
+def _json(value: object) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except (OverflowError, RecursionError, UnicodeEncodeError):  # a number of more than 64 bits, for one
+        return str(value).encode(errors="replace")
 
 
 def _line_table(lines: list[bytes]) -> pa.Table:

@@ -32,6 +32,7 @@ from sama_spark.inbound.answer_json import (
     elements,
     first,
     groups,
+    is_value,
     levels,
     members,
     read,
@@ -125,6 +126,8 @@ class Flattener:
             return self._structure(output, raw)
         if start == b"n":
             return iter(())
+        if not is_value(raw):
+            return iter([Annotation(output, "unknown", bytes(raw))])
         value = text(raw)
         return iter([Annotation(output, "answer", bytes(raw), value=value, values=levels(value))])
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Raw
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.api.errors import InvalidInput
 from sama_spark.inbound.annotations import json_text
+from sama_spark.inbound.answer_json import members, string
 from sama_spark.inbound.contract import sama_name, saveable_name
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 _PREFIX = "output_"  # of the columns that `create_task_batch_from_table` takes for pre-annotations
-_decode = msgspec.json.Decoder(dict[str, Raw] | None).decode
-_string = msgspec.json.Decoder(str).decode
 
 
 def to_pre_annotations(
@@ -43,7 +41,7 @@ def to_pre_annotations(
     Raises:
         InvalidInput: `df` lacks a column, or no name is left.
 
-    Answers that are no JSON object end the job with an error that shows them.
+    Of data or answers that are no JSON object, what can be read is there, and the rest is null.
     """
     texts: list[Column] = []
     columns: list[tuple[str, ...]] = []
@@ -95,25 +93,13 @@ class _Cells:
 
 
 def cut(texts: Sequence[bytes | None], names: Sequence[str]) -> list[list[bytes | None]]:
-    """The values of each name in JSON objects: strings as plain text, all else as JSON text to the byte.
-
-    Raises:
-        InvalidInput: a text is no JSON object.
-    """
-    rows = [_members(text) if text else {} for text in texts]
+    """The values of each name in JSON objects: strings as plain text, all else as JSON text to the byte."""
+    rows = [(members(text) or {}) if text else {} for text in texts]
     return [[_cell(row.get(name, row.get(saveable_name(name)))) for row in rows] for name in names]
 
 
-def _members(text: bytes) -> dict[str, Raw]:
-    try:
-        return _decode(text) or {}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        shown = text[:200].decode(errors="replace")
-        raise InvalidInput(f"this is no JSON object: {shown}", remedy=f"leave such tasks out ({error})") from None
-
-
 def _cell(raw: Raw | None) -> bytes | None:
-    text = b"null" if raw is None else bytes(raw)
-    if text.startswith(b'"'):
-        return _string(text).encode()
-    return None if text == b"null" else text
+    if raw is None or bytes(raw) == b"null":
+        return None
+    found = string(raw)
+    return bytes(raw) if found is None else found.encode()

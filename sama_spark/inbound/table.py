@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
@@ -14,7 +15,7 @@ from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import StagingError
 from sama_spark.inbound.contract import delivery_types, observed_type, saveable
 from sama_spark.inbound.dates import dates_as_text, no_date, with_dates
-from sama_spark.inbound.feeds import LINE_END, SPANS
+from sama_spark.inbound.feeds import HEAD, LINE_END, SPANS
 from sama_spark.inbound.observe import observed_schemas
 from sama_spark.staging import spark_uri
 
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
 TABLE_BYTES = 64 << 20
 _MOST_STREAMED_BYTES = 2 << 30
 _LONGS = ("project_id", "batch_id")
-_TIMESTAMPS = ("created_at", "delivered_at")
 RESCUED = "_rescued_data"
-_TEXTS = ("id", "client_batch_id", "state", "submitter_ids_by_step", "_extras")
+_TEXTS = ("client_batch_id", "state", "submitter_ids_by_step", "_extras")
 
 
 def staged_lines(spark: SparkSession, folder: Path) -> DataFrame:
@@ -67,42 +67,81 @@ def task_table(lines: DataFrame, data_type: T.DataType, answers_type: T.DataType
     fit), `submitter_ids_by_step` and `_extras` (JSON text), `data_raw` and `answers_raw` (the JSON text to the
     byte), `raw` (the task's whole JSON text, with every field that Sama may add).
     """
-    line = F.col("value").cast("binary")
-    raw = F.substring(line, SPANS + 1, 2**31 - 1).cast("string")
-    data_raw, answers_raw = raw_parts(line)
-    return typed_tasks(
-        lines.select(raw.alias("raw"), data_raw.alias("data_raw"), answers_raw.alias("answers_raw")),
-        data_type,
-        answers_type,
-    ).drop(RESCUED)
+    line = Line()
+    data_raw, answers_raw = line.raw_parts()
+    rows = lines.select(
+        line.id.alias("id"),
+        as_timestamp(line.delivered_at).alias("delivered_at"),
+        line.raw.alias("raw"),
+        data_raw.alias("data_raw"),
+        answers_raw.alias("answers_raw"),
+    )
+    return typed_tasks(rows, data_type, answers_type).drop(RESCUED)
 
 
-def raw_parts(line: Column) -> tuple[Column, Column]:
-    """The JSON text of `data` and of `answers`, to the byte, out of a line (binary)."""
-    return _cut(line, 1), _cut(line, 1 + SPANS // 2)
+class Line:
+    """The parts of a line, which is in the column `value`; see `inbound.feeds`.
+
+    Attributes:
+        id, delivered_at, problem: text; null where the task has none.
+        parts: the four numbers. raw: the task's JSON text.
+    """
+
+    def __init__(self) -> None:
+        line = F.col("value").cast("binary")  # in bytes nothing has to be counted from the start
+        lengths = [_number(line, SPANS + 1 + 10 * n) for n in range(3)]
+        starts = [F.lit(HEAD + 1)]
+        for length in lengths:
+            starts.append(starts[-1] + length)
+        self._line, self._begin = line, starts[-1]
+        self.id, self.delivered_at, self.problem = map(partial(_cut, line), starts[:3], lengths)
+        self.parts = _cut(line, F.lit(1), F.lit(SPANS))
+        self.raw = _cut(line, self._begin, F.lit(2**31 - 1))
+
+    def raw_parts(self) -> tuple[Column, Column]:
+        """The JSON text of `data` and of `answers`, to the byte."""
+        return _parts(self._line, self._line, self._begin - 1)
+
+
+def raw_parts(parts: str, raw: str) -> tuple[Column, Column]:
+    """The JSON text of `data` and of `answers`, to the byte, out of a task's text and the numbers of its line."""
+    return _parts(F.col(parts), F.col(raw).cast("binary"), F.lit(0))
+
+
+def _parts(parts: Column, text: Column, before: Column) -> tuple[Column, Column]:
+    """`before`: bytes that stand before the task's own text."""
+    data, answers = (
+        _cut(text, _number(parts, at) - SPANS + before, _number(parts, at + 10)) for at in (1, 1 + SPANS // 2)
+    )
+    return data, answers
 
 
 def typed_tasks(rows: DataFrame, data_type: T.DataType, answers_type: T.DataType) -> DataFrame:
-    """`rows` has `raw`, `data_raw` and `answers_raw`, and any more columns, which stay. As `task_table` with
-    `_rescued_data`: the whole text of a task in which a value does not fit its type, else null."""
+    """`rows` has `id`, `delivered_at`, `raw`, `data_raw` and `answers_raw`, and any more columns, which stay. As
+    `task_table` with `_rescued_data`: the whole text of a task in which a value does not fit its type, else null.
+
+    Id and time of delivery are not parsed anew: where Spark's parser gives up, all else is null and these are not.
+    """
     types = {"data": data_type, "answers": answers_type}
     declared = T.StructType(
         [
-            *(T.StructField(name, T.StringType()) for name in (*_LONGS, *_TIMESTAMPS, *_TEXTS, "priority", RESCUED)),
+            *(T.StructField(name, T.StringType()) for name in (*_LONGS, "created_at", *_TEXTS, "priority", RESCUED)),
             *(T.StructField(name, dates_as_text(found)) for name, found in types.items() if not _is_text(found)),
         ]
     )
-    more = [name for name in rows.columns if name not in ("raw", "data_raw", "answers_raw")]
+    known = ("id", "delivered_at", "raw", "data_raw", "answers_raw")
+    more = [name for name in rows.columns if name not in known]
     # With an option set, Spark parses once for all fields, not once for each.
     parsed = F.from_json("raw", declared, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": RESCUED})
     misfit = F.expr(f"{no_date('t.data', data_type)} OR {no_date('t.answers', answers_type)}")
     return rows.withColumn("t", parsed).select(
-        "t.id",
+        "id",
         *(F.expr(f"try_cast(t.{name} AS BIGINT)").alias(name) for name in _LONGS),
         "t.client_batch_id",
         "t.state",
         F.expr("try_cast(t.priority AS INT)").alias("priority"),
-        *(as_timestamp(F.col(f"t.{name}")).alias(name) for name in _TIMESTAMPS),
+        as_timestamp(F.col("t.created_at")).alias("created_at"),
+        "delivered_at",
         _typed("data", data_type),
         _typed("answers", answers_type),
         "t.submitter_ids_by_step",
@@ -110,7 +149,7 @@ def typed_tasks(rows: DataFrame, data_type: T.DataType, answers_type: T.DataType
         "data_raw",
         "answers_raw",
         "raw",
-        F.coalesce(F.col(f"t.{RESCUED}"), F.when(misfit, F.col("raw"))).alias(RESCUED),
+        F.coalesce(F.col(f"t.{RESCUED}"), F.when(misfit | F.col("t").isNull(), F.col("raw"))).alias(RESCUED),
         *more,
     )
 
@@ -142,8 +181,8 @@ def asked_type(spark: SparkSession, asked: str | T.DataType) -> T.DataType:
 
 def inferred_type(lines: DataFrame) -> T.DataType:
     """The type of `answers` as these tasks have it."""
-    answers = _cut(F.col("value").cast("binary"), 1 + SPANS // 2).alias("answers")
-    return observed_type(lines.sparkSession, *observed_schemas(lines.select(answers)))
+    _, answers = Line().raw_parts()
+    return observed_type(lines.sparkSession, *observed_schemas(lines.select(answers.alias("answers"))))
 
 
 def contract_types(schema: Mapping[str, Any] | None) -> tuple[T.DataType, T.DataType]:
@@ -161,28 +200,30 @@ def _is_text(found: T.DataType) -> bool:
     return isinstance(found, T.StringType)
 
 
-def _cut(line: Column, position: int) -> Column:
-    return cut(line, number_at(line, position), number_at(line, position + 10))
-
-
-def number_at(line: Column, position: int) -> Column:
-    """The number whose ten digits stand there, from 1, in a line (binary)."""
+def _number(line: Column, position: int) -> Column:
+    """The number whose ten digits stand there, from 1."""
     return F.substring(line, position, 10).cast("string").cast("int")
 
 
-def cut(line: Column, start: Column, length: Column) -> Column:
+def _cut(line: Column, start: Column, length: Column) -> Column:
     """The text of so many bytes of a line (binary); null where there are none."""
     return F.when(length > 0, line.substr(start, length).cast("string"))
 
 
 def as_timestamp(text: Column) -> Column:
-    """The time that a text means; null where it is none."""
+    """The time that a text means; null where it is none. As `inbound.source.times.micros`."""
     # Nearly every text is plain; the rest costs regular expressions.
     return F.coalesce(F.when(text.endswith("Z"), F.try_to_timestamp(text)), _unusual_timestamp(text))
 
 
 def _unusual_timestamp(text: Column) -> Column:
     # Old samples write 20240301T10:15:30, and no zone means UTC, not the session's.
-    dashed = F.regexp_replace(text, r"^(\d{4})(\d{2})(\d{2})T", "$1-$2-$3T")
-    iso = F.regexp_replace(dashed, r"T(\d{2}:\d{2})(?!:)", "T$1:00")
-    return F.try_to_timestamp(F.when(iso.rlike(r"(Z|[+-]\d{2}:?\d{2})$"), iso).otherwise(F.concat(iso, F.lit("Z"))))
+    trimmed = F.regexp_replace(F.trim(text), r" ?(UTC|GMT)$", "Z")
+    dashed = F.regexp_replace(trimmed, r"^(\d{4})(\d{2})(\d{2})T", "$1-$2-$3T")
+    parted = F.regexp_replace(dashed, r"T(\d{2})(\d{2})(\d{2})(?![\d:])", "T$1:$2:$3")
+    iso = F.regexp_replace(parted, r"T(\d{2}:\d{2})(?!:)", "T$1:00")
+    time = F.try_to_timestamp(F.when(iso.rlike(r"(Z|[+-]\d{2}:?\d{2})$"), iso).otherwise(F.concat(iso, F.lit("Z"))))
+    # Ten digits are seconds since 1970, thirteen milliseconds.
+    micros = F.when(trimmed.rlike(r"^\d{10}$"), F.concat(trimmed, F.lit("000000")))
+    micros = micros.when(trimmed.rlike(r"^\d{13}$"), F.concat(trimmed, F.lit("000")))
+    return F.when(micros.isNotNull(), F.timestamp_micros(micros.cast("bigint"))).otherwise(time)

@@ -42,8 +42,8 @@ def record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
         table = DeltaTable(spark, name)
         if not table.exists():
             table.create(f"{RUNS}, {_OF_JOBS}", "Runs of sama_spark", {})
-        elif "job" not in table.read().columns:
-            table.grow(spark.createDataFrame([], _OF_JOBS).schema)
+        elif not {"job", "notes"} <= set(table.read().columns):
+            table.grow(spark.createDataFrame([], f"{RUNS}, {_OF_JOBS}").schema)
         error = line.get("error")
         row = {
             "run_id": line["run_id"],
@@ -53,6 +53,7 @@ def record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
             "new": line.get("new"),
             "updated": line.get("updated"),
             "rejected": line.get("rejected"),
+            "notes": line.get("notes"),
             "error": f"{error['type']}: {error['message']}" if error else None,
             "job": line["job"],
             "result": as_text(line),

@@ -173,6 +173,8 @@ class Work:
             "new": result.new,
             "updated": result.updated,
             "masks_failed": result.masks_failed,
+            "rejected": result.rejected,
+            "notes": result.notes,
             "unfit": sum(feed.unfit for feed in result.feeds),
             "contract_changes": result.contract_changes,
             "goes_on": {feed.feed: feed.goes_on for feed in result.feeds if feed.goes_on},

@@ -164,6 +164,50 @@ def test_a_server_that_ignores_the_page_is_an_error() -> None:
             list(scan)
 
 
+@pytest.mark.parametrize("turn", [1, 2, 5])
+@pytest.mark.parametrize("ids", [[7, 8], [None, None], ["a", 1.5]])
+def test_pages_that_come_again_with_new_links_are_an_error(turn: int, ids: list[Any]) -> None:
+    calls = 0
+
+    def fetch(*_: Any) -> Page:
+        nonlocal calls
+        calls += 1
+        assert calls < 100
+        signed = f"https://host/{calls % turn}.png?signature={calls}"
+        return [raw({"id": n, "n": calls % turn, "delivered_at": text_of(calls % turn), "url": signed}) for n in ids]
+
+    for pages in (number_pages(fetch), cursor_pages(fetch), scan_status(fetch), scan_delivered(fetch, None)):
+        calls = 0
+        with pytest.raises(InvalidResponse, match="again and again"):
+            list(pages)
+
+
+@pytest.mark.parametrize("burst", [1, 2, 6])
+def test_a_list_that_grows_at_its_front_is_no_error(burst: int) -> None:
+    rows = [{"id": n, "delivered_at": None} for n in range(40)]
+
+    def fetch(page: int) -> Page:
+        found = [raw(row) for row in rows[(page - 1) * 4 : page * 4]]
+        if page in (2, 5, 9):
+            rows[:0] = [{"id": len(rows) + n, "delivered_at": None} for n in range(burst * 4)]
+        return found
+
+    assert {task.id for page in number_pages(fetch) for task in page} >= set(range(40))
+
+
+def test_tasks_without_an_id_come_once_each() -> None:
+    calls = 0
+
+    def fetch(page: int) -> Page:
+        nonlocal calls
+        calls += 1
+        signed = f"https://host/a.png?signature={calls}"
+        return [raw({"id": None, "n": n, "url": signed}) for n in range(3)] if page == 1 else []
+
+    assert [len(page) for page in scan_status(fetch)] == [3]
+    assert calls < 10
+
+
 def test_a_list_that_never_comes_to_rest_ends_in_an_error() -> None:
     rng = random.Random(1)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import threading
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sama_spark.api.task_text import task_text
-from sama_spark.inbound.feeds import LINE_END, SPANS, ahead, spans
+from sama_spark.errors import StagingError
+from sama_spark.inbound.feeds import LINE_END, SPANS, ahead, spans, stage_lines
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -41,6 +44,19 @@ def test_spans_cut_data_and_answers(page: list[dict[str, Any]], indent: int | No
         for position, name in ((0, "data"), (SPANS // 2, "answers")):
             part = cut(line, position)
             assert (None if part is None else json.loads(part)) == task.get(name)
+
+
+def test_a_stage_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    with pytest.raises(StagingError, match=r"gone'.*No such file"):
+        stage_lines([[task_text(msgspec.Raw(b'{"id": 1}'))]], folder)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # as a full disk, which a test has not at hand
+    try:
+        with pytest.raises(StagingError, match=r"cannot write to the stage .*File too large.*Make room"):
+            stage_lines([[task_text(msgspec.Raw(b'{"id": "%b"}' % (b"x" * 100_000)))]], tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_reading_ahead_keeps_order_and_hands_errors_on() -> None:

@@ -17,8 +17,8 @@ from pyspark.sql import types as T
 
 from sama_spark.api.replies import decode_page
 from sama_spark.inbound.contract import delivery_types, sama_name, saveable
-from sama_spark.inbound.feeds import SPANS, line_tables
-from sama_spark.inbound.table import RESCUED, arrow_rows, raw_parts, typed_tasks
+from sama_spark.inbound.feeds import line_tables
+from sama_spark.inbound.table import RESCUED, Line, arrow_rows, typed_tasks
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -126,10 +126,12 @@ def test_nothing_delivered_is_lost(spark: SparkSession) -> None:
     page = decode_page(f'{{"tasks": [{", ".join(tasks)}]}}'.encode())
     _, kind = delivery_types({"properties": {"answers": {"properties": OUTPUTS}}})
     (lines,) = line_tables([page], 1 << 30)
-    line = F.col("value").cast("binary")
-    data_raw, answers_raw = raw_parts(line)
+    line = Line()
+    data_raw, answers_raw = line.raw_parts()
     rows = arrow_rows(spark, lines).select(
-        F.substring(line, SPANS + 1, 2**31 - 1).cast("string").alias("raw"),
+        line.id.alias("id"),
+        F.lit(None).cast("timestamp").alias("delivered_at"),
+        line.raw.alias("raw"),
         data_raw.alias("data_raw"),
         answers_raw.alias("answers_raw"),
     )

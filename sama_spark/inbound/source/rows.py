@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyspark.sql import types as T
 
 from sama_spark.api.errors import InvalidInput
-from sama_spark.inbound.feeds import SPANS
+from sama_spark.inbound.feeds import HEAD, SPANS
 from sama_spark.inbound.source.times import micros
 
 BATCH_BYTES = 16 << 20
@@ -49,14 +49,12 @@ _NULL = msgspec.Raw(b"null")
 
 
 class _Envelope(msgspec.Struct, gc=False):
-    id: msgspec.Raw = _NULL
     project_id: msgspec.Raw = _NULL
     batch_id: msgspec.Raw = _NULL
     client_batch_id: msgspec.Raw = _NULL
     state: msgspec.Raw = _NULL
     priority: msgspec.Raw = _NULL
     created_at: msgspec.Raw = _NULL
-    delivered_at: msgspec.Raw = _NULL
     submitter_ids_by_step: msgspec.Raw = _NULL
     _extras: msgspec.Raw = _NULL
 
@@ -98,23 +96,38 @@ def arrow_batches(lines: Iterable[bytes], schema: T.StructType) -> Iterator[pa.R
 
 
 def _row(line: bytes, names: list[str]) -> list[Any]:
-    raw = line[SPANS:]
-    envelope = _envelope.decode(raw)
+    lengths = [int(line[at : at + 10]) for at in range(SPANS, HEAD, 10)]
+    at_from = HEAD + lengths[0]
+    text = HEAD + sum(lengths)
+    raw = line[text:]
+    envelope = _read(raw)
     row: list[Any] = []
     for name in names:
         if name == "raw":
             row.append(raw)
         elif name == "data_raw":
-            row.append(_cut(line, 0))
+            row.append(_cut(line, 0, text))
         elif name == "answers_raw":
-            row.append(_cut(line, SPANS // 2))
+            row.append(_cut(line, SPANS // 2, text))
+        elif name == "id":  # this and the next as the driver has read them
+            row.append(line[HEAD:at_from].decode() or None)
+        elif name == "delivered_at":
+            row.append(micros(line[at_from : at_from + lengths[1]].decode()))
         else:
             row.append(_value(_text(getattr(envelope, name)), SCHEMA[name].dataType))
     return row
 
 
-def _cut(line: bytes, position: int) -> bytes | None:
-    start, length = int(line[position : position + 10]), int(line[position + 10 : position + 20])
+def _read(raw: bytes) -> _Envelope:
+    """What can be read of a task; nothing of one that is no JSON."""
+    try:
+        return _envelope.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return _Envelope()
+
+
+def _cut(line: bytes, position: int, text: int) -> bytes | None:
+    start, length = int(line[position : position + 10]) + text - SPANS, int(line[position + 10 : position + 20])
     return line[start - 1 : start - 1 + length] if length else None
 
 

@@ -6,37 +6,42 @@ delivery once, also where several have the same time.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from sama_spark.api.errors import InvalidResponse
-
 if TYPE_CHECKING:
     from sama_spark.api.task_text import Page
 
+log = logging.getLogger("sama_spark")
+
 # As `inbound.table.as_timestamp`: old samples write 20240301T10:15:30, and no zone means UTC.
 _TIME = re.compile(
-    r"(?:(\d{4})-(\d\d)-(\d\d)[T ]|(\d{4})(\d\d)(\d\d)T)(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?"
-    r"(?:Z|([+-])(\d\d):?(\d\d))?",
+    r"(?:(\d{4})-(\d\d)-(\d\d)[T ]|(\d{4})(\d\d)(\d\d)T)"
+    r"(?:(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?|(\d\d)(\d\d)(\d\d)(?:\.(\d{1,9}))?)"
+    r"(?:Z| ?(?:UTC|GMT)|([+-])(\d\d):?(\d\d))?",
     re.ASCII,
 )
+_SINCE_1970 = re.compile(r"\d{10}|\d{13}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICRO = timedelta(microseconds=1)
 
 
 def micros(text: Any) -> int | None:
     """The time that a text means, finer digits cut off; None where it is none."""
-    found = _TIME.fullmatch(text.strip()) if isinstance(text, str) else None
+    plain = str(text).strip() if isinstance(text, str | int) else ""
+    if _SINCE_1970.fullmatch(plain):  # in seconds, or in milliseconds
+        return int(plain) * (1_000_000 if len(plain) == 10 else 1000)
+    found = _TIME.fullmatch(plain)
     if found is None:
         return None
-    *parts, fraction, sign, zone_hours, zone_minutes = found.groups()
+    *parts, sign, zone_hours, zone_minutes = found.groups()
     year, month, day = parts[:3] if parts[0] else parts[3:6]
+    hour, minute, second, fraction = parts[6:10] if parts[6] else parts[10:]
     try:
-        time = datetime(
-            int(year), int(month), int(day), int(parts[6]), int(parts[7]), int(parts[8] or 0), tzinfo=timezone.utc
-        )
+        time = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0), tzinfo=timezone.utc)
     except ValueError:
         return None
     whole = (time - _EPOCH) // _MICRO + int((fraction or "").ljust(6, "0")[:6])
@@ -63,19 +68,20 @@ class Window:
     def of(self, pages: Iterable[Page]) -> Iterator[Page]:
         """What of the pages lies in the window.
 
-        Raises:
-            InvalidResponse: a task has no time of delivery, so that no window would have it.
+        A task without a readable time is in none: it is left out, and a warning says so.
         """
         for page in pages:
             inside = []
             for task in page:
                 time = micros(task.delivered_at)
                 if time is None:
-                    raise InvalidResponse(
-                        f"task {task.id!r} was delivered at {task.delivered_at!r}, which is no time",
-                        remedy="a stream cannot place it: read it with spark.read or client.sync",
+                    log.warning(
+                        "task %s is left out of the stream, which has no place for it: it was delivered at %r. "
+                        "client.sync and spark.read give it",
+                        task.id,
+                        task.delivered_at,
                     )
-                if self.start <= time < self.end:
+                elif self.start <= time < self.end:
                     inside.append(task)
                     self.last = time if self.last is None else max(self.last, time)
             if inside:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyspark.sql import functions as F
 
 from sama_spark.delta import sql_in
+from sama_spark.inbound.sync.landing import PROBLEM
 from sama_spark.inbound.sync.watermark import moment
 from sama_spark.inbound.table import raw_parts
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
     from sama_spark.delta import DeltaTable
     from sama_spark.inbound.sync.tables import SyncTables
@@ -26,14 +26,13 @@ _MOST_BROADCAST = 1_000_000
 
 
 class Counts(NamedTuple):
-    """new, updated, unchanged: tasks. landed, rejected: deliveries of this run, and those of them that are no task.
-    deliveries: at the most of one task. latest: of what is new or updated, by no clock that is ahead of ours."""
+    """new, updated, unchanged: tasks. landed: deliveries of this run. deliveries: at the most of one task. latest: of
+    what is new or updated and has a time of Sama's, by no clock that is ahead of ours."""
 
     new: int
     updated: int
     unchanged: int
     landed: int
-    rejected: int
     deliveries: int
     latest: datetime | None
 
@@ -43,7 +42,8 @@ class Changed:
     """Deliveries that are newer than what `tasks` has.
 
     Attributes:
-        rows: their columns of `deliveries_raw`, one for each task. ids: of the tasks, where they are few.
+        rows: their columns of `deliveries_raw`, one for each task; where Sama gave no time that can be read, it is the
+            time of landing. ids: of the tasks, where they are few.
     """
 
     rows: DataFrame
@@ -52,7 +52,7 @@ class Changed:
 
     def parts(self) -> DataFrame:
         """The rows with `data_raw` and `answers_raw`, the JSON text of these."""
-        data, answers = raw_parts(F.concat("parts", "raw").cast("binary"))
+        data, answers = raw_parts("parts", "raw")
         return self.rows.withColumns({"data_raw": data, "answers_raw": answers})
 
 
@@ -68,16 +68,18 @@ def find_changed(
     """
     raw, tasks = tables["deliveries_raw"].read(), tables["tasks"]
     if since is not None and before is not None:
-        recent = F.col("delivered_at").isNull() | (F.col("delivered_at") >= F.lit(since))
-        raw = raw.where(recent | (F.col("landed_at") > F.lit(before.synced_at)))
+        late = F.col("landed_at") > F.lit(before.synced_at)
+        untimed = F.col("delivered_at").isNull() & (F.col("landed_at") >= F.lit(since))
+        raw = raw.where((F.col("delivered_at") >= F.lit(since)) | untimed | late)
     is_empty = before is not None and before.synced_at is None
+    raw = placed(raw)
     # As values, so that they are not looked for again by each of the writes.
     found = None if is_empty else _among_few(raw, tasks, run_id, now)
     if found is None:
         keys, counts = _among_many(raw, tasks, run_id, now, is_empty)
         if 0 < counts.new + counts.updated <= _MOST_NAMED:
             found = [(row[0], row[1]) for row in keys.select("id", F.unix_micros("delivered_at")).collect()], counts
-    rows = raw.where("id IS NOT NULL AND delivered_at IS NOT NULL")
+    rows = raw.where("id IS NOT NULL")
     ids = None
     if found is not None:
         named, counts = found
@@ -93,6 +95,30 @@ def find_changed(
     return Changed(rows, ids, counts)
 
 
+def placed(raw: DataFrame) -> DataFrame:
+    """Deliveries with `rank`, by which the newest of a task is found, and `is_timed`. The `id` of one that cannot be
+    read is null: it is no task.
+
+    A delivery without a time takes that of its landing. One that is ahead of our clock ranks by its landing too, or it
+    would hide all that comes after it.
+    """
+    is_task = F.col(PROBLEM).isNull() if PROBLEM in raw.columns else F.lit(True)
+    at = F.coalesce("delivered_at", "landed_at")
+    return raw.withColumns(
+        {
+            "id": F.when(is_task, F.col("id")),
+            "delivered_at": at,
+            "rank": _rank(at, F.col("landed_at")),
+            "is_timed": F.col("delivered_at").isNotNull(),
+        }
+    )
+
+
+def _rank(delivered_at: Column, landed_at: Column) -> Column:
+    by = F.unix_micros(F.least(delivered_at, landed_at))
+    return F.struct(by.alias("by"), F.unix_micros(delivered_at).alias("at"))
+
+
 def _among_few(
     raw: DataFrame, tasks: DeltaTable, run_id: str, now: datetime
 ) -> tuple[list[tuple[str, int]], Counts] | None:
@@ -100,49 +126,59 @@ def _among_few(
 
     Naming them, `tasks` is read where they are, and nothing is shuffled.
     """
-    seen = raw.select("id", F.unix_micros("delivered_at"), F.col("run_id") == run_id).limit(_MOST_NAMED + 1).collect()
+    seen = raw.select("id", "rank", "is_timed", F.col("run_id") == run_id).limit(_MOST_NAMED + 1).collect()
     if len(seen) > _MOST_NAMED:
         return None
-    times: dict[str, list[int]] = {}
-    for task_id, at, _ in seen:
-        if task_id is not None and at is not None:
-            times.setdefault(task_id, []).append(at)
-    known_at = tasks.read().where(sql_in("id", times))
-    known = {row[0]: row[1] for row in known_at.select("id", F.unix_micros("delivered_at")).collect()}
-    newer = [(task_id, max(ats)) for task_id, ats in times.items() if max(ats) > known.get(task_id, -(2**63))]
-    landed = Counter(task_id is not None and at is not None for task_id, at, here in seen if here)
-    new = sum(task_id not in known for task_id in times)
-    updated = len(newer) - new
-    deliveries = max(map(len, times.values()), default=0)
-    in_time = [at for _, at in newer if at <= now.timestamp() * 1e6]
-    latest = moment(max(in_time)) if in_time else None
-    return newer, Counts(new, updated, len(times) - len(newer), landed.total(), landed[False], deliveries, latest)
+    ranks: dict[str, list[tuple[Any, bool]]] = {}
+    for task_id, rank, is_timed, _ in seen:
+        if task_id is not None:
+            ranks.setdefault(task_id, []).append((tuple(rank), is_timed))
+    known_by = tasks.read().where(sql_in("id", ranks)).select("id", known_rank())
+    known = {row[0]: tuple(row[1]) for row in known_by.collect()}
+    latest = {task_id: max(of_task) for task_id, of_task in ranks.items()}
+    newer = {task_id: found for task_id, found in latest.items() if task_id not in known or found[0] > known[task_id]}
+    new = sum(task_id not in known for task_id in ranks)
+    in_time = [at for (_, at), is_timed in newer.values() if is_timed and at <= now.timestamp() * 1e6]
+    counts = Counts(
+        new,
+        len(newer) - new,
+        len(ranks) - len(newer),
+        sum(here for *_, here in seen),
+        max(map(len, ranks.values()), default=0),
+        moment(max(in_time)) if in_time else None,
+    )
+    return [(task_id, at) for task_id, ((_, at), _) in newer.items()], counts
+
+
+def known_rank() -> Column:
+    """The rank of what is in `tasks`: it had landed when its row was written."""
+    return _rank(F.col("delivered_at"), F.col("synced_at"))
 
 
 def _among_many(
     raw: DataFrame, tasks: DeltaTable, run_id: str, now: datetime, is_empty: bool
 ) -> tuple[DataFrame, Counts]:
     """`id` and `delivered_at` of what is newer."""
-    task_id = F.when(F.col("delivered_at").isNotNull(), F.col("id"))
-    latest = raw.groupBy(task_id.alias("id")).agg(
-        F.max("delivered_at").alias("delivered_at"),
+    latest = raw.groupBy("id").agg(
+        F.max("rank").alias("rank"),
+        F.max_by("delivered_at", "rank").alias("delivered_at"),
+        F.max_by("is_timed", "rank").alias("is_timed"),
         F.count("*").alias("deliveries"),
         F.count_if(F.col("run_id") == run_id).alias("landed"),
     )
     if is_empty:
-        keys = latest.withColumn("known_at", F.lit(None).cast("timestamp"))
+        keys = latest.withColumn("known", F.lit(None).cast(raw.schema["rank"].dataType))
     else:
-        keys = latest.join(tasks.read().select("id", F.col("delivered_at").alias("known_at")), "id", "left")
-    is_task, is_new = F.col("id").isNotNull(), F.col("known_at").isNull()
-    is_updated = F.col("known_at") < F.col("delivered_at")
+        keys = latest.join(tasks.read().select("id", known_rank().alias("known")), "id", "left")
+    is_task, is_new = F.col("id").isNotNull(), F.col("known").isNull()
+    is_updated = F.col("known") < F.col("rank")
     is_newer = is_task & (is_new | is_updated)
-    is_in_time = F.col("delivered_at") <= F.lit(now)
+    is_in_time = F.col("is_timed") & (F.col("delivered_at") <= F.lit(now))
     counts = (
         F.count_if(is_task & is_new),
         F.count_if(is_task & is_updated),
         F.count_if(is_task & ~is_new & ~is_updated),
         F.sum("landed"),
-        F.sum(F.when(~is_task, F.col("landed"))),
         F.max(F.when(is_task, F.col("deliveries"))),
     )
     latest_newer = F.unix_micros(F.max(F.when(is_newer & is_in_time, F.col("delivered_at"))))

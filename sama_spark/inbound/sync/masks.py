@@ -9,16 +9,27 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pyspark.sql import functions as F
 
-from sama_spark.api.errors import LinkRefused, NotFoundError, RedirectRefused
+from sama_spark.api.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConnectionFailed,
+    InvalidResponse,
+    LinkRefused,
+    NotFoundError,
+    RedirectRefused,
+    RequestTimedOut,
+    RetryableError,
+)
 from sama_spark.api.paging import sort_key
 from sama_spark.inbound.annotations import flatten_annotations
 from sama_spark.inbound.flatten import Flattener
@@ -34,6 +45,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("sama_spark")
 
 _IN_FLIGHT = 8
+_SECONDS = 60.0  # for each
+_TRIED = 2  # masks of a host that cannot be reached
+# Of a mask, or of the reply that should have a new link for it. None of them stands in the way of labels.
+_FAILURES = (
+    AuthenticationError,
+    BadRequestError,
+    InvalidResponse,
+    LinkRefused,
+    NotFoundError,
+    RedirectRefused,
+    RetryableError,
+)
 _LINK = "mask_url"
 _ODD, _LONGEST = r"[^A-Za-z0-9_-]", 80  # in names of files
 _PNG_BEGINS, _PNG_ENDS = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -53,38 +76,49 @@ class Mask:
 
 @dataclass(frozen=True)
 class Masks:
-    """The copies of a project's masks in `folder`, which the driver can write."""
+    """The copies of a project's masks in `folder`, which the driver can write.
+
+    For one sync: it remembers what failed.
+    """
 
     api: ApiClient
     project_id: str
     folder: Path
+    _failed: set[str] = field(default_factory=set, repr=False)
+    _unreachable: Counter[str | None] = field(default_factory=Counter, repr=False)
 
     def named(self, tasks: DataFrame, rows: DataFrame, done: FeedSync) -> DataFrame:
         """Copy the masks of `tasks` (id, delivered_at, answers_raw). Gives `rows`, their annotations, with the names.
 
-        Where a link leads nowhere, `mask_path` stays null. Any other failure raises: no row then names anything.
+        Where a mask cannot be had, `mask_path` stays null.
         """
         # Few projects have masks at all: looking for the word costs less than taking every answer apart.
-        failed = self._copy(flatten_annotations(tasks.where(F.col("answers_raw").contains(_LINK))), done)
-        return self._with_paths(rows, failed)
+        self._copy(flatten_annotations(tasks.where(F.col("answers_raw").contains(_LINK))), done)
+        return self._with_paths(rows)
 
-    def fill(self, annotations: DeltaTable, done: FeedSync) -> None:
-        """Copy and name what `annotations` lacks: what failed, or what came before masks were asked for."""
+    def fill(self, annotations: DeltaTable, done: FeedSync, most: int | None) -> None:
+        """Copy and name what `annotations` lacks: what failed, or what came before masks were asked for.
+
+        `most`: rows that are looked at, the latest deliveries first; None is all.
+        """
         lacking = annotations.read().where("mask_url IS NOT NULL AND mask_path IS NULL")
-        done.masks_failed = 0  # what failed in this run is among them
-        found = self._with_paths(lacking, self._copy(lacking, done)).where("mask_path IS NOT NULL")
-        if not found.isEmpty():
+        some = lacking if most is None else lacking.orderBy(F.col("delivered_at").desc()).limit(most)
+        there = self._copy(some, done)
+        if there:
+            found = self._with_paths(lacking).where("mask_path IS NOT NULL")
+            if most is not None:
+                found = found.where(F.col("mask_path").isin(there))
             annotations.merge(
                 found.select("task_id", "delivered_at", "ordinal", "mask_path"),
                 "t.task_id = s.task_id AND t.delivered_at = s.delivered_at AND t.ordinal = s.ordinal",
                 "WHEN MATCHED THEN UPDATE SET mask_path = s.mask_path",
             )
 
-    def _with_paths(self, rows: DataFrame, failed: list[str]) -> DataFrame:
+    def _with_paths(self, rows: DataFrame) -> DataFrame:
         named = rows.withColumn("mask_path", self._path())
-        if failed:
+        if self._failed:
             gone = rows.sparkSession.createDataFrame(
-                [(path, True) for path in failed], "mask_path string, gone boolean"
+                [(path, True) for path in self._failed], "mask_path string, gone boolean"
             )
             named = named.join(F.broadcast(gone), "mask_path", "left")
             named = named.withColumn("mask_path", F.when(F.col("gone").isNull(), F.col("mask_path")))
@@ -98,11 +132,12 @@ class Masks:
         return F.when(F.col("mask_url").isNotNull() & F.col("raw").contains(_LINK), path)
 
     def _copy(self, annotations: DataFrame, done: FeedSync) -> list[str]:
-        """Copy the masks of these rows, a few in flight; gives the paths that stay empty."""
+        """Copy the masks of these rows, a few in flight; gives the paths at which there is one now."""
         wanted = annotations.withColumn("path", self._path()).where("path IS NOT NULL")
         wanted = wanted.select("task_id", "output", F.unix_micros("delivered_at"), "mask_url", "path")
         stage = Stage(self.folder / "sama-spark")
         stage.sweep("masks")
+        there: list[str] = []
         failed: list[tuple[Mask, str]] = []
         pending: deque[tuple[Mask, Future[bool]]] = deque()
 
@@ -111,20 +146,36 @@ class Masks:
                 mask, copied = pending.popleft()
                 try:
                     done.masks_copied += copied.result()
-                except LinkRefused as error:
+                    there.append(mask.path)
+                except _FAILURES as error:
                     failed.append((mask, error.message))
+                    self._failed.add(mask.path)
 
         with stage.run("masks") as unfinished, ThreadPoolExecutor(_IN_FLIGHT, "sama-masks") as pool:
             for row in wanted.toLocalIterator(prefetchPartitions=True):
                 collect(_IN_FLIGHT - 1)
                 mask = Mask(*row)
-                pending.append((mask, pool.submit(copy, self.api, self.project_id, mask, unfinished)))
+                if mask.path not in self._failed:  # in this sync
+                    pending.append((mask, pool.submit(self._copy_one, mask, unfinished)))
             collect(0)
         done.masks_failed += len(failed)
         if failed:
             shown = "; ".join(f"task {mask.task_id}, output {mask.output}: {why}" for mask, why in failed[:3])
-            log.warning("%d masks have no copy (%s): sync(full=True, masks=...) tries them again", len(failed), shown)
-        return [mask.path for mask, _ in failed]
+            note = f"{len(failed):,} masks have no copy ({shown}): the next sync with masks=... tries them again"
+            done.notes.append(note)
+            log.warning("%s", note)
+        return there
+
+    def _copy_one(self, mask: Mask, unfinished: Path) -> bool:
+        """A host that could not be reached is not waited for again."""
+        host = _host(mask.url)
+        if self._unreachable[host] >= _TRIED and not Path(mask.path).exists():
+            raise LinkRefused(f"host {host} could not be reached, and was not tried again")
+        try:
+            return copy(self.api, self.project_id, mask, unfinished)
+        except (ConnectionFailed, RequestTimedOut):
+            self._unreachable[host] += 1
+            raise
 
 
 def copy(api: ApiClient, project_id: str, mask: Mask, unfinished: Path) -> bool:
@@ -144,10 +195,17 @@ def copy(api: ApiClient, project_id: str, mask: Mask, unfinished: Path) -> bool:
     return True
 
 
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
 def _fetch(api: ApiClient, project_id: str, mask: Mask, unfinished: Path) -> None:
     file = unfinished / uuid.uuid4().hex
     try:
-        api.download_mask(project_id, mask.url, file)
+        api.download_mask(project_id, mask.url, file, deadline=_SECONDS)
     except RedirectRefused as error:
         raise LinkRefused(error.message) from None
     with file.open("rb") as content:

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from sama_spark.delta import sql_in
 from sama_spark.inbound.read import delivery_contract
+from sama_spark.inbound.sync import rejected
 from sama_spark.inbound.sync.batches import sync_batches
 from sama_spark.inbound.sync.changed import find_changed
 from sama_spark.inbound.sync.conflicts import tells_conflicts
 from sama_spark.inbound.sync.contract import Contract, SchemaMode, observed
+from sama_spark.inbound.sync.label import unseen_label
 from sama_spark.inbound.sync.landing import counted, land
 from sama_spark.inbound.sync.result import Feed, FeedSync, SyncResult
 from sama_spark.inbound.sync.states import sync_states
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("sama_spark")
 
 OVERLAP = timedelta(hours=1)
+_MASKS_AGAIN = 1_000  # that failed before, and are tried again
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,8 @@ class Sync:
         )
         self._land(pages, done, now, since)
         contract = self._take_over(done, contract, now, since, before)
-        if self.masks is not None and self.full:
-            self.masks.fill(self.tables["annotations"], done)
+        if self.masks is not None:
+            self.masks.fill(self.tables["annotations"], done, None if self.full else _MASKS_AGAIN)
         return contract
 
     def _since_last_call(self, done: FeedSync, contract: Contract, now: datetime) -> Contract:
@@ -131,9 +135,11 @@ class Sync:
         before: Reached | None = None,
     ) -> Contract:
         """Whatever has landed and is not in `tasks`, also what a dead run left. Gives the contract that holds then."""
-        changed = find_changed(self.tables, since, before, done.run_id, now)
+        with ThreadPoolExecutor(1, "sama-rejected") as aside:
+            lying = aside.submit(rejected.lying, self.tables)
+            changed = find_changed(self.tables, since, before, done.run_id, now)
         counts = changed.counts
-        done.landed, done.rejected = counts.landed, counts.rejected
+        done.landed = counts.landed
         done.new, done.updated, done.unchanged = counts.new, counts.updated, counts.unchanged
         if counts.new or counts.updated:
             with ThreadPoolExecutor(1, "sama-typing") as aside:
@@ -144,12 +150,21 @@ class Sync:
                 contract, rows = typing.result()
             origin = {"feed": self._source(done), "synced_at": now, "run_id": done.run_id}
             upsert_tasks(self.tables, changed, rows, origin)
+            done.notes += unseen_label(self._annotations_of(changed), self.label)
             if changed.ids is None:
                 written = (F.col("synced_at") == F.lit(now)) & (F.col("run_id") == done.run_id)  # files by the first
                 done.unfit = unfit(self.tables["tasks"].read().where(written))
             if done.feed == "delivered":
                 done.watermark_to = max(filter(None, (done.watermark_to, counts.latest)), default=None)
+        odd = rejected.without_superseded(self.tables, lying.result())
+        done.rejected = len(odd)
+        done.notes += rejected.told(odd)
         return contract
+
+    def _annotations_of(self, changed: Changed) -> DataFrame:
+        """The annotations of the changed tasks, where these are few; else all."""
+        annotations = self.tables["annotations"].read()
+        return annotations if changed.ids is None else annotations.where(sql_in("task_id", changed.ids))
 
     def _typed(self, done: FeedSync, contract: Contract, changed: Changed) -> tuple[Contract, DataFrame]:
         """What the annotations need not wait for: the contract that holds now, and the tasks by it."""
@@ -184,4 +199,7 @@ class Sync:
 
     def _record(self, done: FeedSync, now: datetime, error: str | None) -> None:
         row = {**vars(done), "started_at": now, "error": error}
-        self.tables["runs"].append(self.spark.createDataFrame([row], RUNS))
+        runs, rows = self.tables["runs"], self.spark.createDataFrame([row], RUNS)
+        if "notes" not in runs.read().columns:  # a table of an earlier version
+            runs.grow(rows.schema)
+        runs.append(rows)

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from pyspark.sql import functions as F
 
-from sama_spark.api.errors import InvalidResponse, NotFoundError
+from sama_spark.api.errors import NotFoundError
+from sama_spark.api.split import plain
 from sama_spark.api.states import TaskStates
+from sama_spark.api.task_text import as_dict
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
@@ -38,17 +39,6 @@ _SEEN = """
 """
 _PIECE = 5000  # rows that wait on the driver
 _BY_ID = 1000  # tasks that a round asks for one by one
-
-
-class _Status(msgspec.Struct, gc=False):
-    id: str | int
-    state: str
-    batch_id: int | str | None = None
-    client_batch_id: Any = None
-    priority: int | None = None
-
-
-_decoder = msgspec.json.Decoder(_Status)
 
 
 @dataclass
@@ -120,9 +110,10 @@ class StatusRound:
         while self._may_call(f"'{polled}', page {number}"):
             page = next(pages, [])
             now = datetime.now(timezone.utc)
-            self._keep([_row(task, polled, number, now) for task in page] or [_end(polled, number, now)])
             if not page:
+                self._keep([_end(polled, number, now)])
                 return True
+            self._keep([_row(task, polled, number, now) for task in page])
             number += 1
         return False
 
@@ -149,8 +140,11 @@ class StatusRound:
         self.done.pages += 1
         return True
 
-    def _keep(self, rows: list[tuple[Any, ...]]) -> None:
-        self._waiting += rows
+    def _keep(self, rows: list[tuple[Any, ...] | None]) -> None:
+        """A task that cannot be read is counted, and stands in nobody's way."""
+        readable = [row for row in rows if row is not None]
+        self._waiting += readable
+        self.done.rejected += len(rows) - len(readable)
         if len(self._waiting) >= _PIECE:
             self.land()
 
@@ -160,14 +154,32 @@ def can_change(state: Column) -> Column:
     return ~F.coalesce(state.isin(*ENDED), F.lit(False))
 
 
-def _row(task: TaskText, polled: str | None, page: int | None, now: datetime) -> tuple[Any, ...]:
+def _row(task: TaskText, polled: str | None, page: int | None, now: datetime) -> tuple[Any, ...] | None:
+    """What is noted of a task; None where it has no id or state."""
+    fields = as_dict(task)
+    state = fields.get("state")
+    if task.id is None or not isinstance(state, str):
+        return None
+    batch_id, client_batch_id = _number(fields.get("batch_id"), 63), fields.get("client_batch_id")
+    client_batch_id = None if client_batch_id is None else plain(str(client_batch_id))
+    return (
+        str(task.id),
+        batch_id,
+        client_batch_id,
+        plain(state),
+        _number(fields.get("priority"), 31),
+        polled,
+        page,
+        now,
+    )
+
+
+def _number(value: Any, bits: int) -> int | None:
     try:
-        status = _decoder.decode(task.text)
-        batch_id = None if status.batch_id is None else int(status.batch_id)
-    except ValueError as error:
-        raise InvalidResponse(f"a task's status cannot be read: {error}", call="get status of tasks") from None
-    client_batch_id = None if status.client_batch_id is None else str(status.client_batch_id)
-    return (str(status.id), batch_id, client_batch_id, status.state, status.priority, polled, page, now)
+        number = None if value is None else int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if number is not None and -(2**bits) <= number < 2**bits else None
 
 
 def _end(polled: str, page: int, now: datetime) -> tuple[Any, ...]:

@@ -27,7 +27,7 @@ FEATURES = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors":
 # Delta keeps each file's least and greatest value, by which queries leave files out. By default it does so for the
 # first 32 columns and fields, which costs a tenth of a sync.
 _SKIP_BY = "delta.dataSkippingStatsColumns"
-_OF_RAW = {_SKIP_BY: "id,delivered_at,landed_at"}
+_OF_RAW = {_SKIP_BY: "id,delivered_at,landed_at,problem"}
 _OF_ANNOTATIONS = {_SKIP_BY: "task_id,delivered_at,output,kind,label,frame"}
 _OF_TASKS = {_SKIP_BY: "id,batch_id,state,created_at,delivered_at,current_state,synced_at"}
 
@@ -38,7 +38,8 @@ RAW = """
     parts STRING COMMENT 'start and length in raw of data and answers, ten digits each',
     feed STRING COMMENT 'delivered or since_last_call',
     run_id STRING,
-    landed_at TIMESTAMP
+    landed_at TIMESTAMP,
+    problem STRING COMMENT 'why it cannot be read as a task; null where it can'
 """
 RUNS = """
     run_id STRING,
@@ -47,13 +48,14 @@ RUNS = """
     seconds DOUBLE,
     pages BIGINT, landed BIGINT COMMENT 'deliveries that had not been seen before',
     new BIGINT, updated BIGINT, unchanged BIGINT COMMENT 'tasks',
-    rejected BIGINT COMMENT 'deliveries that cannot be read as a task',
+    rejected BIGINT COMMENT 'deliveries that lie in deliveries_raw and cannot be read as tasks',
     unfit BIGINT COMMENT 'tasks with a value that does not fit its type; see _rescued_data',
     masks_copied BIGINT, masks_failed BIGINT,
     contract_changes ARRAY<STRING>,
     watermark_from TIMESTAMP, watermark_to TIMESTAMP,
     changes BIGINT COMMENT 'states, batches or statistics that were noted',
     goes_on STRING COMMENT 'what max_calls left to the next sync',
+    notes ARRAY<STRING> COMMENT 'what somebody should look at: rejected deliveries, masks that failed, a wrong label',
     error STRING COMMENT 'null after success'
 """
 _TASKS = """

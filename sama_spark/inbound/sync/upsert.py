@@ -39,7 +39,7 @@ def replace_annotations(
 
 def typed(changed: Changed, contract: Contract) -> DataFrame:
     """The latest delivery of each changed task, by the contract, with `_rescued_data`."""
-    deliveries = changed.parts().select("raw", "data_raw", "answers_raw")
+    deliveries = changed.parts().select("id", "delivered_at", "raw", "data_raw", "answers_raw")
     return typed_tasks(deliveries, contract.data, contract.answers).drop("raw", "data_raw", "answers_raw")
 
 

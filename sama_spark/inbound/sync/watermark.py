@@ -15,7 +15,8 @@ class Reached(NamedTuple):
     """How far `tasks` has come; None where it has nothing.
 
     delivered_at: the latest delivery from the feed that is asked for: others may have left earlier ones out. What came
-        from a clock ahead of ours does not count: it would hide all that is delivered until then.
+        from a clock ahead of ours does not count: it would hide all that is delivered until then. Nor does a delivery
+        without a time, whose row has that of its landing.
     synced_at: when the last run began that wrote to it.
     """
 
@@ -25,7 +26,7 @@ class Reached(NamedTuple):
 
 def reached(tasks: DeltaTable, feed: str) -> Reached:
     """By what the rows of `tasks` say of themselves."""
-    counts = (F.col("feed") == feed) & F.expr("delivered_at <= synced_at")
+    counts = (F.col("feed") == feed) & F.expr("delivered_at < synced_at")
     times = F.max(F.when(counts, F.col("delivered_at"))), F.max("synced_at")
     found = tasks.read().agg(*map(F.unix_micros, times)).collect()[0]
     return Reached(*(None if at is None else moment(at) for at in found))
