@@ -57,19 +57,19 @@ class Failure:
 
 
 class DeadlinePassed(Exception):
-    pass
+    """The call's time is over."""
 
 
 class NotKept(Exception):
-    pass
+    """What came cannot be written."""
 
 
 class TooLarge(Exception):
-    pass
+    """More came than was asked for; its argument is how many bytes that were."""
 
 
 class Unreadable(Exception):
-    pass
+    """What came is packed in a way that cannot be undone."""
 
 
 def host_of(url: str) -> str:
