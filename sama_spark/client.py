@@ -44,7 +44,7 @@ class Client(ApiClient):
 
     Args:
         api_key: the account's key. It stays in this process and is shown nowhere.
-        silent: False prints, or logs to `logger` at `log_level`, a line for each call.
+        silent: False prints, or logs to `logger` at `log_level`, a line for each call. Waits are told either way.
         logger, log_level: where those lines go; None prints them.
         base_url: the API's root, for a sandbox or proxy.
         staging: folder shared by driver and workers in which text waits, such as

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
@@ -18,12 +16,12 @@ from urllib.parse import quote_plus, urlsplit
 
 import msgspec
 
+from .arguments import base_url_of, seconds_of
 from .call import Call
 from .connections import is_inside
 from .errors import (
     BadRequestError,
     ConnectionFailed,
-    InvalidInput,
     InvalidResponse,
     LinkRefused,
     RateLimitedError,
@@ -32,10 +30,11 @@ from .errors import (
     ServerError,
     UploadUrlRefused,
 )
+from .failures import Failure, Trouble
 from .replies import ErrorsInReply, Problem, error_class, excerpt, read_problem
 from .retry import REPEATABLE_STATUSES, Clock, Safety, backoff, may_repeat, pacer_for, parse_retry_after
 from .secrets import Redactor, Secret, redactor_for_upload
-from .wire import Failure, Reply, Trouble, Wire
+from .wire import Reply, Wire
 
 T = TypeVar("T")
 _log = logging.getLogger("sama_spark")
@@ -43,7 +42,6 @@ _log = logging.getLogger("sama_spark")
 # A large body on a slow link gets more time than the deadline alone: bytes per second.
 _SLOWEST_UPLOAD = 250_000
 
-_DAY = 86_400  # seconds
 _LARGEST_FILE = 512 << 20  # bytes of what a link leads to
 _FLAW_TRIES = 3
 _FIRST_CONTACT = 30.0  # seconds
@@ -104,7 +102,7 @@ class Transport:
         clock: Clock,
         rng: random.Random,
     ) -> None:
-        self.base_url = _checked(base_url)
+        self.base_url = base_url_of(base_url)
         self._key = key
         self._deadline = seconds_of(deadline, "deadline")
         self._report = report
@@ -375,7 +373,6 @@ class Transport:
         )
 
 
-_LABEL = re.compile("[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _KINDS: dict[Trouble, type[SamaError]] = {
     Trouble.TIMED_OUT: RequestTimedOut,
     Trouble.TRUNCATED: InvalidResponse,
@@ -400,38 +397,3 @@ def _remedy(error: SamaError, problem: Problem) -> str:
         return error.remedy
     own = "" if type(error) is BadRequestError else error.remedy
     return own if problem.by == "store" else f"{_NOT_SAMAS} {own}".rstrip()
-
-
-def seconds_of(value: float, name: str) -> float:
-    """Seconds to wait: above 0, and a day at most."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _DAY:
-        raise InvalidInput(
-            f"{name} is {value!r}: seconds are due, above 0 and at most {_DAY:,}",
-            column=name,
-            remedy="Nothing was sent.",
-        )
-    return float(value)
-
-
-def _checked(base_url: str) -> str:
-    """An address that can be asked, whatever is there."""
-    try:
-        parts = urlsplit(base_url)
-        host = parts.hostname or ""
-        if ":" in host:
-            ip_address(host)
-        elif len(host) > 253 or not all(map(_LABEL.fullmatch, host.removesuffix(".").split("."))):
-            raise ValueError
-        plain = base_url.isascii() and base_url.isprintable() and not re.search(r"[\s?#@\\]", base_url)
-        if not plain or parts.scheme not in ("http", "https") or parts.port == 0:
-            raise ValueError
-    except (ValueError, TypeError, AttributeError):
-        wrong = True
-    else:
-        wrong = False
-    if wrong:
-        raise InvalidInput(
-            "base_url is not a plain http(s) address",
-            remedy='Give one like "https://api.sama.com/v2", without blanks, query, user or password.',
-        )
-    return base_url.rstrip("/")

@@ -299,6 +299,7 @@ def assert_frames_clean(error: BaseException) -> None:
             assert_clean(f"{frame.name} {frame.line} {frame.locals}")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of one that comes in a destructor
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no signals")
 def test_a_real_ctrl_c_shows_no_url_and_locks_nothing(server: ScriptedServer) -> None:
     """At whatever moment of a call it comes."""
