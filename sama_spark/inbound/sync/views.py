@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sama_spark.delta import quoted, sql_text
+from sama_spark.delta import ddl_comment
 from sama_spark.inbound.annotations import ANNOTATIONS
 from sama_spark.inbound.sync.states import task_states
+from sama_spark.names import quoted
 
 if TYPE_CHECKING:
     from sama_spark.inbound.sync.tables import SyncTables
@@ -147,7 +148,7 @@ VIEWS = {
 
 def ensure_labels(tables: SyncTables) -> None:
     """Make `labels_current` where a catalog can keep it and has none."""
-    if not tables.is_path and not tables.spark.catalog.tableExists(tables[LABELS].name):
+    if not tables.is_path and not tables.spark.catalog.tableExists(tables[LABELS].sql_name):
         create_views(tables, LABELS)
 
 
@@ -159,7 +160,7 @@ def create_views(tables: SyncTables, *names: str) -> None:
     for name in names or VIEWS:
         comment, query = VIEWS[name]
         tables.spark.sql(
-            f"CREATE OR REPLACE {temporary}VIEW {_place(tables, name)} COMMENT {sql_text(comment)} "
+            f"CREATE OR REPLACE {temporary}VIEW {_place(tables, name)} COMMENT {ddl_comment(comment)} "
             f"AS {query.format(**placed)}"
         ).collect()
 

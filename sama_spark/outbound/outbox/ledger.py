@@ -24,6 +24,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import OutboxError
+from sama_spark.names import check_table
 from sama_spark.outbound.row_keys import OutboxKeys
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ SCHEMA = """
     message STRING,
     seq BIGINT COMMENT 'number of the conditional commit',
     token STRING COMMENT 'owner of the lease',
-    lease_until TIMESTAMP,
-    recorded_at TIMESTAMP
+    lease_until TIMESTAMP_LTZ,
+    recorded_at TIMESTAMP_LTZ
 """
 _CLAIM = "batch_id bigint, run_id string, tasks bigint, keys array<string>, contents array<bigint>"
 _FACT = (
@@ -143,6 +144,7 @@ class Ledger:
         Raises:
             OutboxError: it belongs to another project or other keys, or is no outbox of this layout.
         """
+        check_table(name, "outbox")
         table = DeltaTable(spark, name)
         found = table.properties()
         if found is None and project_id is not None and keys is not None:
