@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from sama_spark.api.errors import SamaError
 from sama_spark.errors import TableError
@@ -23,7 +24,6 @@ from sama_spark.names import is_path, quoted, sql_name
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
-    from pyspark.sql.types import StructType
 
 _TRIES, _PAUSE = 20, 0.5  # seconds
 _GONE = "_sama_spark_gone"
@@ -59,8 +59,8 @@ _REMEDIES = (
 # Under every setting a literal of SQL means what stands in it. `\` may be an escape or not; `$` may begin a variable.
 _LITERAL = re.compile(r"[^'\\$\x00-\x1f\x7f]*")
 _ENCODED = "percent-encoded:"
-# A workspace may have others as `spark.databricks.delta.properties.defaults`.
-_RELIED_ON = {"delta.appendOnly": "false", "delta.dataSkippingNumIndexedCols": "32"}
+# Columns whose least and greatest value Delta keeps for each file, by which queries leave files out.
+SKIP_BY = "delta.dataSkippingStatsColumns"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,10 @@ class DeltaTable:
             TableError: something else is there.
         """
         clusters = f"CLUSTER BY ({cluster_by}) " if cluster_by else ""
-        more = _pairs({**_RELIED_ON, **properties})
+        # A workspace may have others by default, in `spark.databricks.delta.properties.defaults`: one that forbids
+        # to delete rows, or none of the statistics without which no table can be clustered.
+        relied_on = {"delta.appendOnly": "false"} | ({SKIP_BY: cluster_by} if cluster_by else {})
+        more = _pairs(relied_on | dict(properties))
         statement = f"CREATE TABLE IF NOT EXISTS {self.sql_name} ({schema}) USING DELTA {clusters}"
         for left in reversed(range(_TRIES)):
             failure = None
@@ -139,7 +142,7 @@ class DeltaTable:
         """Add table properties, or give them other values."""
         self.spark.sql(f"ALTER TABLE {self.sql_name} SET TBLPROPERTIES ({_pairs(properties)})").collect()
 
-    def grow(self, schema: StructType) -> None:
+    def grow(self, schema: T.StructType) -> None:
         """Add the columns and fields of `schema` that it lacks."""
         writer = self.spark.createDataFrame([], schema).write.format("delta").mode("append")
         self._save(writer.option("mergeSchema", "true"))
@@ -271,6 +274,25 @@ def ddl_comment(text: str) -> str:
     """A comment as DDL writes it, which takes nothing but a literal: what that cannot hold in every session is `_`."""
     plain = text.replace("'", "\u2019")
     return "'" + re.sub(r"[\\$\x00-\x1f\x7f]", "_", plain) + "'"
+
+
+def columns_ddl(schema: T.StructType) -> str:
+    """The columns of a table as DDL, with their comments."""
+    comments = ((f, ddl_comment(str(f.metadata.get("comment", "")))) for f in schema.fields)
+    return ", ".join(f"{quoted(f.name)} {quoted_ddl(f.dataType)} COMMENT {comment}" for f, comment in comments)
+
+
+def quoted_ddl(found: T.DataType) -> str:
+    """The type as DDL, with every field's name in backticks."""
+    if isinstance(found, T.ArrayType):
+        return f"ARRAY<{quoted_ddl(found.elementType)}>"
+    if isinstance(found, T.MapType):
+        return f"MAP<{quoted_ddl(found.keyType)}, {quoted_ddl(found.valueType)}>"
+    if isinstance(found, T.StructType):
+        fields = (f"{quoted(f.name)}: {quoted_ddl(f.dataType)}" for f in found.fields)
+        return f"STRUCT<{', '.join(fields)}>"
+    # TIMESTAMP alone is what a setting says that it is.
+    return "TIMESTAMP_LTZ" if isinstance(found, T.TimestampType) else found.simpleString()
 
 
 def _pairs(properties: Mapping[str, str]) -> str:

@@ -22,9 +22,6 @@ from typing import Any
 
 from pyspark.sql import types as T
 
-from sama_spark.delta import ddl_comment
-from sama_spark.names import quoted
-
 _SAMA_NAME = "sama_name"
 _MOST_FIELDS, _MOST_LEVELS = 200, 12
 _TEXT_MAP = T.MapType(T.StringType(), T.StringType())
@@ -251,22 +248,3 @@ def grown(old: T.DataType, new: T.DataType, path: str, gained: list[str]) -> T.D
     if isinstance(old, T.MapType) and isinstance(new, T.MapType):
         return T.MapType(old.keyType, grown(old.valueType, new.valueType, f"{path}{{}}", gained))
     return old
-
-
-def quoted_ddl(found: T.DataType) -> str:
-    """The type as DDL, with every field's name in backticks."""
-    if isinstance(found, T.ArrayType):
-        return f"ARRAY<{quoted_ddl(found.elementType)}>"
-    if isinstance(found, T.MapType):
-        return f"MAP<{quoted_ddl(found.keyType)}, {quoted_ddl(found.valueType)}>"
-    if isinstance(found, T.StructType):
-        fields = (f"{quoted(f.name)}: {quoted_ddl(f.dataType)}" for f in found.fields)
-        return f"STRUCT<{', '.join(fields)}>"
-    # TIMESTAMP alone is what a setting says that it is.
-    return "TIMESTAMP_LTZ" if isinstance(found, T.TimestampType) else found.simpleString()
-
-
-def columns_ddl(schema: T.StructType) -> str:
-    """The columns of a table as DDL, with their comments."""
-    comments = ((f, ddl_comment(str(f.metadata.get("comment", "")))) for f in schema.fields)
-    return ", ".join(f"{quoted(f.name)} {quoted_ddl(f.dataType)} COMMENT {comment}" for f, comment in comments)

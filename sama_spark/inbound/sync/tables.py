@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import types as T
 
-from sama_spark.delta import DeltaTable
+from sama_spark.delta import SKIP_BY, DeltaTable, columns_ddl, quoted_ddl, table_errors
 from sama_spark.errors import SyncError
 from sama_spark.inbound.annotations import ANNOTATIONS
-from sama_spark.inbound.contract import columns_ddl, quoted_ddl, saveable
+from sama_spark.inbound.contract import saveable
 from sama_spark.inbound.sync.contract import Contract, SchemaMode
 from sama_spark.names import check_place, inside, is_path, sql_name
 
@@ -25,12 +25,10 @@ _PROJECT, _LAYOUT_NAME, _CONTRACT = "sama_spark.project", "sama_spark.layout", "
 
 # Without the vectors, a task that is delivered again costs the rewriting of whole files.
 FEATURES = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
-# Delta keeps each file's least and greatest value, by which queries leave files out. By default it does so for the
-# first 32 columns and fields, which costs a tenth of a sync.
-_SKIP_BY = "delta.dataSkippingStatsColumns"
-_OF_RAW = {_SKIP_BY: "id,delivered_at,landed_at"}
-_OF_ANNOTATIONS = {_SKIP_BY: "task_id,delivered_at,output,kind,label,frame"}
-_OF_TASKS = {_SKIP_BY: "id,batch_id,state,created_at,delivered_at,current_state,synced_at"}
+# By default Delta does so for the first 32 columns and fields, which costs a tenth of a sync.
+_OF_RAW = {SKIP_BY: "id,delivered_at,landed_at"}
+_OF_ANNOTATIONS = {SKIP_BY: "task_id,delivered_at,output,kind,label,frame"}
+_OF_TASKS = {SKIP_BY: "id,batch_id,state,created_at,delivered_at,current_state,synced_at"}
 
 RAW = """
     id STRING COMMENT 'of the task',
@@ -143,7 +141,8 @@ class SyncTables:
         Raises:
             SyncError: there are none, or they are another project's, somebody else's or of a layout that is not known.
         """
-        found = self["tasks"].properties()
+        with table_errors(f"{self['tasks'].name!r} cannot be read", SyncError):
+            found = self["tasks"].properties()
         if found is None:
             raise SyncError(
                 f"there is no table {self['tasks'].name!r}",

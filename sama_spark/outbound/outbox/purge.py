@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from sama_spark.api.errors import InvalidInput
-from sama_spark.delta import DeltaTable, row_count
+from sama_spark.delta import DeltaTable, row_count, table_errors
+from sama_spark.errors import OutboxError
 from sama_spark.names import beside, check_table, in_backticks, sql_name
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.tasks import TABLE_SUFFIX
@@ -60,6 +61,12 @@ def purge_tables(
         check_table(rejected_table, "rejected_table")
     ledger = Ledger.open(spark, outbox)
     keys = None if rows is None else _keys(ledger, rows)
+    with table_errors(f"rows of outbox {outbox!r} and the tables beside it cannot be removed", OutboxError):
+        return _removed(spark, ledger, rejected_table, keys)
+
+
+def _removed(spark: SparkSession, ledger: Ledger, rejected_table: str | None, keys: DataFrame | None) -> dict[str, int]:
+    outbox = ledger.table.name
     counts = {outbox: _forget(ledger, keys)}
     for name in (beside(outbox, TABLE_SUFFIX), rejected_table):
         if name is not None and (table := DeltaTable(spark, name)).exists():

@@ -13,7 +13,8 @@ import msgspec
 from pyspark.sql import functions as F
 
 from sama_spark.api.errors import InvalidInput
-from sama_spark.delta import DeltaTable
+from sama_spark.delta import DeltaTable, table_errors
+from sama_spark.errors import OutboxError
 from sama_spark.names import beside
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ def map_tasks(api: ApiClient, ledger: Ledger, batches: Sequence[Batch], match_on
         )
     spark = ledger.table.spark
     table = DeltaTable(spark, beside(ledger.table.name, TABLE_SUFFIX))
+    with table_errors(f"{table.name!r} cannot be brought up to date", OutboxError):
+        return _mapped(api, ledger, table, batches, match_on)
+
+
+def _mapped(api: ApiClient, ledger: Ledger, table: DeltaTable, batches: Sequence[Batch], match_on: str) -> DataFrame:
+    spark = ledger.table.spark
     ids = [batch.batch_id for batch in batches]
     complete = _complete(table, ids)
     asked = [batch for batch in batches if batch.batch_id not in complete]
