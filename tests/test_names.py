@@ -180,7 +180,7 @@ def test_names_that_have_to_be_quoted(spark: SparkSession, sandbox: Sandbox) -> 
     project = sandbox.create_project({"url": "string"}, {"weather": "text"})
     sandbox.deliver(
         project,
-        [{"id": "t", "data": {}, "answers": {"weather": "sun"}, "delivered_at": "2026-01-02T00:00:00Z"}],
+        [{"id": "0" * 24, "data": {}, "answers": {"weather": "sun"}, "delivered_at": "2026-01-02T00:00:00Z"}],
     )
     rows = spark.createDataFrame([("https://assets.invalid/1.jpg",), (None,)], "url string")
     try:
@@ -191,7 +191,7 @@ def test_names_that_have_to_be_quoted(spark: SparkSession, sandbox: Sandbox) -> 
             named = {"outbox": "2024.order", "row_key": "url"}
             client.create_task_batch_from_table(rows.limit(1), project, **named).wait()
             assert client.create_task_batch_from_table(rows.limit(1), project, **named).outbox.known == 1
-            purged = client.purge_synced(spark, str(project), "2024", prefix="1_", task_ids=["t"])
+            purged = client.purge_synced(spark, str(project), "2024", prefix="1_", task_ids=["0" * 24])
             assert purged.rows["2024.`1_tasks`"] == 1
             assert "VACUUM `2024`.`1_tasks`" in purged.vacuum
             with pytest.raises(SyncError, match=r"my-labels.*Take a name that this catalog accepts"):
