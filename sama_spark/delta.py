@@ -39,20 +39,19 @@ _ABSENT = re.compile(
 )
 _REMEDIES = (
     (
-        r"PERMISSION|not authorized|AccessDenied|Access ?Control|Forbidden",
+        r"PERMISSION|PRIVILEGE|[Nn]ot authorized|Access ?Denied|Access ?Control|Forbidden",
         "ask for the right that is named (USE SCHEMA, SELECT, MODIFY, CREATE TABLE, or WRITE FILES on a folder)",
     ),
+    (_ABSENT.pattern, "see whether the catalog, the schema and the table are there and spelt like this"),
     (
-        r"not a Delta table|DELTA_MISSING|NON_EMPTY_LOCATION|NON_DELTA|VIEW_NOT_TABLE|NOT_VIEW|OPERATION_ONLY|"
-        r"UNSUPPORTED_FEATURE|UNSUPPORTED_INSERT|_VIEW",
+        r"not a Delta table|NON_EMPTY_LOCATION|NOT_VIEW|VIEW_NOT_TABLE|ONLY_SUPPORTS|DELTA_MISSING|NOT_A_DELTA| view\b",
         "name another one: what is there is no table of Delta",
     ),
     (
-        r"UNRESOLVED_COLUMN|FIELD_NOT_FOUND|FAILED_TO_MERGE|[Ss]chema mismatch|DATATYPE_MISMATCH|CAST|COLUMN_ALREADY|"
-        r"SCHEMA_CHANGED|UPDATE_SCHEMA|METADATA_MISMATCH",
+        r"UNRESOLVED_COLUMN|FIELD_NOT_FOUND|FAILED_TO_MERGE|[Ss]chema mismatch|METADATA_MISMATCH|DATATYPE_MISMATCH|"
+        r"CAST_INVALID|SCHEMA_CHANGE|UNRESOLVED_EXPRESSION|NUM_COLUMNS|INCOMPATIBLE",
         "see whether its columns were changed by hand: RESTORE it to the version before that, or add what is missing",
     ),
-    (_ABSENT.pattern, "see whether the catalog, the schema and the table are there and spelt like this"),
     (r"INVALID_SCHEMA_OR_RELATION_NAME|INVALID_PARAMETER_VALUE", "take a name that this catalog accepts"),
 )
 
