@@ -16,6 +16,7 @@ from sama_spark.inbound.contract import delivery_types, observed_type, saveable
 from sama_spark.inbound.dates import dates_as_text, no_date, try_timestamp, with_dates
 from sama_spark.inbound.feeds import LINE_END, SPANS
 from sama_spark.inbound.observe import observed_schemas
+from sama_spark.names import sql_name
 from sama_spark.staging import spark_uri
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def asked_type(spark: SparkSession, asked: str | T.DataType) -> T.DataType:
         return asked
     try:
         if re.fullmatch(r"[\w.`-]+", asked) and asked.lower() not in ("string", "variant"):
-            return spark.table(asked).schema["answers"].dataType
+            return spark.table(sql_name(asked)).schema["answers"].dataType
         if re.match(r"\s*(struct\s*<|map\s*<|array\s*<|string$|variant$)", asked, re.IGNORECASE):
             return spark.createDataFrame([], f"answers {asked}").schema[0].dataType
         return spark.createDataFrame([], asked).schema
