@@ -277,8 +277,14 @@ def ddl_comment(text: str) -> str:
 
 def columns_ddl(schema: T.StructType) -> str:
     """The columns of a table as DDL, with their comments."""
-    comments = ((f, ddl_comment(str(f.metadata.get("comment", "")))) for f in schema.fields)
-    return ", ".join(f"{quoted(f.name)} {quoted_ddl(f.dataType)} COMMENT {comment}" for f, comment in comments)
+    return ", ".join(map(_column_ddl, schema.fields))
+
+
+def _column_ddl(field: T.StructField) -> str:
+    comment = field.metadata.get("comment")
+    return f"{quoted(field.name)} {quoted_ddl(field.dataType)}" + (
+        f" COMMENT {ddl_comment(comment)}" if comment else ""
+    )
 
 
 def quoted_ddl(found: T.DataType) -> str:

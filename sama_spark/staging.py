@@ -27,6 +27,11 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 from weakref import WeakKeyDictionary
 
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody is found to be dead
+    fcntl = None  # type: ignore[assignment]
+
 from sama_spark.api.errors import SamaError
 from sama_spark.errors import StagingError
 
@@ -244,14 +249,18 @@ def _users_folder() -> Path:
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = folder.lstat()
-    is_mine = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077 and found.st_uid == os.getuid()
+    is_mine = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077 and found.st_uid == _user_id()
     return folder if is_mine else Path(tempfile.mkdtemp(prefix=f"sama-spark-{user}-"))
+
+
+def _user_id() -> int | None:
+    return os.getuid() if hasattr(os, "getuid") else None  # Windows has none
 
 
 def _locked(file: Path) -> IO[bytes] | None:
     """The file, locked until it is closed or this process ends; None where another process has it."""
-    import fcntl
-
+    if fcntl is None:
+        return None
     opened = file.open("wb")
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
