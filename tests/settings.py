@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
+from serverless import unguarded
 
 from sama_spark.delta import DeltaTable
 
@@ -86,12 +87,14 @@ def having(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
     """The session with these settings for a while."""
     before = {name: spark.conf.get(name, None) for name in settings}
     try:
-        for name, value in settings.items():
-            spark.conf.set(name, value)
+        with unguarded(spark):
+            for name, value in settings.items():
+                spark.conf.set(name, value)
         yield
     finally:
-        for name, old in before.items():
-            spark.conf.unset(name) if old is None else spark.conf.set(name, old)
+        with unguarded(spark):
+            for name, old in before.items():
+                spark.conf.unset(name) if old is None else spark.conf.set(name, old)
 
 
 def everything(spark: SparkSession, sandbox: Sandbox, client: Client, folder: str) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class SyncTables:
             if not self["tasks"].exists():
                 self._create(declared)
             found = self["tasks"].properties() or {}
-        self._check(self["tasks"], found)
+        self._check(self["tasks"], found if _CONTRACT in found else {})
         for gone in (name for name in ("deliveries_raw", "annotations") if not self[name].exists()):
             raise SyncError(
                 f"there is no table {self[gone].name!r} any more, beside {self['tasks'].name!r}",
