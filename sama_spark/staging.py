@@ -164,9 +164,10 @@ def stage_errors(folder: Path) -> Iterator[None]:
         if problem is None or isinstance(error, SamaError):
             raise
         raise StagingError(
-            f"{problem} in the stage {str(folder)!r}",
-            remedy="make room there, or give `staging` a folder that driver and workers may write. What was under way "
-            "stopped; it can run again",
+            f"{'the driver' if isinstance(error, OSError) else 'Spark'} cannot write to the stage {str(folder)!r}: "
+            f"{problem}",
+            remedy="make room there, or name in `staging` a folder that driver and workers may write, such as "
+            "/Volumes/catalog/schema/volume",
         ) from error
 
 
