@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from settings import having
+from table_settings import having
 
 import sama_spark
 from sama_spark import Client

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from settings import SETTINGS, everything, having
+from table_settings import SETTINGS, everything, having
 
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
