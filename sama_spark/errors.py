@@ -15,6 +15,10 @@ class StagingError(SamaError):
     """The folder that driver and workers should share is not shared, or did not keep what was written."""
 
 
+class TableError(SamaError):
+    """A table cannot be made, read or written, by what Spark or the catalog say. `__cause__` is their error."""
+
+
 class TooManyTasks(InvalidInput):
     """The DataFrame has more rows than `max_tasks` allows. Nothing was created."""
 

@@ -2,7 +2,8 @@
 
 It holds customer data. Each run has a folder of its own, `<staging>/sama-spark/<kind>-<UTC time>-<id>`, removed
 when the run ends or by `close()`, and swept after `ttl`. Whether a folder is shared is tried with a token in
-each direction, never inferred: a single-node cluster is "local" too.
+each direction, never inferred: a single-node cluster is "local" too. Without a `staging` each process has a stage in
+the temporary folder, which ends with the process; what killed ones left goes when the next one begins.
 """
 
 from __future__ import annotations
@@ -10,19 +11,28 @@ from __future__ import annotations
 import atexit
 import getpass
 import logging
+import os
+import re
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 from weakref import WeakKeyDictionary
 
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody is found to be dead
+    fcntl = None  # type: ignore[assignment]
+
+from sama_spark.api.errors import SamaError
 from sama_spark.errors import StagingError
 
 if TYPE_CHECKING:
@@ -30,8 +40,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sama_spark")
 
+# As the driver's errors say it, and Spark's, which hold those of a worker.
+_REFUSALS = (
+    ("No space left on device|Disk quota exceeded|File too large", "no space left on device"),
+    ("Read-only file system", "read-only file system"),
+)
 STAGING_TTL = timedelta(days=7)
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+_locks: list[IO[bytes] | None] = []  # held while the process lives
 _tried: WeakKeyDictionary[SparkSession, dict[Path, str | None]] = WeakKeyDictionary()
 
 
@@ -43,17 +59,28 @@ class Stage:
     ttl: timedelta = STAGING_TTL
 
     def new_run(self, kind: str) -> Path:
-        """A fresh folder for one run."""
+        """A fresh folder for one run.
+
+        Raises:
+            StagingError: it cannot be made.
+        """
         run = self.path / run_name(kind)
-        run.mkdir(parents=True, mode=0o700)
+        with stage_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            run.mkdir(mode=0o700)
         return run
 
     @contextmanager
     def run(self, kind: str) -> Iterator[Path]:
-        """A fresh folder that is gone when the block ends, however it ends."""
+        """A fresh folder that is gone when the block ends, however it ends.
+
+        Raises:
+            StagingError: it cannot be made, or what the block wrote there was refused.
+        """
         folder = self.new_run(kind)
         try:
-            yield folder
+            with stage_errors(folder):
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -94,9 +121,13 @@ class Staging:
         """
         found = self._found.setdefault(spark, {})
         if folder not in found:
-            base = _temporary_folder() if folder is None else local_path(folder)
-            stage = Stage(base / "sama-spark", self._ttl)
-            problem = _problem_of(spark, stage)
+            stage, problem = None, None
+            try:
+                base = _temporary_folder() if folder is None else local_path(folder)
+                stage = Stage(base / "sama-spark", self._ttl)
+                problem = _problem_of(spark, stage)
+            except OSError as error:  # there is no temporary folder, or none to write to
+                problem = str(error)
             if problem and folder is not None:
                 raise StagingError(
                     f"staging folder {folder!r} is not shared by driver and workers: {problem}",
@@ -105,7 +136,7 @@ class Staging:
                 )
             if problem:
                 log.debug("no shared folder, text streams through the driver: %s", problem)
-            else:
+            elif stage is not None:
                 stage.sweep()
             found[folder] = None if problem else stage
         return found[folder]
@@ -119,6 +150,29 @@ class Staging:
         """Remove the folders of this client's runs: DataFrames that read from them cannot be read any more."""
         while self._runs:
             shutil.rmtree(self._runs.pop(), ignore_errors=True)
+
+
+@contextmanager
+def stage_errors(folder: Path) -> Iterator[None]:
+    """Raise what the file system refuses in the block, to the driver or to Spark, as a StagingError."""
+    try:
+        yield
+    except Exception as error:
+        problem = next((said for words, said in _REFUSALS if re.search(words, str(error))), None)
+        if problem is None and isinstance(error, OSError) and _is_within(error.filename, folder):
+            problem = error.strerror
+        if problem is None or isinstance(error, SamaError):
+            raise
+        raise StagingError(
+            f"{'the driver' if isinstance(error, OSError) else 'Spark'} cannot write to the stage {str(folder)!r}: "
+            f"{problem}",
+            remedy="make room there, or name in `staging` a folder that driver and workers may write, such as "
+            "/Volumes/catalog/schema/volume",
+        ) from error
+
+
+def _is_within(file: object, folder: Path) -> bool:
+    return isinstance(file, str) and Path(file).is_relative_to(folder)
 
 
 def text_lines(spark: SparkSession, lines: Iterable[bytes], file: Path | None) -> DataFrame:
@@ -164,15 +218,57 @@ def local_path(folder: str) -> Path:
     )
 
 
+def private_stage() -> Stage:
+    """A stage of the driver alone, for what need not be shared."""
+    return Stage(_temporary_folder() / "driver")
+
+
 @cache
 def _temporary_folder() -> Path:
+    """A folder of this process alone, in one of the user's; what dead processes left there is removed."""
+    users = _users_folder()
+    for left in users.glob("process-*Z-*/"):
+        if (lock := _locked(left.with_suffix(".lock"))) is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            left.with_suffix(".lock").unlink(missing_ok=True)
+            lock.close()
+    folder = users / run_name("process")
+    _locks.append(_locked(folder.with_suffix(".lock")))  # before the folder, which would be taken for a dead one's
+    folder.mkdir(mode=0o700)
+    atexit.register(folder.with_suffix(".lock").unlink, missing_ok=True)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _users_folder() -> Path:
+    """The user's own folder in the temporary folder; a fresh one where somebody else has put something there."""
     try:
-        user = getpass.getuser()
+        user = re.sub(r"\W", "_", getpass.getuser())
     except (KeyError, OSError):  # no user name for this id, as in some containers
         user = "user"
-    base = Path(tempfile.gettempdir()) / f"sama-spark-{user}-{uuid.uuid4().hex[:8]}"
-    atexit.register(shutil.rmtree, base, ignore_errors=True)
-    return base
+    folder = Path(tempfile.gettempdir()) / f"sama-spark-{user}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    is_mine = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077 and found.st_uid == _user_id()
+    return folder if is_mine else Path(tempfile.mkdtemp(prefix=f"sama-spark-{user}-"))
+
+
+def _user_id() -> int | None:
+    return os.getuid() if hasattr(os, "getuid") else None  # Windows has none
+
+
+def _locked(file: Path) -> IO[bytes] | None:
+    """The file, locked until it is closed or this process ends; None where another process has it."""
+    if fcntl is None:
+        return None
+    opened = file.open("wb")
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # or this file system has no locks
+        opened.close()
+        return None
+    return opened
 
 
 def _problem_of(spark: SparkSession, stage: Stage) -> str | None:
@@ -185,17 +281,17 @@ def _problem_of(spark: SparkSession, stage: Stage) -> str | None:
 
 def _not_shared(spark: SparkSession, stage: Stage) -> str | None:
     """Why driver and workers do not share the folder, or None."""
-    from pyspark.sql import functions as F
-
     token = uuid.uuid4().hex
     try:
-        stage.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         with stage.run("probe") as folder:
             (folder / "from-driver").write_text(token)
-            seen = spark.read.text(spark_uri(folder / "from-driver")).first()
-            if seen is None or seen[0] != token:
+            # A worker that does not see the file gives no rows: to fail would be tried four times, and told in logs.
+            reader = spark.read.option("ignoreMissingFiles", "true").option("ignoreCorruptFiles", "true")
+            seen = reader.text(spark_uri(folder / "from-driver"))
+            first = seen.first()
+            if first is None or first[0] != token:
                 return "workers do not see what the driver writes"
-            spark.range(1).select(F.lit(token)).write.text(spark_uri(folder / "from-workers"))
+            seen.write.text(spark_uri(folder / "from-workers"))
             written = [f.read_text().strip() for f in (folder / "from-workers").glob("part-*")]
             return None if token in written else "the driver does not see what workers write"
     except Exception as error:  # Spark, the file system and the catalog each have errors of their own

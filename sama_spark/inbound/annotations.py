@@ -102,7 +102,7 @@ def flatten_annotations(df: DataFrame, *, label: Label = None, frames: Frames = 
             f"the DataFrame has no column `id`: {df.columns}",
             remedy="give deliveries as get_delivered_tasks_to_table gives them, or rename the column of task ids",
         )
-    delivered = F.expr(f"try_cast({_DELIVERED if _DELIVERED in df.columns else 'NULL'} AS timestamp)")
+    delivered = F.expr(f"try_cast({_DELIVERED if _DELIVERED in df.columns else 'NULL'} AS TIMESTAMP_LTZ)")
     tasks = df.select(
         F.col("id").cast("string").alias(_ID),
         delivered.alias(_DELIVERED),

@@ -18,29 +18,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import types as T
-
-from sama_spark.delta import quoted
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 _SAMA_NAME = "sama_name"
 _MOST_FIELDS, _MOST_LEVELS = 200, 12
 _TEXT_MAP = T.MapType(T.StringType(), T.StringType())
 
-# Names first, quoted or not, so that a field called VOID stays one.
-_VARIANT_WORDS = re.compile(r"(`(?:[^`]|``)*`|\b\w+(?=:))|OBJECT<>|OBJECT<|VOID|VARIANT|DECIMAL\(\d+,\s*\d+\)")
-_AS_DDL = {
-    "OBJECT<>": "MAP<STRING, STRING>",
-    "OBJECT<": "STRUCT<",
-    "VOID": "STRING",
-    "VARIANT": "STRING",
-    "DECIMAL": "DOUBLE",
+# What Spark writes for the schema of VARIANT values: a field's name, quoted where it must be, or a part of a type.
+_VARIANT_PART = re.compile(r"(`(?:[^`]|``)*`|\w+):|(OBJECT|ARRAY)<|(\w+)(?:\(\d+,\s*\d+\))?|(>)")
+_VARIANT_WORDS = {
+    "BIGINT": T.LongType(),
+    "DOUBLE": T.DoubleType(),
+    "DECIMAL": T.DoubleType(),
+    "BOOLEAN": T.BooleanType(),
 }
-_AS_KEPT = _AS_DDL | {"OBJECT<>": "VOID", "VOID": "VOID"}
+_MOST_OBSERVED_LEVELS = 30  # of columns deeper than that Spark Connect makes no plans
 
 
 def delivery_types(schema: Mapping[str, Any]) -> tuple[T.DataType, T.DataType]:
@@ -50,23 +44,40 @@ def delivery_types(schema: Mapping[str, Any]) -> tuple[T.DataType, T.DataType]:
     return _fields_or_text(declared.get("data"), schema), _fields_or_text(declared.get("answers"), schema)
 
 
-def observed_type(spark: SparkSession, variant_schema: str) -> T.DataType:
+def observed_type(variant_schema: str) -> T.DataType:
     """The type for a schema that Spark observed in JSON values (`schema_of_variant_agg`).
 
     Fractions are DOUBLE, since the next delivery may have more digits; what was only null or conflicts is STRING.
     """
-    return _spark_type(spark, variant_schema, _AS_DDL)
+    return _variant_type(variant_schema, empty=_TEXT_MAP, void=T.StringType())
 
 
-def learnt_type(spark: SparkSession, variant_schema: str) -> T.DataType:
+def learnt_type(variant_schema: str) -> T.DataType:
     """As `observed_type`, for a table that keeps it: all numbers are DOUBLE, which never has to become wider, and
     what was only null or empty is VOID, since nothing is known of it yet."""
-    return rebuilt(_spark_type(spark, variant_schema, _AS_KEPT), _settled)
+    return rebuilt(_variant_type(variant_schema, empty=T.NullType(), void=T.NullType()), _settled)
 
 
-def _spark_type(spark: SparkSession, variant_schema: str, words: Mapping[str, str]) -> T.DataType:
-    ddl = _VARIANT_WORDS.sub(lambda word: word[1] or words[word[0].split("(")[0]], variant_schema)
-    return rebuilt(spark.createDataFrame([], f"answers {ddl}").schema[0].dataType, _without_clashes)
+def _variant_type(variant_schema: str, empty: T.DataType, void: T.DataType) -> T.DataType:
+    """The type that Spark's text tells, with `empty` for an object without fields, and STRING for what conflicts.
+
+    Read here, since in a text of SQL Spark would put variables in place of `${...}` in a name.
+    """
+    opened: list[tuple[str, str, dict[str, T.DataType]]] = [("", "", {})]
+    name = ""
+    for field, container, word, _ in _VARIANT_PART.findall(variant_schema):
+        if field:
+            name = field[1:-1].replace("``", "`") if field.startswith("`") else field
+        elif container:
+            opened.append((name, container, {}))
+            name = ""
+        elif word:
+            opened[-1][2][name] = void if word == "VOID" else _VARIANT_WORDS.get(word, T.StringType())
+        else:
+            name, kind, parts = opened.pop()
+            found = T.ArrayType(parts[""]) if kind == "ARRAY" else _struct(parts) if parts else empty
+            opened[-1][2][name] = found if len(opened) <= _MOST_OBSERVED_LEVELS else T.StringType()
+    return opened[0][2][""]
 
 
 def rebuilt(found: T.DataType, change: Callable[[T.DataType], T.DataType]) -> T.DataType:
@@ -87,12 +98,6 @@ def _settled(found: T.DataType) -> T.DataType:
         fields = [field for field in found.fields if not isinstance(field.dataType, T.NullType)]
         return T.StructType(fields) if fields else T.NullType()
     return T.DoubleType() if isinstance(found, T.LongType) else found
-
-
-def _without_clashes(found: T.DataType) -> T.DataType:
-    if isinstance(found, T.StructType):
-        return _struct({field.name: field.dataType for field in found.fields})
-    return found
 
 
 def _fields_or_text(node: Any, root: Mapping[str, Any]) -> T.DataType:
@@ -243,21 +248,3 @@ def grown(old: T.DataType, new: T.DataType, path: str, gained: list[str]) -> T.D
     if isinstance(old, T.MapType) and isinstance(new, T.MapType):
         return T.MapType(old.keyType, grown(old.valueType, new.valueType, f"{path}{{}}", gained))
     return old
-
-
-def quoted_ddl(found: T.DataType) -> str:
-    """The type as DDL, with every field's name in backticks."""
-    if isinstance(found, T.ArrayType):
-        return f"ARRAY<{quoted_ddl(found.elementType)}>"
-    if isinstance(found, T.MapType):
-        return f"MAP<{quoted_ddl(found.keyType)}, {quoted_ddl(found.valueType)}>"
-    if isinstance(found, T.StructType):
-        fields = (f"{quoted(f.name)}: {quoted_ddl(f.dataType)}" for f in found.fields)
-        return f"STRUCT<{', '.join(fields)}>"
-    return found.simpleString()
-
-
-def columns_ddl(schema: T.StructType) -> str:
-    """The columns of a table as DDL, with their comments."""
-    comments = ((f, str(f.metadata.get("comment", "")).replace("'", "\\'")) for f in schema.fields)
-    return ", ".join(f"`{f.name}` {quoted_ddl(f.dataType)} COMMENT '{comment}'" for f, comment in comments)

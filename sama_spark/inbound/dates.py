@@ -1,15 +1,21 @@
 """Dates pass `from_json` as text, since on Spark 3.5 one that does not exist, such as 2024-02-30, stops it.
 
-SQL for values of the type `dates_as_text(found)`. A date is YYYY-MM-DD: a longer or shorter text would lose something.
+For values of the type `dates_as_text(found)`. A date is YYYY-MM-DD: a longer or shorter text would lose something.
 """
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.api.records import DATE_TEXT
-from sama_spark.delta import quoted, sql_text
 from sama_spark.inbound.contract import rebuilt
+
+_TRIES_CASTS = hasattr(Column, "try_cast")  # Spark 4.0 brought it
 
 
 def dates_as_text(found: T.DataType) -> T.DataType:
@@ -21,34 +27,42 @@ def has_dates(found: T.DataType) -> bool:
     return dates_as_text(found) != found
 
 
-def with_dates(value: str, found: T.DataType, level: int = 0) -> str:
+def with_dates(value: Column, found: T.DataType) -> Column:
     """The value with its dates; null where a text is none."""
-    inner = f"v{level}"
     if not has_dates(found):
         return value
     if isinstance(found, T.ArrayType):
-        return f"transform({value}, {inner} -> {with_dates(inner, found.elementType, level + 1)})"
+        return F.transform(value, lambda element: with_dates(element, found.elementType))
     if isinstance(found, T.MapType):
-        return f"transform_values({value}, (k{level}, {inner}) -> {with_dates(inner, found.valueType, level + 1)})"
+        return F.transform_values(value, lambda _, inner: with_dates(inner, found.valueType))
     if isinstance(found, T.StructType):
-        fields = (f"{with_dates(_field(value, f), f.dataType, level)} AS {quoted(f.name)}" for f in found.fields)
-        return f"if({value} IS NULL, NULL, struct({', '.join(fields)}))"
-    return f"if({value} RLIKE {sql_text(DATE_TEXT)}, try_cast({value} AS DATE), NULL)"
+        fields = (with_dates(value.getField(f.name), f.dataType).alias(f.name) for f in found.fields)
+        return F.when(value.isNotNull(), F.struct(*fields))
+    return F.when(value.rlike(DATE_TEXT), _try_date(value))
 
 
-def no_date(value: str, found: T.DataType, level: int = 0) -> str:
+def no_date(value: Column, found: T.DataType) -> Column:
     """Whether a text that should be a date is none."""
-    inner = f"v{level}"
     if not has_dates(found):
-        return "false"
+        return F.lit(False)
     if isinstance(found, T.ArrayType):
-        return f"exists({value}, {inner} -> {no_date(inner, found.elementType, level + 1)})"
+        return F.exists(value, lambda element: no_date(element, found.elementType))
     if isinstance(found, T.MapType):
-        return no_date(f"map_values({value})", T.ArrayType(found.valueType), level)
+        return no_date(F.map_values(value), T.ArrayType(found.valueType))
     if isinstance(found, T.StructType):
-        return " OR ".join(no_date(_field(value, f), f.dataType, level) for f in found.fields if has_dates(f.dataType))
-    return f"({value} IS NOT NULL AND {with_dates(value, found)} IS NULL)"
+        fields = (no_date(value.getField(f.name), f.dataType) for f in found.fields if has_dates(f.dataType))
+        return reduce(or_, fields)
+    return value.isNotNull() & with_dates(value, found).isNull()
 
 
-def _field(value: str, field: T.StructField) -> str:
-    return f"{value}.{quoted(field.name)}"
+def try_timestamp(text: Column) -> Column:
+    """The time of a text that ends in a zone, as TIMESTAMP whatever a session takes that for; null where it is none."""
+    if _TRIES_CASTS:
+        return text.try_cast(T.TimestampType())
+    return F.when(F.try_to_timestamp(text).isNotNull(), F.to_timestamp_ltz(text))
+
+
+def _try_date(text: Column) -> Column:
+    if _TRIES_CASTS:
+        return text.try_cast(T.DateType())
+    return F.when(F.try_to_timestamp(text).isNotNull(), F.to_date(text))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from pyspark.sql import functions as F
 
-from sama_spark.delta import quoted
+from sama_spark.names import in_backticks
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -73,6 +73,6 @@ def _schema(kind: _Kind) -> str:
     if isinstance(kind, list):
         return f"ARRAY<{_schema(kind[0])}>"
     if isinstance(kind, dict):
-        fields = (f"{quoted(name)}: {_schema(inner)}" for name, inner in sorted(kind.items()))
+        fields = (f"{in_backticks(name)}: {_schema(inner)}" for name, inner in sorted(kind.items()))
         return f"OBJECT<{', '.join(fields)}>"
     return str(kind)

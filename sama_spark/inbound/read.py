@@ -19,6 +19,7 @@ from sama_spark.inbound.table import (
     streamed_lines,
     task_table,
 )
+from sama_spark.staging import stage_errors
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -53,7 +54,8 @@ class FeedReader:
         if self._stage is None:
             return self._table(streamed_lines(self._spark, line_tables(ahead(pages), TABLE_BYTES)), types)
         folder = self._staging.keep(self._stage.new_run("back"))
-        tasks = stage_lines(ahead(pages), folder)
+        with stage_errors(folder):
+            tasks = stage_lines(ahead(pages), folder)
         self._say_until_when(tasks)
         return self._table(staged_lines(self._spark, folder), types)
 
@@ -74,7 +76,8 @@ class FeedReader:
             lines = streamed_lines(self._spark, line_tables(kept, TABLE_BYTES))
         else:
             folder = self._staging.keep(self._stage.new_run("back"))
-            self._say_until_when(stage_lines(kept, folder))
+            with stage_errors(folder):
+                self._say_until_when(stage_lines(kept, folder))
             lines = staged_lines(self._spark, folder)
         table = self._table(lines, types)
         if failure:

@@ -14,9 +14,10 @@ from pyspark.sql import types as T
 from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import StagingError
 from sama_spark.inbound.contract import delivery_types, observed_type, saveable
-from sama_spark.inbound.dates import dates_as_text, no_date, with_dates
+from sama_spark.inbound.dates import dates_as_text, no_date, try_timestamp, with_dates
 from sama_spark.inbound.feeds import HEAD, LINE_END, SPANS
 from sama_spark.inbound.observe import observed_schemas
+from sama_spark.names import sql_name
 from sama_spark.staging import spark_uri
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def typed_tasks(rows: DataFrame, data_type: T.DataType, answers_type: T.DataType
     more = [name for name in rows.columns if name not in known]
     # With an option set, Spark parses once for all fields, not once for each.
     parsed = F.from_json("raw", declared, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": RESCUED})
-    misfit = F.expr(f"{no_date('t.data', data_type)} OR {no_date('t.answers', answers_type)}")
+    misfit = no_date(F.col("t.data"), data_type) | no_date(F.col("t.answers"), answers_type)
     return rows.withColumn("t", parsed).select(
         "id",
         *(F.expr(f"try_cast(t.{name} AS BIGINT)").alias(name) for name in _LONGS),
@@ -164,7 +165,7 @@ def asked_type(spark: SparkSession, asked: str | T.DataType) -> T.DataType:
         return asked
     try:
         if re.fullmatch(r"[\w.`-]+", asked) and asked.lower() not in ("string", "variant"):
-            return spark.table(asked).schema["answers"].dataType
+            return spark.table(sql_name(asked)).schema["answers"].dataType
         if re.match(r"\s*(struct\s*<|map\s*<|array\s*<|string$|variant$)", asked, re.IGNORECASE):
             return spark.createDataFrame([], f"answers {asked}").schema[0].dataType
         return spark.createDataFrame([], asked).schema
@@ -182,7 +183,7 @@ def asked_type(spark: SparkSession, asked: str | T.DataType) -> T.DataType:
 def inferred_type(lines: DataFrame) -> T.DataType:
     """The type of `answers` as these tasks have it."""
     _, answers = Line().raw_parts()
-    return observed_type(lines.sparkSession, *observed_schemas(lines.select(answers.alias("answers"))))
+    return observed_type(*observed_schemas(lines.select(answers.alias("answers"))))
 
 
 def contract_types(schema: Mapping[str, Any] | None) -> tuple[T.DataType, T.DataType]:
@@ -193,7 +194,7 @@ def contract_types(schema: Mapping[str, Any] | None) -> tuple[T.DataType, T.Data
 def _typed(name: str, data_type: T.DataType) -> Column:
     if _is_text(data_type):
         return F.col(f"{name}_raw").alias(name)  # from_json would write numbers anew: 1.10 as 1.1
-    return F.expr(with_dates(f"t.{name}", data_type)).cast(saveable(data_type)).alias(name)
+    return with_dates(F.col(f"t.{name}"), data_type).cast(saveable(data_type)).alias(name)
 
 
 def _is_text(found: T.DataType) -> bool:
@@ -213,7 +214,7 @@ def _cut(line: Column, start: Column, length: Column) -> Column:
 def as_timestamp(text: Column) -> Column:
     """The time that a text means; null where it is none. As `inbound.source.times.micros`."""
     # Nearly every text is plain; the rest costs regular expressions.
-    return F.coalesce(F.when(text.endswith("Z"), F.try_to_timestamp(text)), _unusual_timestamp(text))
+    return F.coalesce(F.when(text.endswith("Z"), try_timestamp(text)), _unusual_timestamp(text))
 
 
 def _unusual_timestamp(text: Column) -> Column:
@@ -222,7 +223,7 @@ def _unusual_timestamp(text: Column) -> Column:
     dashed = F.regexp_replace(trimmed, r"^(\d{4})(\d{2})(\d{2})T", "$1-$2-$3T")
     parted = F.regexp_replace(dashed, r"T(\d{2})(\d{2})(\d{2})(?![\d:])", "T$1:$2:$3")
     iso = F.regexp_replace(parted, r"T(\d{2}:\d{2})(?!:)", "T$1:00")
-    time = F.try_to_timestamp(F.when(iso.rlike(r"(Z|[+-]\d{2}:?\d{2})$"), iso).otherwise(F.concat(iso, F.lit("Z"))))
+    time = try_timestamp(F.when(iso.rlike(r"(Z|[+-]\d{2}:?\d{2})$"), iso).otherwise(F.concat(iso, F.lit("Z"))))
     # Ten digits are seconds since 1970, thirteen milliseconds.
     micros = F.when(trimmed.rlike(r"^\d{10}$"), F.concat(trimmed, F.lit("000000")))
     micros = micros.when(trimmed.rlike(r"^\d{13}$"), F.concat(trimmed, F.lit("000")))

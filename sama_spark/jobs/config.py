@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
+from sama_spark.api.errors import InvalidInput
 from sama_spark.format_options import BASE_URL
 from sama_spark.inbound.flatten import Frames
 from sama_spark.inbound.sync.contract import SchemaMode
 from sama_spark.inbound.sync.result import Feed
 from sama_spark.keys import KeyReference
+from sama_spark.names import check_place, check_table
 from sama_spark.outbound.contract import ContractMode, OutputFormat
 from sama_spark.outbound.options import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, OnInvalid
 from sama_spark.outbound.outbox.outbox import OnChanged
@@ -63,9 +67,25 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     def __post_init__(self) -> None:
         if not re.fullmatch("[1-9][0-9]{0,17}", str(self.project)):
             raise ValueError("`project` is no id: write the whole number that Sama shows, such as 4242")
+        # Without the value, which may be a key at the wrong place.
+        for argument in ("outbox", "rejected_table", "runs"):
+            if (name := getattr(self, argument, None)) is not None:
+                with _said_of(argument):
+                    check_table(name, argument)
+        if (into := getattr(self, "into", None)) is not None:
+            with _said_of("into, or prefix,"):
+                check_place(into, getattr(self, "prefix", ""))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} of project {self.project}>"  # the fields may hold the key
+
+
+@contextmanager
+def _said_of(argument: str) -> Iterator[None]:
+    try:
+        yield
+    except InvalidInput as error:
+        raise ValueError(f"{argument} is nothing that a table can be called; {error.remedy}") from None
 
 
 class Upload(Job, frozen=True):

@@ -21,7 +21,6 @@ from sama_spark.api.errors import (
     SamaError,
 )
 from sama_spark.api.secrets import Redactor
-from sama_spark.delta import separator
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.jobs.config import Upload
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
@@ -31,6 +30,7 @@ from sama_spark.jobs.record import in_short
 from sama_spark.jobs.run import finish, told
 from sama_spark.jobs.session import job_session
 from sama_spark.jobs.work import rows_of
+from sama_spark.names import split
 from sama_spark.outbound.contract import Contract
 from sama_spark.staging import Staging
 
@@ -180,13 +180,13 @@ class Doctor:
     def _tables(self, spark: SparkSession, job: AnyJob) -> None:
         into: str | None = getattr(job, "into", None)
         names = [getattr(job, field, None) for field in ("outbox", "rejected_table", "runs")]
-        places = {name.rpartition(separator(name))[0]: separator(name) for name in names if name}
+        places = dict.fromkeys(split(name)[0].rstrip("/") for name in names if name)
         if into is not None:
-            places[into.rstrip("/")] = separator(into)
-        for place, dot in places.items():
+            places[into.rstrip("/")] = None
+        for place in places:
             self.look(
                 f"tables in {place or 'the current schema'}",
-                partial(table_probe, spark, place, dot),
+                partial(table_probe, spark, place),
                 "grant USE CATALOG, USE SCHEMA, CREATE TABLE, SELECT and MODIFY there, or WRITE FILES on the folder",
             )
         outbox: str | None = getattr(job, "outbox", None)

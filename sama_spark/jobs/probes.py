@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sama_spark.databricks_utilities import find_dbutils, on_databricks
-from sama_spark.delta import DeltaTable, separator
+from sama_spark.delta import DeltaTable
 from sama_spark.errors import OutboxError
 from sama_spark.inbound.sync.tables import FEATURES
+from sama_spark.names import inside, is_path, split, sql_name
 from sama_spark.outbound.outbox.ledger import Claim, Ledger
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.staging import local_path
@@ -65,11 +66,11 @@ def _variant(spark: SparkSession) -> str:
     return "columns can be sent"
 
 
-def table_probe(spark: SparkSession, place: str, dot: str) -> str:
+def table_probe(spark: SparkSession, place: str) -> str:
     """Make a table beside the configured ones, append, delete and drop it, as a job would."""
-    if dot == "." and place and not spark.catalog.databaseExists(place):
+    if place and not is_path(place) and not spark.catalog.databaseExists(sql_name(place)):
         raise Unavailable("there is no such schema; the first sync makes it, which takes CREATE SCHEMA on the catalog")
-    with _own_table(spark, f"{place}{dot}" if place else "") as table:
+    with _own_table(spark, place) as table:
         table.create("id BIGINT", "made by sama-spark doctor, may be dropped", FEATURES, "id")
         table.append(spark.createDataFrame([(1,), (2,)], "id BIGINT"))
         spark.sql(f"DELETE FROM {table.sql_name} WHERE id = 1").collect()
@@ -88,8 +89,7 @@ def rivals(spark: SparkSession, outbox: str | None, project: str) -> str:
     """Two claims on one number of an outbox: one may win, and has to know it."""
     if outbox is None:
         raise Unavailable("no outbox is named: a job that runs again creates its tasks again")
-    place, dot, _ = outbox.rpartition(separator(outbox))
-    with _own_table(spark, place + dot) as table:
+    with _own_table(spark, split(outbox)[0]) as table:
         ledger = Ledger.open(spark, table.name, project, OutboxKeys(("doctor",)))
         seq, now = ledger.head().seq + 1, time.time()
 
@@ -109,8 +109,8 @@ def rivals(spark: SparkSession, outbox: str | None, project: str) -> str:
 
 
 @contextmanager
-def _own_table(spark: SparkSession, prefix: str) -> Iterator[DeltaTable]:
-    table = DeltaTable(spark, f"{prefix}sama_spark_doctor_{uuid.uuid4().hex[:8]}")
+def _own_table(spark: SparkSession, place: str) -> Iterator[DeltaTable]:
+    table = DeltaTable(spark, inside(place, f"sama_spark_doctor_{uuid.uuid4().hex[:8]}"))
     try:
         yield table
     finally:

@@ -10,9 +10,10 @@ from typing import Any
 
 from sama_spark.databricks_utilities import find_dbutils, on_databricks
 from sama_spark.delta import DeltaTable
-from sama_spark.inbound.sync.tables import RUNS, name_in
+from sama_spark.inbound.sync.tables import RUNS
 from sama_spark.jobs.config import AnyJob, Purge, Status, Sync
 from sama_spark.jobs.session import running_session
+from sama_spark.names import inside
 
 log = logging.getLogger("sama_spark")
 
@@ -23,7 +24,7 @@ _OF_JOBS = "job STRING COMMENT 'null for a feed of a sync', result STRING COMMEN
 def runs_table(job: AnyJob) -> str | None:
     """The table that `runs` names; by default the one that a sync keeps beside its tables."""
     if job.runs is None and isinstance(job, Sync | Status | Purge) and job.into is not None:
-        return name_in(job.into, f"{job.prefix}runs")
+        return inside(job.into, f"{job.prefix}runs")
     return job.runs
 
 

@@ -16,6 +16,7 @@ from sama_spark.errors import OutboxUnsure, TasksNotCreated
 from sama_spark.inbound.sync.status_round import ENDED
 from sama_spark.inbound.sync.tables import SyncTables
 from sama_spark.jobs.config import AnyJob, Job, Purge, Resume, Source, Status, Sync, Upload
+from sama_spark.names import is_path, sql_name
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.result import DryRun
 
@@ -197,7 +198,7 @@ def _now_and_then(text: str) -> Callable[..., None]:
 def rows_of(spark: SparkSession, source: Source) -> DataFrame:
     """The rows that `source` names."""
     if source.table is not None:
-        return spark.read.table(source.table)
+        return spark.read.table(source.table if is_path(source.table) else sql_name(source.table))
     if source.query is not None:
         return spark.sql(source.query)
     return spark.read.format(str(source.format)).options(**source.options).load(source.path)

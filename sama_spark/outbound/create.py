@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,6 +34,7 @@ from sama_spark.outbound.result import CreationResult, DryRun
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.outbound.tables import RunTables
 from sama_spark.outbound.upload import Batch, Uploader
+from sama_spark.staging import private_stage
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -164,8 +164,8 @@ def _folder(stage: Stage | None, *, spooled: bool) -> Iterator[Path]:
     elif not spooled:
         yield Path()
     else:
-        with tempfile.TemporaryDirectory(prefix="sama-spark-") as name:
-            yield Path(name)
+        with private_stage().run("out") as folder:
+            yield folder
 
 
 def _pieces(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from sama_spark.api.errors import InvalidInput
+from sama_spark.names import check_table
 from sama_spark.outbound.contract import ContractMode, OutputFormat
 from sama_spark.outbound.encode import TaskFields
 from sama_spark.outbound.outbox.outbox import OutboxOptions
@@ -46,6 +47,8 @@ class CreationOptions:
             raise InvalidInput(
                 f"on_invalid={self.on_invalid!r} is not understood", remedy=f"give one of {get_args(OnInvalid)}"
             )
+        if self.rejected_table is not None:
+            check_table(self.rejected_table, "rejected_table")
         if self.rejected_table is not None and self.on_invalid != "reject":
             raise InvalidInput("rejected_table is named, and invalid rows raise", remedy='say on_invalid="reject" too')
         for name in ("chunk_rows", "chunk_bytes", "in_flight"):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import structs
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
-from sama_spark.delta import DeltaTable
+from sama_spark.delta import DeltaTable, columns_ddl, table_errors
 from sama_spark.errors import StagingError
 from sama_spark.outbound.row_keys import key_in
 from sama_spark.staging import spark_uri
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
     from sama_spark.outbound.chunk import InvalidRow
     from sama_spark.outbound.wait import BatchOutcome, Outcome
 
-SCHEMA = "run_id string, batch_id bigint, row_key string, column string, reason string, value string, row string"
-_COLUMNS = [column.split()[0] for column in SCHEMA.split(", ")]
+SCHEMA = T.StructType(
+    [
+        T.StructField(name, T.LongType() if name == "batch_id" else T.StringType())
+        for name in ("run_id", "batch_id", "row_key", "column", "reason", "value", "row")
+    ]
+)
 _MOST_IN_MEMORY = 100_000
 _SHOWN_CHARACTERS = 200
 
@@ -53,7 +58,7 @@ class RejectedRows:
                 f"more than {_MOST_IN_MEMORY:,} rows cannot become tasks, and no shared folder is there to keep them",
                 remedy="name a folder that driver and workers share in `staging=`, or mend the DataFrame first",
             )
-        self._rows += [tuple(map(row.get, _COLUMNS)) for row in described]
+        self._rows += [tuple(map(row.get, SCHEMA.names)) for row in described]
 
     def frame(self) -> DataFrame:
         """A row for each, with the columns of `SCHEMA`."""
@@ -64,7 +69,8 @@ class RejectedRows:
     def append_to(self, table: str) -> None:
         """Append them to a Delta table, named or at a path; it is created when absent."""
         if self.count:
-            DeltaTable(self._spark, table).append(self.frame())
+            with table_errors(f"rejected rows cannot be kept in {table!r}"):
+                _made(self._spark, table).append(self.frame())
 
     def append_failed(
         self, table: str, outcome: Outcome, row_key: Sequence[str], keys: Mapping[int, Sequence[str]]
@@ -73,19 +79,26 @@ class RejectedRows:
 
         `keys`: row keys by batch, for batches that failed as a whole.
         """
-        target = DeltaTable(self._spark, table)
-        known: set[int] = set()
-        if target.exists():
+        with table_errors(f"rows that failed cannot be kept in {table!r}"):
+            target = _made(self._spark, table)
             landed = target.read().where(F.col("run_id") == self._run_id).select("batch_id").distinct()
             known = {row["batch_id"] for row in landed.collect()}
-        rows = [
-            {"run_id": self._run_id, "batch_id": batch.batch_id, **row}
-            for batch in outcome.batches
-            if batch.failed and batch.batch_id not in known
-            for row in _failed(batch, row_key, keys.get(batch.batch_id, ()))
-        ]
-        if rows:
-            target.append(self._spark.createDataFrame([tuple(map(row.get, _COLUMNS)) for row in rows], SCHEMA))
+            rows = [
+                {"run_id": self._run_id, "batch_id": batch.batch_id, **row}
+                for batch in outcome.batches
+                if batch.failed and batch.batch_id not in known
+                for row in _failed(batch, row_key, keys.get(batch.batch_id, ()))
+            ]
+            if rows:
+                target.append(self._spark.createDataFrame([tuple(map(row.get, SCHEMA.names)) for row in rows], SCHEMA))
+
+
+def _made(spark: SparkSession, name: str) -> DeltaTable:
+    """The table, which is made when absent."""
+    table = DeltaTable(spark, name)
+    if not table.exists():
+        table.create(columns_ddl(SCHEMA), "Rows that could not become tasks; written by sama_spark", {})
+    return table
 
 
 def _failed(batch: BatchOutcome, row_key: Sequence[str], keys: Sequence[str]) -> Iterator[dict[str, object]]:

@@ -43,7 +43,7 @@ def test_both_ways_agree(
 
     def told() -> tuple[str, str]:
         [schema] = observed_schemas(column)
-        return observed_type(spark, schema).simpleString(), learnt_type(spark, schema).simpleString()
+        return observed_type(schema).simpleString(), learnt_type(schema).simpleString()
 
     spark_says = told()
     monkeypatch.delattr(F, "schema_of_variant_agg", raising=False)

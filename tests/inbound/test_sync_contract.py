@@ -145,7 +145,7 @@ def test_what_is_observed_settles_in_any_order(spark: SparkSession) -> None:
     assert ends == {"struct<a:struct<x:double,y:array<struct<w:double,z:string>>>,b:boolean,e:struct<k:string>>"}
     kept = Contract(T.StringType(), found)
     assert Contract.from_json(kept.to_json()) == kept
-    assert learnt_type(spark, "OBJECT<a: BIGINT, `VOID`: VOID, c: ARRAY<VARIANT>>") == T.StructType(
+    assert learnt_type("OBJECT<a: BIGINT, `VOID`: VOID, c: ARRAY<VARIANT>>") == T.StructType(
         [T.StructField("a", T.DoubleType()), T.StructField("c", T.ArrayType(T.StringType()))]
     )
 

@@ -12,6 +12,7 @@ from pyspark.sql.datasource import DataSourceReader, InputPartition
 from sama_spark.errors import StagingError
 from sama_spark.inbound.feeds import LINE_END, ahead, stage_lines
 from sama_spark.inbound.source.rows import arrow_batches
+from sama_spark.staging import stage_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,16 +57,10 @@ def stage_pages(pages: Iterable[Page], stage: Stage) -> tuple[Path, list[StagedP
     Raises:
         StagingError: the folder cannot be written.
     """
+    folder = stage.new_run(KIND)
     try:
-        folder = stage.new_run(KIND)
-    except OSError as error:
-        raise StagingError(
-            f"the driver cannot write to the stage {str(stage.path)!r}: {error.strerror}",
-            remedy="name a folder that driver and workers share in option `staging`, such as "
-            "/Volumes/catalog/schema/volume",
-        ) from error
-    try:
-        stage_lines(ahead(iter(pages)), folder)
+        with stage_errors(folder):
+            stage_lines(ahead(iter(pages)), folder)
         return folder, _grouped(sorted(folder.iterdir()))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

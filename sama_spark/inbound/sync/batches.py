@@ -23,7 +23,7 @@ _BATCHES = """
     state STRING COMMENT 'of the creation job, as Sama spells it; not found where Sama does not know the batch',
     created_count BIGINT COMMENT 'tasks created so far',
     messages ARRAY<STRING> COMMENT 'the log of the job',
-    updated_at TIMESTAMP COMMENT 'when the job was first seen like this',
+    updated_at TIMESTAMP_LTZ COMMENT 'when the job was first seen like this',
     run_id STRING
 """
 _NOT_FOUND = "not found"

@@ -1,4 +1,4 @@
-"""Two syncs of one project at once: what Delta refused is told as what it is."""
+"""What Spark and Delta refuse in a sync is told as what it is: most of all two syncs of one project at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING
 
-from sama_spark.delta import is_conflict
+from sama_spark.delta import is_conflict, table_errors
 from sama_spark.errors import SyncError
 
 if TYPE_CHECKING:
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 def tells_conflicts(run: Run) -> Run:
-    """`run`, whose lost races are a `SyncError`."""
+    """`run`, where lost races and other refusals of Spark and Delta are a `SyncError`."""
 
     @wraps(run)
     def told(sync: Sync, feeds: Sequence[Feed]) -> SyncResult:
         try:
-            return run(sync, feeds)
+            with table_errors(f"the tables {sync.tables['*'].name} cannot be brought up to date", SyncError):
+                return run(sync, feeds)
         except Exception as error:
             if not is_conflict(error):
                 raise

@@ -56,4 +56,4 @@ def observed(tasks: DataFrame, *, are_few: bool = False) -> Contract:
     """
     texts = tasks.select("data_raw", "answers_raw")
     found = observed_schemas(texts if are_few else texts.limit(_MOST_LOOKED_AT))
-    return Contract(*(learnt_type(tasks.sparkSession, schema) for schema in found))
+    return Contract(*(learnt_type(schema) for schema in found))

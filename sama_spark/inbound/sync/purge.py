@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sama_spark.delta import sql_in
+from sama_spark.delta import sql_in, table_errors
+from sama_spark.errors import SyncError
 from sama_spark.inbound.sync.masks import plain
 
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ def purge_synced(tables: SyncTables, task_ids: Sequence[str] | None) -> dict[str
     """
     tables.check()
     counts: dict[str, int] = {}
-    for name in _OF_A_PROJECT if task_ids is None else _OF_A_TASK:
-        table = tables[name]
-        if table.exists():
-            where = "" if task_ids is None else f" WHERE {sql_in(_OF_A_TASK[name], task_ids)}"
-            deleted = tables.spark.sql(f"DELETE FROM {table.sql_name}{where}").collect()
-            counts[table.name] = int(deleted[0][0])
-            tables.spark.sql(f"REORG TABLE {table.sql_name} APPLY (PURGE)").collect()
+    with table_errors(f"rows of {tables['*'].name} cannot be removed", SyncError):
+        for name in _OF_A_PROJECT if task_ids is None else _OF_A_TASK:
+            table = tables[name]
+            if table.exists():
+                where = "" if task_ids is None else f" WHERE {sql_in(_OF_A_TASK[name], task_ids)}"
+                deleted = tables.spark.sql(f"DELETE FROM {table.sql_name}{where}").collect()
+                counts[table.name] = int(deleted[0][0])
+                tables.spark.sql(f"REORG TABLE {table.sql_name} APPLY (PURGE)").collect()
     return counts
 
 

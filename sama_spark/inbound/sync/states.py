@@ -27,7 +27,7 @@ _TASK_STATES = """
     state STRING COMMENT 'as Sama spells it; gone where Sama does not know the task any more',
     previous_state STRING COMMENT 'the last one known, null in the first row of a task',
     priority INT,
-    seen_at TIMESTAMP COMMENT 'the change came between the row before and this time',
+    seen_at TIMESTAMP_LTZ COMMENT 'the change came between the row before and this time',
     run_id STRING COMMENT 'of the sync; null for a rejection by Client.reject_task'
 """
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sama_spark.inbound.sync.tables import SyncTables
 
 _STATS = """
-    seen_at TIMESTAMP,
+    seen_at TIMESTAMP_LTZ,
     raw STRING COMMENT 'the reply, JSON text with its keys sorted',
     counts MAP<STRING, BIGINT> COMMENT 'tasks by state, where the reply has them',
     total BIGINT COMMENT 'where the reply has it',

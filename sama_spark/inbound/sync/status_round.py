@@ -35,7 +35,7 @@ _SEEN = """
     task_id STRING COMMENT 'null where the list ended',
     batch_id BIGINT, client_batch_id STRING, state STRING, priority INT,
     polled STRING COMMENT 'the list; null for a task that was asked for by its id', page INT,
-    seen_at TIMESTAMP
+    seen_at TIMESTAMP_LTZ
 """
 _PIECE = 5000  # rows that wait on the driver
 _BY_ID = 1000  # tasks that a round asks for one by one

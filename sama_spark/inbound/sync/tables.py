@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import types as T
 
-from sama_spark.delta import DeltaTable, separator
+from sama_spark.delta import SKIP_BY, DeltaTable, columns_ddl, quoted_ddl, table_errors
 from sama_spark.errors import SyncError
 from sama_spark.inbound.annotations import ANNOTATIONS
-from sama_spark.inbound.contract import columns_ddl, quoted_ddl, saveable
+from sama_spark.inbound.contract import saveable
 from sama_spark.inbound.sync.contract import Contract, SchemaMode
+from sama_spark.names import check_place, inside, is_path, sql_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,27 +25,25 @@ _PROJECT, _LAYOUT_NAME, _CONTRACT = "sama_spark.project", "sama_spark.layout", "
 
 # Without the vectors, a task that is delivered again costs the rewriting of whole files.
 FEATURES = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
-# Delta keeps each file's least and greatest value, by which queries leave files out. By default it does so for the
-# first 32 columns and fields, which costs a tenth of a sync.
-_SKIP_BY = "delta.dataSkippingStatsColumns"
-_OF_RAW = {_SKIP_BY: "id,delivered_at,landed_at,problem"}
-_OF_ANNOTATIONS = {_SKIP_BY: "task_id,delivered_at,output,kind,label,frame"}
-_OF_TASKS = {_SKIP_BY: "id,batch_id,state,created_at,delivered_at,current_state,synced_at"}
+# By default Delta does so for the first 32 columns and fields, which costs a tenth of a sync.
+_OF_RAW = {SKIP_BY: "id,delivered_at,landed_at,problem"}
+_OF_ANNOTATIONS = {SKIP_BY: "task_id,delivered_at,output,kind,label,frame"}
+_OF_TASKS = {SKIP_BY: "id,batch_id,state,created_at,delivered_at,current_state,synced_at"}
 
 RAW = """
     id STRING COMMENT 'of the task',
-    delivered_at TIMESTAMP,
+    delivered_at TIMESTAMP_LTZ,
     raw STRING COMMENT 'the task as Sama delivered it, JSON text to the byte',
     parts STRING COMMENT 'start and length in raw of data and answers, ten digits each',
     feed STRING COMMENT 'delivered or since_last_call',
     run_id STRING,
-    landed_at TIMESTAMP,
+    landed_at TIMESTAMP_LTZ,
     problem STRING COMMENT 'why it cannot be read as a task; null where it can'
 """
 RUNS = """
     run_id STRING,
     feed STRING,
-    started_at TIMESTAMP,
+    started_at TIMESTAMP_LTZ,
     seconds DOUBLE,
     pages BIGINT, landed BIGINT COMMENT 'deliveries that had not been seen before',
     new BIGINT, updated BIGINT, unchanged BIGINT COMMENT 'tasks',
@@ -52,7 +51,7 @@ RUNS = """
     unfit BIGINT COMMENT 'tasks with a value that does not fit its type; see _rescued_data',
     masks_copied BIGINT, masks_failed BIGINT,
     contract_changes ARRAY<STRING>,
-    watermark_from TIMESTAMP, watermark_to TIMESTAMP,
+    watermark_from TIMESTAMP_LTZ, watermark_to TIMESTAMP_LTZ,
     changes BIGINT COMMENT 'states, batches or statistics that were noted',
     goes_on STRING COMMENT 'what max_calls left to the next sync',
     notes ARRAY<STRING> COMMENT 'what somebody should look at: rejected deliveries, masks that failed, a wrong label',
@@ -64,36 +63,38 @@ _TASKS = """
     state STRING COMMENT 'as delivered',
     current_state STRING COMMENT 'as last heard of',
     priority INT,
-    created_at TIMESTAMP, delivered_at TIMESTAMP,
+    created_at TIMESTAMP_LTZ, delivered_at TIMESTAMP_LTZ,
     data {data} COMMENT 'inputs', answers {answers} COMMENT 'outputs',
     submitter_ids_by_step STRING, _extras STRING,
     _rescued_data STRING COMMENT 'the whole task, where a value does not fit its type',
     feed STRING COMMENT 'of the sync that took this delivery over, with its filters',
-    synced_at TIMESTAMP, run_id STRING
+    synced_at TIMESTAMP_LTZ, run_id STRING
 """
-
-
-def name_in(into: str, name: str) -> str:
-    """A table's name in a schema, or its path in a folder."""
-    return f"{into.rstrip('/')}{separator(into)}{name}"
 
 
 @dataclass(frozen=True)
 class SyncTables:
-    """The tables of one project in `into`, a schema or a path, under names that begin with `prefix`."""
+    """The tables of one project in `into`, a schema or a path, under names that begin with `prefix`.
+
+    Raises:
+        InvalidInput: `into` or `prefix` is nothing that can be.
+    """
 
     spark: SparkSession
     into: str
     project_id: str
     prefix: str = ""
 
+    def __post_init__(self) -> None:
+        check_place(self.into, self.prefix)
+
     def __getitem__(self, name: str) -> DeltaTable:
-        return DeltaTable(self.spark, name_in(self.into, f"{self.prefix}{name}"))
+        return DeltaTable(self.spark, inside(self.into, f"{self.prefix}{name}"))
 
     @property
     def is_path(self) -> bool:
         """Whether the tables lie in a folder and no catalog knows them."""
-        return separator(self.into) == "/"
+        return is_path(self.into)
 
     def open(self, declared: Contract) -> Contract:
         """Create what is absent, by the contract as the project's delivery schema has it. Gives the one that holds.
@@ -106,7 +107,7 @@ class SyncTables:
             if not self["tasks"].exists():
                 self._create(declared)
             found = self["tasks"].properties() or {}
-        self._check(self["tasks"], found)
+        self._check(self["tasks"], found if _CONTRACT in found else {})
         for gone in (name for name in ("deliveries_raw", "annotations") if not self[name].exists()):
             raise SyncError(
                 f"there is no table {self[gone].name!r} any more, beside {self['tasks'].name!r}",
@@ -142,7 +143,8 @@ class SyncTables:
         Raises:
             SyncError: there are none, or they are another project's, somebody else's or of a layout that is not known.
         """
-        found = self["tasks"].properties()
+        with table_errors(f"{self['tasks'].name!r} cannot be read", SyncError):
+            found = self["tasks"].properties()
         if found is None:
             raise SyncError(
                 f"there is no table {self['tasks'].name!r}",
@@ -189,8 +191,8 @@ class SyncTables:
         return {_PROJECT: self.project_id, _LAYOUT_NAME: _LAYOUT}
 
     def _create(self, contract: Contract) -> None:
-        if not self.is_path and not self.spark.catalog.databaseExists(self.into):
-            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.into}").collect()
+        if not self.is_path and not self.spark.catalog.databaseExists(sql_name(self.into)):
+            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {sql_name(self.into)}").collect()
         made = (
             ("deliveries_raw", RAW, "Deliveries as received", "delivered_at", _OF_RAW),
             (

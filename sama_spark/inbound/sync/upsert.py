@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from sama_spark.delta import row_count, sql_in
+from sama_spark.delta import row_count
 from sama_spark.inbound.annotations import flatten_annotations
 from sama_spark.inbound.table import RESCUED, typed_tasks
 
@@ -61,7 +61,7 @@ def unfit(rows: DataFrame) -> int:
 def _replace(table: DeltaTable, key: str, rows: DataFrame, changed: Changed) -> None:
     """Put `rows` in place of all that `table` has of the changed tasks. Few of them are named, which costs half."""
     if changed.ids is not None:
-        table.replace(rows, sql_in(key, changed.ids))
+        table.replace(rows, key, changed.ids)
     elif table.read().isEmpty():
         table.fill(rows)
     else:

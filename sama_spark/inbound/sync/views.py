@@ -5,11 +5,14 @@ They are texts that Spark reads anew at each use, so they name every column: wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sama_spark.delta import quoted, sql_text
+from sama_spark.delta import ddl_comment, table_errors
+from sama_spark.errors import SyncError
 from sama_spark.inbound.annotations import ANNOTATIONS
 from sama_spark.inbound.sync.states import task_states
+from sama_spark.names import quoted
 
 if TYPE_CHECKING:
     from sama_spark.inbound.sync.tables import SyncTables
@@ -147,19 +150,24 @@ VIEWS = {
 
 def ensure_labels(tables: SyncTables) -> None:
     """Make `labels_current` where a catalog can keep it and has none."""
-    if not tables.is_path and not tables.spark.catalog.tableExists(tables[LABELS].name):
+    if not tables.is_path and not tables.spark.catalog.tableExists(tables[LABELS].sql_name):
         create_views(tables, LABELS)
 
 
 def create_views(tables: SyncTables, *names: str) -> None:
     """Make or replace these views, or all, beside the tables; where these lie in a folder, for this session alone."""
+    with table_errors(f"the views beside {tables['*'].name} cannot be made", SyncError):
+        _create(tables, names or tuple(VIEWS))
+
+
+def _create(tables: SyncTables, names: Sequence[str]) -> None:
     task_states(tables)
     placed = {table: tables[table].sql_name for table in _TABLES} | {LABELS: _place(tables, LABELS)}
     temporary = "TEMPORARY " if tables.is_path else ""
-    for name in names or VIEWS:
+    for name in names:
         comment, query = VIEWS[name]
         tables.spark.sql(
-            f"CREATE OR REPLACE {temporary}VIEW {_place(tables, name)} COMMENT {sql_text(comment)} "
+            f"CREATE OR REPLACE {temporary}VIEW {_place(tables, name)} COMMENT {ddl_comment(comment)} "
             f"AS {query.format(**placed)}"
         ).collect()
 

@@ -15,21 +15,28 @@ condition. The state of a batch is its lowest line in this table that was writte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import wraps
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 from pyspark.sql import functions as F
 
-from sama_spark.delta import DeltaTable
+from sama_spark.delta import DeltaTable, table_errors
 from sama_spark.errors import OutboxError
+from sama_spark.names import check_table
 from sama_spark.outbound.exact import TEXT
 from sama_spark.outbound.row_keys import OutboxKeys
 
 if TYPE_CHECKING:
+    from typing import Concatenate, ParamSpec
+
     from pyspark.sql import Column, DataFrame, SparkSession
 
+    P = ParamSpec("P")
+
+R = TypeVar("R")
 State = Literal["bound", "started", "unsure", "void", "failed", "done"]
 STATES: tuple[State, ...] = ("bound", "started", "unsure", "void", "failed", "done")
 OPEN: tuple[State, ...] = ("bound", "started", "unsure")
@@ -46,8 +53,8 @@ SCHEMA = """
     message STRING,
     seq BIGINT COMMENT 'number of the conditional commit',
     token STRING COMMENT 'owner of the lease',
-    lease_until TIMESTAMP,
-    recorded_at TIMESTAMP
+    lease_until TIMESTAMP_LTZ,
+    recorded_at TIMESTAMP_LTZ
 """
 _CLAIM = "batch_id bigint, run_id string, tasks bigint, keys array<string>, contents array<bigint>"
 _FACT = (
@@ -56,8 +63,11 @@ _FACT = (
 )
 _LAYOUT = "1"
 _WRITER = "sama_spark.outbox"  # a transaction is known within its table only, so all outboxes may use one name
+# Delta may be told to forget the numbers of transactions after a time, and two claims with one number would be written.
+_KEPT = "delta.setTransactionRetentionDuration"
 _PROJECT_PROPERTY, _LAYOUT_PROPERTY = "sama_spark.project", "sama_spark.layout"
 _KEY_PROPERTY, _IGNORED_PROPERTY = "sama_spark.row_key", "sama_spark.ignore_changes"
+_OURS = {_PROJECT_PROPERTY, _KEY_PROPERTY, _IGNORED_PROPERTY}
 # Readers of Parquet hold thousands of lines at a time: with all keys of a batch in one they run out of memory.
 KEYS_IN_LINE = 200
 # Beyond this many keys Spark chooses how to join them.
@@ -127,6 +137,17 @@ class Found(msgspec.Struct, frozen=True):
     positions: list[int]
 
 
+def _tells_errors(method: Callable[Concatenate[Ledger, P], R]) -> Callable[Concatenate[Ledger, P], R]:
+    """The method, where what Spark and Delta refuse is an OutboxError."""
+
+    @wraps(method)
+    def told(ledger: Ledger, /, *args: P.args, **named: P.kwargs) -> R:
+        with table_errors(f"outbox {ledger.table.name!r} cannot be used", OutboxError):
+            return method(ledger, *args, **named)
+
+    return told
+
+
 @dataclass(frozen=True)
 class Ledger:
     """An outbox's table. Every method reads or writes it as it is now."""
@@ -144,23 +165,13 @@ class Ledger:
         Raises:
             OutboxError: it belongs to another project or other keys, or is no outbox of this layout.
         """
+        check_table(name, "outbox")
         table = DeltaTable(spark, name)
-        found = table.properties()
-        if found is None and project_id is not None and keys is not None:
-            table.create(
-                SCHEMA,
-                f"What was sent to project {project_id} of Sama; written by sama_spark, not to be edited or copied",
-                {
-                    _PROJECT_PROPERTY: str(project_id),
-                    _KEY_PROPERTY: msgspec.json.encode(sorted(keys.names)).decode(),
-                    _IGNORED_PROPERTY: msgspec.json.encode(sorted(keys.ignored)).decode(),
-                    _LAYOUT_PROPERTY: _LAYOUT,
-                },
-            )
-            found = table.properties()
+        with table_errors(f"outbox {name!r} cannot be opened", OutboxError):
+            found = cls._properties(table, project_id, keys)
         if found is None:
             raise OutboxError(f"there is no outbox {name!r}", remedy="name the table that was given as `outbox`")
-        if found.get(_LAYOUT_PROPERTY) != _LAYOUT or _PROJECT_PROPERTY not in found:
+        if found.get(_LAYOUT_PROPERTY) != _LAYOUT or not found.keys() >= _OURS:
             raise OutboxError(
                 f"{name!r} is no outbox that this version of sama_spark knows (layout {found.get(_LAYOUT_PROPERTY)})",
                 remedy="name another table, or update sama_spark",
@@ -187,6 +198,26 @@ class Ledger:
             )
         return cls(table, bound_to, OutboxKeys(known, ignored, keys.prefix if keys else ""))
 
+    @staticmethod
+    def _properties(table: DeltaTable, project_id: str | None, keys: OutboxKeys | None) -> Mapping[str, str] | None:
+        """Its table properties; with a project and `keys` it is created when absent."""
+        found = table.properties()
+        if found is None and project_id is not None and keys is not None:
+            table.create(
+                SCHEMA,
+                f"What was sent to project {project_id} of Sama; written by sama_spark, not to be edited or copied",
+                {
+                    _PROJECT_PROPERTY: str(project_id),
+                    _KEY_PROPERTY: msgspec.json.encode(sorted(keys.names)).decode(),
+                    _IGNORED_PROPERTY: msgspec.json.encode(sorted(keys.ignored)).decode(),
+                    _LAYOUT_PROPERTY: _LAYOUT,
+                    _KEPT: "interval 36500 days",
+                },
+            )
+            found = table.properties()
+        return found
+
+    @_tells_errors
     def head(self) -> Head:
         """The number of the last conditional commit and the open batches, of one snapshot."""
         # The function of that name takes no column before Spark 4.0.
@@ -218,6 +249,7 @@ class Ledger:
         ]
         return Head(int(found[0]), tuple(batches), bool(found[2]))
 
+    @_tells_errors
     def bind(self, claims: DataFrame, seq: int, token: str, lease_until: float, now: float) -> bool:
         """Write `claims` (lines of `Claim`) as commit `seq`, and tell whether that was won.
 
@@ -248,6 +280,7 @@ class Ledger:
             ) from failure
         return tokens == {token}
 
+    @_tells_errors
     def record(self, facts: Iterable[Fact], now: float) -> None:
         """Append what was learnt."""
         if lines := [(msgspec.json.encode(fact).decode(),) for fact in facts]:
@@ -257,6 +290,7 @@ class Ledger:
             )
             self.table.append(rows)
 
+    @_tells_errors
     def find(self, own: DataFrame, own_rows: int, head: Head, after: int = 0) -> list[Found]:
         """What claims numbered above `after` know of one's own rows.
 
@@ -291,6 +325,7 @@ class Ledger:
         claims = self.table.read().where(F.col("seq").isNotNull() & F.col("batch_id").isin(list(batch_ids)))
         return claims.select("batch_id", F.explode("keys").alias("row_key"))
 
+    @_tells_errors
     def keys_of(self, batch_ids: Sequence[int]) -> Mapping[int, Sequence[str]]:
         """The row keys of some batches."""
         keys: dict[int, list[str]] = {}

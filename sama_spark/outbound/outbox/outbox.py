@@ -12,6 +12,7 @@ import msgspec
 
 from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import ChangedRows, OutboxError
+from sama_spark.names import check_table
 from sama_spark.outbound.outbox.known_rows import KnownRows
 from sama_spark.outbound.outbox.ledger import KEYS_IN_LINE, Claim, Head, Ledger
 from sama_spark.outbound.outbox.report import OutboxReport, SettledBatch
@@ -49,6 +50,7 @@ class OutboxOptions:
     on_changed: OnChanged = "skip"
 
     def __post_init__(self) -> None:
+        check_table(self.table, "outbox")
         if self.on_changed not in get_args(OnChanged):
             raise InvalidInput(
                 f"on_changed={self.on_changed!r} is not understood", remedy=f"give one of {get_args(OnChanged)}"

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from sama_spark.api.errors import InvalidInput
-from sama_spark.delta import DeltaTable, quoted, row_count, sql_name
+from sama_spark.delta import DeltaTable, row_count, table_errors
+from sama_spark.errors import OutboxError
+from sama_spark.names import beside, check_table, in_backticks, sql_name
 from sama_spark.outbound.exact import TEXT
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.tasks import TABLE_SUFFIX
@@ -56,10 +58,18 @@ def purge_tables(
     Raises:
         OutboxError: there is no such outbox. InvalidInput: `rows` lacks a key column, or the outbox has no names.
     """
+    if rejected_table is not None:
+        check_table(rejected_table, "rejected_table")
     ledger = Ledger.open(spark, outbox)
     keys = None if rows is None else _keys(ledger, rows)
+    with table_errors(f"rows of outbox {outbox!r} and the tables beside it cannot be removed", OutboxError):
+        return _removed(spark, ledger, rejected_table, keys)
+
+
+def _removed(spark: SparkSession, ledger: Ledger, rejected_table: str | None, keys: DataFrame | None) -> dict[str, int]:
+    outbox = ledger.table.name
     counts = {outbox: _forget(ledger, keys)}
-    for name in (outbox + TABLE_SUFFIX, rejected_table):
+    for name in (beside(outbox, TABLE_SUFFIX), rejected_table):
         if name is not None and (table := DeltaTable(spark, name)).exists():
             counts[name] = table.delete(keys, "row_key")
     return counts
@@ -77,7 +87,7 @@ def _keys(ledger: Ledger, rows: DataFrame) -> DataFrame:
             if missing
             else "purge all of it, by leaving `rows` out",
         )
-    values = {name: (F.col(quoted(name)), rows.schema[name].dataType) for name in ledger.keys.names}
+    values = {name: (F.col(in_backticks(name)), rows.schema[name].dataType) for name in ledger.keys.names}
     return rows.select(key_text(values, ledger.keys.names).alias("key")).distinct()
 
 

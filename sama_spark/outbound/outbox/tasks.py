@@ -13,7 +13,9 @@ import msgspec
 from pyspark.sql import functions as F
 
 from sama_spark.api.errors import InvalidInput
-from sama_spark.delta import DeltaTable
+from sama_spark.delta import DeltaTable, table_errors
+from sama_spark.errors import OutboxError
+from sama_spark.names import beside
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
     from sama_spark.outbound.upload import Batch
 
 TABLE_SUFFIX = "_tasks"
+_SCHEMA = """
+    row_key STRING,
+    batch_id BIGINT,
+    task_id STRING,
+    reason STRING COMMENT 'why there is no task_id'
+"""
 _FOUND = "batch_id bigint, task_id string, value string"
 _NO_TASK = "no task of the batch has this value: it failed, is still being created, or Sama changed the value"
 
@@ -43,7 +51,13 @@ def map_tasks(api: ApiClient, ledger: Ledger, batches: Sequence[Batch], match_on
             remedy="name the column of row_key whose value Sama gives back unchanged",
         )
     spark = ledger.table.spark
-    table = DeltaTable(spark, ledger.table.name + TABLE_SUFFIX)
+    table = DeltaTable(spark, beside(ledger.table.name, TABLE_SUFFIX))
+    with table_errors(f"{table.name!r} cannot be brought up to date", OutboxError):
+        return _mapped(api, ledger, table, batches, match_on)
+
+
+def _mapped(api: ApiClient, ledger: Ledger, table: DeltaTable, batches: Sequence[Batch], match_on: str) -> DataFrame:
+    spark = ledger.table.spark
     ids = [batch.batch_id for batch in batches]
     complete = _complete(table, ids)
     asked = [batch for batch in batches if batch.batch_id not in complete]
@@ -52,7 +66,9 @@ def map_tasks(api: ApiClient, ledger: Ledger, batches: Sequence[Batch], match_on
         matched = _matched(
             ledger.rows_of([batch.batch_id for batch in asked]), spark.createDataFrame(found, _FOUND), match_on
         )
-        table.replace(matched, f"batch_id IN ({', '.join(str(batch.batch_id) for batch in asked)})")
+        if not table.exists():
+            table.create(_SCHEMA, f"The tasks of {ledger.table.name}; written by sama_spark", {})
+        table.replace(matched, "batch_id", [batch.batch_id for batch in asked])
     return table.read().where(F.col("batch_id").isin(ids))
 
 

@@ -1,0 +1,151 @@
+"""Names of tables: as users write them, and as SQL does.
+
+A user writes a name of one to three levels, such as `labels.tasks`, or a path: whatever has a slash. A level may stand
+in backticks and need not: the product quotes each one itself. What is refused here is refused before anything is done.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sama_spark.api.errors import InvalidInput
+
+_LEVEL = r"\s*(?:`(?:[^`]|``)+`|[^`.]+)\s*"
+_NAME = re.compile(rf"{_LEVEL}(?:\.{_LEVEL})*")
+_EACH_LEVEL = re.compile(_LEVEL)
+_PLAIN = re.compile(r"[A-Za-z_]\w*|\*", re.ASCII)
+_ABSOLUTE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*:/")
+# Spark puts settings and environment variables in place of ${...} in all SQL, between backticks too.
+_NEVER = re.compile(r"\$\{|[\x00-\x1f\x7f]")
+
+
+def is_path(name: str) -> bool:
+    """Whether `name` is a path: whatever has a slash."""
+    return "/" in name
+
+
+def levels(name: str, argument: str = "the table", most: int = 3) -> tuple[str, ...]:
+    """The levels of a name, such as catalog, schema and table, without backticks.
+
+    Args:
+        argument: what the user gave the name as, for the error.
+        most: how many levels there may be.
+
+    Raises:
+        InvalidInput: it is no such name.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidInput(f"{argument}={name!r} is no name", remedy="give a name such as 'labels', or a path")
+    found: list[str] = []
+    if not is_path(name) and _NAME.fullmatch(name):
+        found = [_bare(level) for level in _EACH_LEVEL.findall(name)]
+    if not found or not all(found) or any(map(_NEVER.search, found)):
+        raise InvalidInput(
+            f"{argument}={name!r} is no name that a table can have",
+            remedy="give one to three levels with dots between them, such as my-catalog.labels; a level that has a dot "
+            "itself stands in backticks; ${, slashes and line ends stand in none",
+        )
+    if len(found) > most:
+        shown = "catalog.schema.table" if most == 3 else "catalog.schema"
+        raise InvalidInput(
+            f"{argument}={name!r} has {len(found)} levels, where at most {most} are known ({shown})",
+            remedy="put a level that has a dot itself in backticks",
+        )
+    return tuple(found)
+
+
+def check_table(name: str, argument: str) -> None:
+    """See that `name` can be a table's name or path.
+
+    Raises:
+        InvalidInput: it cannot; the message names the `argument`.
+    """
+    _check(name, argument, 3)
+
+
+def check_place(into: str, prefix: str) -> None:
+    """See that `into` can be the name of a schema or the path of a folder, and what a prefix of tables can be.
+
+    Raises:
+        InvalidInput: one of them cannot; the message names it.
+    """
+    _check(into, "into", 2)
+    if not isinstance(prefix, str) or _NEVER.search(prefix) or re.search(r"[/`]", prefix):
+        raise InvalidInput(
+            f"prefix={prefix!r} cannot begin a table's name",
+            remedy="give text without slashes, backticks, ${ and line ends, such as 'proj-1_'",
+        )
+    if not is_path(into) and "." in prefix:
+        raise InvalidInput(
+            f"prefix={prefix!r} has a dot, which stands between levels of a name",
+            remedy="name the schema in `into`, and begin the tables' names without a dot, as in 'proj-1_'",
+        )
+
+
+def _check(name: str, argument: str, most: int) -> None:
+    if not isinstance(name, str) or not is_path(name):
+        levels(name, argument, most)
+    elif _NEVER.search(name) or not _ABSOLUTE.match(name):
+        raise InvalidInput(
+            f"{argument}={name!r} is no path of a table",
+            remedy="give an absolute path such as /Volumes/catalog/schema/volume/labels or s3://bucket/labels, without "
+            "backticks around it; ${ and line ends stand in none. A name of a table has no slash",
+        )
+
+
+def sql_name(name: str) -> str:
+    """A table's name, or its path, as SQL writes it."""
+    return f"delta.{quoted(name)}" if is_path(name) else ".".join(map(quoted, levels(name)))
+
+
+def quoted(name: str) -> str:
+    """One level of a name, or the name of a column or view, as SQL writes it.
+
+    Raises:
+        InvalidInput: Spark would put something else in its place.
+    """
+    if "${" in name:
+        raise InvalidInput(f"{name!r} cannot be a name in SQL: it has ${{", remedy="take another name")
+    return in_backticks(name)
+
+
+def in_backticks(name: str) -> str:
+    """The name of a column as `functions.col` takes it, whatever is in it."""
+    return f"`{name.replace('`', '``')}`"
+
+
+def inside(place: str, name: str) -> str:
+    """The name of a table in a schema, or its path in a folder; in no place, where `place` is empty, just `name`."""
+    if is_path(place):
+        return f"{place.rstrip('/')}/{name}"
+    return ".".join([place, _written(name)]) if place else _written(name)
+
+
+def split(name: str) -> tuple[str, str]:
+    """The schema or folder that a table lies in, empty where it has none, and what it is called there."""
+    if is_path(name):
+        place, _, last = name.rstrip("/").rpartition("/")
+        return f"{place}/", last
+    *above, last = levels(name)
+    return _joined(above), last
+
+
+def beside(name: str, suffix: str) -> str:
+    """The name of a table beside that one, which is called the same with a suffix."""
+    place, last = split(name)
+    return inside(place, f"{last}{suffix}")
+
+
+def _joined(found: Sequence[str]) -> str:
+    return ".".join(map(_written, found))
+
+
+def _written(level: str) -> str:
+    """A level as a user has to write it."""
+    return level if _PLAIN.fullmatch(level) else in_backticks(level)
+
+
+def _bare(level: str) -> str:
+    level = level.strip()
+    return level[1:-1].replace("``", "`") if level.startswith("`") else level
