@@ -115,6 +115,10 @@ class Transport:
         """GET a signed URL, without the key, into a file, which is begun anew with each try."""
         self._repeat(call, lambda deadline: self._attempt_download(url, call, into, deadline))
 
+    def redact(self, text: str) -> str:
+        """A text of the server's without the key and without the queries of URLs."""
+        return self._redact(text)
+
     def close(self) -> None:
         """Close idle connections; the transport stays usable."""
         self._wire.close()

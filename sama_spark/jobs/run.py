@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +43,12 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
     spark: SparkSession | None = None
     failure: BaseException | None = None
     try:
-        job = load(path, overrides, name)
-        line["project"] = str(job.project)
-        spark = job_session()
-        _do(job, spark, line)
-        line["status"] = "succeeded"
+        with _ended_as_interrupted():
+            job = load(path, overrides, name)
+            line["project"] = str(job.project)
+            spark = job_session()
+            _do(job, spark, line)
+            line["status"] = "succeeded"
     except BaseException as error:  # a cancelled run is a failed one too
         failure = error
         line["error"] = told(error, job)
@@ -75,14 +79,32 @@ def _do(job: AnyJob, spark: SparkSession, line: dict[str, Any]) -> None:
 
 def told(error: BaseException, job: AnyJob | None) -> dict[str, Any]:
     """The error as the line of JSON has it."""
+    notes = getattr(error, "__notes__", ())
     described: dict[str, Any] = {
         "type": type(error).__name__,
-        "message": _without_key(job)(str(error) or type(error).__name__)[:_LONGEST],
+        "message": _without_key(job)(". ".join([str(error) or type(error).__name__, *notes]))[:_LONGEST],
         "retryable": isinstance(error, SamaError) and error.retryable,
     }
     if isinstance(error, BatchesNotStarted):
         described |= {"started": error.started, "not_started": list(error.not_started)}
-    return described
+    return described | getattr(error, "sama_batches", {})
+
+
+@contextmanager
+def _ended_as_interrupted() -> Iterator[None]:
+    """A run that is told to end (SIGTERM) ends as by Ctrl-C, with its line of JSON."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt("told to end (SIGTERM)")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _without_key(job: AnyJob | None) -> Redactor:

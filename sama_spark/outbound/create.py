@@ -59,7 +59,10 @@ def create_tasks(
     )
     batches: list[Batch] = []
     rules: Mapping[str, str] = {}
-    with _folder(stage, spooled=options.outbox is not None) as folder:
+    uploader = Uploader(
+        api, project_id, options.notification_email, options.tasks_file_name, options.in_flight, options.on_progress
+    )
+    with uploader.told(_again(options)), _folder(stage, spooled=options.outbox is not None) as folder:
         outbox = None
         if options.outbox is not None:
             # Before the table is made, which is bound to these columns for good.
@@ -98,22 +101,22 @@ def create_tasks(
             if stage is not None or outbox is not None:  # all is known before a batch is opened
                 to_send = list(to_send)
                 refuse_too_many(sum(piece.header.tasks for piece in to_send), options.max_tasks)
-            batches = _send(api, project_id, to_send, options, rejected, outbox)
+            batches = _send(uploader, to_send, options, rejected, outbox)
         if outbox is not None:
             outbox.settle_others()
-    return CreationResult(
-        str(project_id),
-        tuple(batches),
-        rules,
-        time.monotonic() - begun,
-        stage is not None,
-        run_id=run_id,
-        rejected_rows=rejected.count,
-        rejected=rejected.frame() if reject else None,
-        outbox=outbox.report() if outbox else None,
-        api=api,
-        tables=RunTables(batches, options.fields, rejected, options.rejected_table, outbox),
-    )
+        return CreationResult(
+            str(project_id),
+            tuple(batches),
+            rules,
+            time.monotonic() - begun,
+            stage is not None,
+            run_id=run_id,
+            rejected_rows=rejected.count,
+            rejected=rejected.frame() if reject else None,
+            outbox=outbox.report() if outbox else None,
+            api=api,
+            tables=RunTables(batches, options.fields, rejected, options.rejected_table, outbox),
+        )
 
 
 def read_contract(api: ApiClient, project_id: str | int) -> Contract:
@@ -209,17 +212,20 @@ def _dry_run(
     )
 
 
+def _again(options: CreationOptions) -> str | None:
+    """What to do after a run with an outbox that was not finished."""
+    if options.outbox is None:
+        return None
+    return f"run the same call again, or client.resume(spark, outbox={options.outbox.table!r}): nothing is sent twice"
+
+
 def _send(
-    api: ApiClient,
-    project_id: str | int,
+    uploader: Uploader,
     pieces: Iterable[Piece],
     options: CreationOptions,
     rejected: RejectedRows,
     outbox: Outbox | None,
 ) -> list[Batch]:
-    uploader = Uploader(
-        api, project_id, options.notification_email, options.tasks_file_name, options.in_flight, options.on_progress
-    )
     chunks: Iterable[Sequence[Piece]] = pack(pieces, options.chunk_rows, options.chunk_bytes)
     if outbox is not None:
         chunks = list(chunks)  # the bodies wait in files
@@ -229,16 +235,14 @@ def _send(
         try:
             rejected.append_to(options.rejected_table)
         except BaseException:
-            uploader.cancel(batches)
+            uploader.cancel_all()
             raise
     if outbox is not None:
         batches = outbox.claim(list(zip(batches, cast("list[list[PiecePart]]", chunks), strict=True)), uploader)
     try:
         uploader.start(batches, outbox.permit if outbox else None)
     except BatchesNotStarted as error:
-        if options.outbox is not None:
-            again = f"client.resume(spark, outbox={options.outbox.table!r})"
-            error.remedy = f"run the same call again, or {again}: nothing is sent twice"
+        error.remedy = _again(options) or error.remedy
         raise
     return batches
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sama_spark.api.errors import SamaError
+from sama_spark.api.interrupted import tell
 from sama_spark.outbound.chunk import InvalidRow
 from sama_spark.outbound.outbox.report import OutboxReport
 from sama_spark.outbound.tables import RunTables
@@ -90,7 +91,9 @@ class CreationResult(Mapping[str, Any]):
         """
         if not self.batches:
             return Outcome()
-        return self._recorded(wait_for_all(self._client(), self.project_id, self.batches, timeout, on_progress))
+        return self._recorded(
+            self._watched(lambda: wait_for_all(self._client(), self.project_id, self.batches, timeout, on_progress))
+        )
 
     def cancel(self, timeout: float = 60.0) -> Outcome:
         """Cancel what Sama has not created yet, wait for that, and tell what became of every task.
@@ -107,7 +110,22 @@ class CreationResult(Mapping[str, Any]):
         """
         if not self.batches:
             return Outcome()
-        return self._recorded(cancel_all(self._client(), self.project_id, self.batches, timeout))
+        return self._recorded(self._watched(lambda: cancel_all(self._client(), self.project_id, self.batches, timeout)))
+
+    def _watched(self, look: Callable[[], Outcome]) -> Outcome:
+        """What `look` gives; an interrupt tells which batches are paid for, since the result may be lost with it."""
+        try:
+            return look()
+        except SamaError:
+            raise
+        except BaseException as error:
+            ids = ", ".join(map(str, self.batch_ids))
+            tell(
+                error,
+                f"interrupted while Sama creates the tasks of these batches of project {self.project_id}: {ids}. All "
+                "of them were started: do not send their rows again. Call wait() again, or client.wait_for_batch",
+            )
+            raise
 
     def _recorded(self, outcome: Outcome) -> Outcome:
         if self.tables is not None:

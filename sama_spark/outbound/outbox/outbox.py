@@ -163,7 +163,7 @@ class Outbox:
                 remedy="run again: nothing was created by this run",
             )
         except BaseException:
-            uploader.cancel([batch for batch, _ in sent])
+            uploader.cancel_all()
             raise
 
     def permit(self) -> float:

@@ -14,6 +14,7 @@ import msgspec
 from sama_spark.api import batches
 from sama_spark.api.batches import ENDED_BADLY, STARTED
 from sama_spark.api.errors import BatchStateError, InvalidInput, NotFoundError, SamaError
+from sama_spark.api.interrupted import tell_batches
 from sama_spark.errors import LeaseOver, TasksUnaccounted
 from sama_spark.outbound.outbox.ledger import Claim, Fact, Head, Ledger, OpenBatch, State
 from sama_spark.outbound.outbox.report import OutboxReport, SettledBatch
@@ -76,9 +77,8 @@ class Settler:
                     outcomes[batch.batch_id] = outcome
             elif state == "waiting" and self._is_abandoned(batch):
                 abandoned.append(batch)
-        for batch in abandoned and self._take_over(abandoned, head.seq):
-            if fact := self._continue(batch):
-                facts[batch.batch_id] = fact
+        for fact in self._continue_all(abandoned and self._take_over(abandoned, head.seq)):
+            facts[fact.batch_id] = fact
         self.record(facts.values(), outcomes)
         return [
             SettledBatch(
@@ -196,6 +196,25 @@ class Settler:
         if not self.ledger.bind(frame, seq + 1, token, lease_until, now):
             return ()
         return [OpenBatch(b.batch_id, b.state, b.tasks, b.run_id, token, lease_until) for b in abandoned]
+
+    def _continue_all(self, taken: Sequence[OpenBatch]) -> list[Fact]:
+        """What became of batches that were taken over; an interrupt tells it too."""
+        facts: dict[int, Fact | None] = {}
+        try:
+            for batch in taken:
+                facts[batch.batch_id] = self._continue(batch)
+        except BaseException as error:
+            left = [batch.batch_id for batch in taken if batch.batch_id not in facts]
+            tell_batches(
+                error,
+                self.project_id,
+                started=[batch_id for batch_id, fact in facts.items() if fact and fact.state == "started"],
+                unsure=[batch_id for batch_id, fact in facts.items() if not fact] + left[:1],
+                waiting=left[1:],
+                next_step=f"call client.resume(spark, outbox={self.ledger.table.name!r}) again: nothing is sent twice",
+            )
+            raise
+        return [fact for fact in facts.values() if fact]
 
     def _continue(self, batch: OpenBatch) -> Fact | None:
         try:
