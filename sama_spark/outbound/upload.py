@@ -174,10 +174,16 @@ def _threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
     """Threads whose work is over at the end. After an interrupt what has not begun is dropped, and what has is waited
     for; another interrupt leaves it to itself."""
     pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+    ready = threading.Barrier(count + 1)
     try:
+        # All threads at once: one that an interrupt meets while it is being made is not waited for.
+        for _ in range(count):
+            pool.submit(ready.wait)
+        ready.wait()
         yield pool
         pool.shutdown()
     except BaseException as error:
+        ready.abort()
         pool.shutdown(wait=False, cancel_futures=True)
         if not isinstance(error, Exception):
             _log.warning("interrupted: calls that are under way end first; another interrupt leaves them to themselves")
