@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from .call import Call, path_of
 from .errors import ExperimentalCallError, InvalidInput, InvalidResponse
+from .ids import ARGUMENTS
 from .records import to_json
 from .replies import decode_object
 from .retry import Clock, Safety
@@ -65,7 +67,16 @@ class Endpoints:
 
 
 def accepts_proj_id(method: Callable[P, R]) -> Callable[P, R]:
-    """Also takes the keyword `proj_id` for `project_id`, as Sama's own README spells it."""
+    """Checks the ids among a method's arguments, see `ids`, before anything is sent.
+
+    The method also takes the keyword `proj_id` for `project_id`, as Sama's own README spells it.
+    """
+    parameters = inspect.signature(method).parameters
+    names = list(parameters)
+
+    def checked(name: str, value: Any) -> Any:
+        known = name not in ARGUMENTS or (value is None and parameters[name].default is None)
+        return value if known or hasattr(value, "mapInArrow") else ARGUMENTS[name](value, name)
 
     @functools.wraps(method)
     def accepting(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -73,7 +84,9 @@ def accepts_proj_id(method: Callable[P, R]) -> Callable[P, R]:
             if "project_id" in kwargs:
                 raise TypeError(f"{method.__name__}() got both project_id and its alias proj_id")
             kwargs["project_id"] = kwargs.pop("proj_id")
-        return method(*args, **kwargs)
+        given = [checked(name, value) for name, value in zip(names, args, strict=False)]
+        named = {name: checked(name, value) for name, value in kwargs.items()}
+        return method(*given, *args[len(names) :], **named)  # type: ignore[arg-type]
 
     return accepting
 

@@ -12,6 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from .errors import InvalidInput, InvalidRowsError
+from .problems import is_marked, problem_in
+from .secrets import redact_urls
 
 # A date in text, without a year 0. `\z` and not `$`, which lets a line end stand behind it.
 DATE_TEXT = r"^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
@@ -80,9 +82,12 @@ def tasks_body(records: Iterable[Mapping[str, Any]], *, priority: int = 0, submi
 
 def _record_json(record: Mapping[str, Any], place: int) -> bytes:
     if isinstance(record, Mapping):
+        json = b""
         with suppress(TypeError, ValueError, RecursionError):
-            return to_json(record)
-        raise _refusal(record, place)
+            json = to_json(record)
+        if not json or is_marked(json):
+            raise _refusal(record, place)
+        return json
     raise InvalidRowsError(
         f"record {place} is a {type(record).__name__}, not a dict of inputs",
         rows=[f"record {place}"],
@@ -103,6 +108,8 @@ def _refusal(record: Mapping[str, Any], place: int) -> InvalidRowsError:
 
 
 def _why_not(key: Any, value: Any) -> str:
+    if problem := problem_in(value):
+        return redact_urls(": ".join(problem))
     try:
         to_json({key: value})
     except UnicodeError:

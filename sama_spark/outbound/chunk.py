@@ -7,13 +7,16 @@ all partitions into chunks, so that many small partitions do not become many sma
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 import msgspec
 from msgspec import structs
+
+from sama_spark.api.problems import is_marked, problem_in
+from sama_spark.api.secrets import redact_urls
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +47,11 @@ class InvalidRow(msgspec.Struct, frozen=True):
     row_key: str | None = None
 
     def __str__(self) -> str:
-        return f"column {self.column!r} {self.reason}: {self.value} (row {self.row_key or self.row})"
+        # Signed URLs among the values are secrets: this text stands in errors and logs, the fields in tables.
+        return redact_urls(f"column {self.column!r} {self.reason}: {self.value} (row {self.row_key or self.row})")
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
 
 class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -116,7 +123,7 @@ class PieceCutter:
         size = 0
         between = len(self.head) + len(_TASK_END) + 1
         for flat, problems, keys, contents, *texts in batches:
-            if not any(problems) and all(map(_all_json, texts)):
+            if not any(problems) and all(map(_all_json, texts)) and not any(map(_any_marked, (flat, *texts))):
                 valid: Iterable[_Row] = zip(self._tasks(flat, texts), keys, contents, strict=True)
             else:
                 valid = self._valid_rows(zip(flat, problems, keys, contents, *texts, strict=True), rejected)
@@ -164,6 +171,9 @@ class PieceCutter:
             if problem is not None:
                 rejected.add(data, key, **_decode_problem(problem))
                 continue
+            if marked := _marked(data, dict(zip((name for name, _ in self.spliced), texts, strict=True))):
+                rejected.add(data, key, *marked)
+                continue
             values: list[bytes | None] = []
             for (name, mode), text in zip(self.spliced, texts, strict=True):
                 value, reason = (None, "") if text is None else _spliced(text, mode)
@@ -210,6 +220,20 @@ def _all_json(texts: Texts) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True
+
+
+def _any_marked(texts: Texts) -> bool:
+    return any(text is not None and is_marked(text) for text in texts)
+
+
+def _marked(flat: bytes | None, texts: Mapping[str, bytes | None]) -> tuple[str, str, str] | None:
+    """Column, reason and value of the first value that could not be made; see `problems`."""
+    if not _any_marked((flat, *texts.values())):
+        return None
+    values: dict[str, object] = msgspec.json.decode(b"{%b}" % (flat or b'"data":{}'))["data"]
+    values |= {name: text.decode(errors="replace") for name, text in texts.items() if text is not None}
+    found = ((name, problem_in(value)) for name, value in values.items())
+    return next(((name, *problem) for name, problem in found if problem), None)
 
 
 def _spliced(text: bytes, mode: str) -> tuple[bytes, str]:

@@ -17,6 +17,7 @@ from sama_spark.errors import BatchesNotStarted, TooManyTasks
 from sama_spark.outbound.chunk import FEW_INVALID, PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract
 from sama_spark.outbound.encode import EncodedRows, SpliceMode, encode
+from sama_spark.outbound.looks import tiny_shapes
 from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.outbox.outbox import Outbox
 from sama_spark.outbound.pieces import (
@@ -94,7 +95,7 @@ def create_tasks(
                 spooled=outbox is not None,
             )
             if options.dry_run:
-                return _dry_run(pieces, project_id, encoded, options, begun, outbox, staged=stage is not None)
+                return _dry_run(df, pieces, project_id, encoded, options, begun, outbox, staged=stage is not None)
             to_send: Iterable[Piece] = _accepted(pieces, rejected if reject else None)
             if outbox is not None:
                 to_send = outbox.unknown([piece for piece in to_send if isinstance(piece, StagedPiece)])
@@ -179,6 +180,7 @@ def _pieces(
 
 
 def _dry_run(
+    df: DataFrame,
     pieces: Iterable[Piece],
     project_id: str | int,
     encoded: EncodedRows,
@@ -209,6 +211,7 @@ def _dry_run(
         columns=encoded.columns,
         invalid_rows=sum(piece.header.invalid_rows for piece in invalid),
         invalid=tuple(row for piece in invalid for row in invalid_rows_in(piece)),
+        warnings=tiny_shapes(df, options.fields.not_sent),
     )
 
 

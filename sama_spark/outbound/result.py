@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sama_spark.api.arguments import check_function, check_seconds
 from sama_spark.api.errors import SamaError
 from sama_spark.api.interrupted import tell
 from sama_spark.outbound.chunk import InvalidRow
@@ -89,6 +90,8 @@ class CreationResult(Mapping[str, Any]):
             TasksUnaccounted: the counts of a batch do not add up to its tasks.
             SamaError: a call failed for good, or the result was pickled and has no client.
         """
+        check_seconds("timeout", timeout)
+        check_function("on_progress", on_progress)
         if not self.batches:
             return Outcome()
         return self._recorded(
@@ -108,6 +111,7 @@ class CreationResult(Mapping[str, Any]):
             WaitTimedOut, TasksUnaccounted: as for `wait`.
             SamaError: a call failed for good; the first such error, once all batches have been tried.
         """
+        check_seconds("timeout", timeout)
         if not self.batches:
             return Outcome()
         return self._recorded(self._watched(lambda: cancel_all(self._client(), self.project_id, self.batches, timeout)))
@@ -219,6 +223,7 @@ class DryRun(CreationResult):
 
     `task_count`, `bytes` and `batch_count`: what would be uploaded. `columns`: what would become of each column.
     `invalid_rows`: how many rows cannot become tasks; `invalid` shows some of them: column, reason, value, row.
+    `warnings`: what looks odd all the same, such as shapes that all lie within one pixel.
     `calls`: the least number of calls that creation takes. `status_seconds`: the least time in which the status
     of all tasks can be read, at Sama's one call a second for 100 tasks; it limits nothing else that is known.
     """
@@ -229,6 +234,7 @@ class DryRun(CreationResult):
     columns: Mapping[str, str] = field(default_factory=dict)
     invalid_rows: int = 0
     invalid: tuple[InvalidRow, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def calls(self) -> int:
@@ -244,6 +250,7 @@ class DryRun(CreationResult):
         "columns",
         "invalid_rows",
         "invalid",
+        "warnings",
         "calls",
         "status_seconds",
     )
@@ -251,6 +258,7 @@ class DryRun(CreationResult):
     def __repr__(self) -> str:
         columns = "".join(f"\n  column {name!r}: {what}" for name, what in self.columns.items())
         invalid = "".join(f"\n  cannot become a task: {row}" for row in self.invalid[:5])
+        invalid += "".join(f"\n  {line}" for line in self.warnings)
         invalid += "".join(f"\n  {line}" for line in self.outbox.lines()) if self.outbox else ""
         return (
             f"<dry run for project {self.project_id}, nothing was sent: {self.task_count:,} tasks "

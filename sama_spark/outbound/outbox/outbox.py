@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
+from sama_spark.api.arguments import check_one_of, check_text
 from sama_spark.api.errors import InvalidInput
 from sama_spark.errors import ChangedRows, OutboxError
 from sama_spark.outbound.outbox.known_rows import KnownRows
@@ -49,10 +50,8 @@ class OutboxOptions:
     on_changed: OnChanged = "skip"
 
     def __post_init__(self) -> None:
-        if self.on_changed not in get_args(OnChanged):
-            raise InvalidInput(
-                f"on_changed={self.on_changed!r} is not understood", remedy=f"give one of {get_args(OnChanged)}"
-            )
+        check_text("outbox", self.table)
+        check_one_of("on_changed", self.on_changed, get_args(OnChanged))
         if not self.keys.names and (self.on_changed != "skip" or self.keys.ignored):
             raise InvalidInput(
                 "where the whole content is the key, no row can have changed",

@@ -7,13 +7,15 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
 from sama_spark.api import batches
+from sama_spark.api.arguments import check_mapping, check_one_of, check_seconds, check_text
 from sama_spark.api.batches import ENDED_BADLY, STARTED
 from sama_spark.api.errors import BatchStateError, InvalidInput, NotFoundError, SamaError
+from sama_spark.api.ids import id_of
 from sama_spark.api.interrupted import tell_batches
 from sama_spark.errors import LeaseOver, TasksUnaccounted
 from sama_spark.outbound.outbox.ledger import Claim, Fact, Head, Ledger, OpenBatch, State
@@ -126,9 +128,9 @@ class Settler:
         """
         unsure = {batch.batch_id: batch for batch in self.ledger.head().unsure}
         for batch_id, word in words.items():
-            if batch_id not in unsure or word not in ("created", "void"):
+            if batch_id not in unsure:
                 raise InvalidInput(
-                    f"unsure={{{batch_id}: {word!r}}} cannot be taken",
+                    f"unsure={{{batch_id}: {word!r}}} cannot be taken: this batch is not unsure",
                     remedy=f'say "created" or "void" for one of the batches that are unsure: {sorted(unsure)}',
                 )
         states: dict[int, State] = {i: "done" if word == "created" else "void" for i, word in words.items()}
@@ -283,6 +285,12 @@ def _unsure(batch: OpenBatch, why: str) -> Fact:
 
 def resume(api: ApiClient, spark: SparkSession, table: str, words: Mapping[int, Word], timeout: float) -> OutboxReport:
     """Settle all that is open in an outbox; the public face is `Client.resume`."""
+    check_text("outbox", table)
+    check_seconds("timeout", timeout)
+    check_mapping("unsure", words)
+    for word in words.values():
+        check_one_of("unsure", word, get_args(Word))
+    words = {int(id_of(batch_id, "unsure")): word for batch_id, word in words.items()}
     settler = Settler(api, Ledger.open(spark, table))
     head = settler.ledger.head()
     recovered = settler.settle(head)

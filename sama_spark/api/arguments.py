@@ -1,0 +1,81 @@
+"""What callers give, looked at before anything is sent: each refusal names its argument."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .errors import InvalidInput
+
+
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Refuse what is no whole number from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a whole number")
+    if value < least or (most is not None and value > most):
+        up_to = "or more" if most is None else f"to {most}"
+        raise InvalidInput(f"{name} is {value}", column=name, remedy=f"give a number of {least} {up_to}")
+
+
+def check_seconds(name: str, value: Any) -> None:
+    """Refuse what is no number of 0 or more."""
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not fits or math.isnan(value) or value < 0:
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give seconds, 0 or more")
+
+
+def check_text(name: str, value: Any) -> None:
+    """Refuse what is no text, and an empty one."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a text that is not empty")
+
+
+def check_texts(**values: Any) -> None:
+    """As `check_text` for each, where None is left out."""
+    for name, value in values.items():
+        if value is not None:
+            check_text(name, value)
+
+
+def check_yes_no(**values: Any) -> None:
+    """Refuse what is neither True nor False."""
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give True or False")
+
+
+def check_one_of(name: str, value: Any, options: Sequence[str]) -> None:
+    """Refuse what is none of these words."""
+    if not isinstance(value, str) or value not in options:
+        raise InvalidInput(f"{name}={shown(value)} is not understood", column=name, remedy=f"give one of {options}")
+
+
+def check_function(name: str, value: Any) -> None:
+    """Refuse what cannot be called; None is left out."""
+    if value is not None and not callable(value):
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a function")
+
+
+def check_mapping(name: str, value: Any) -> None:
+    """Refuse what is no mapping."""
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a dict")
+
+
+def names_of(name: str, value: Any) -> tuple[str, ...]:
+    """One name, or several, as a tuple."""
+    if isinstance(value, str) and value:
+        return (value,)
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
+        names = tuple(value)
+        if all(isinstance(one, str) for one in names):
+            return names
+    raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give the name of a column, or a list of names")
+
+
+def shown(value: Any) -> str:
+    """A value in an error, short. Of long texts only the length: what stands in a wrong place may be anything."""
+    if isinstance(value, str) and len(value) > 100:
+        return f"a text of {len(value):,} characters"
+    return repr(value) if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"
