@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import InvalidInput
+from .ids import client_id_of, id_of, ids_of
 
 
 def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
@@ -72,6 +73,53 @@ def names_of(name: str, value: Any) -> tuple[str, ...]:
         if all(isinstance(one, str) for one in names):
             return names
     raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give the name of a column, or a list of names")
+
+
+def _text(value: Any, name: str) -> Any:
+    if value is not None:
+        check_text(name, value)
+    return value
+
+
+def _texts(value: Any, name: str) -> Any:
+    return value if value is None or isinstance(value, str) else names_of(name, value)
+
+
+def _seconds(value: Any, name: str) -> Any:
+    if value is not None or name == "timeout":
+        check_seconds(name, value)
+    return value
+
+
+def _records(value: Any, name: str) -> Any:
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a list of dicts")
+    return value
+
+
+def _from_one(value: Any, name: str) -> Any:
+    check_whole(name, value, 1)
+    return value
+
+
+ARGUMENTS: dict[str, Callable[[Any, str], Any]] = {
+    "project_id": id_of,
+    "batch_id": id_of,
+    "task_id": id_of,
+    "task_ids": ids_of,
+    "client_batch_id": client_id_of,
+    "client_batch_id_match_type": _text,
+    "consumer": _text,
+    "notification_email": _text,
+    "tasks_file_name": _text,
+    "primary_keys": _texts,
+    "timeout": _seconds,
+    "deadline": _seconds,
+    "task_data_records": _records,
+    "tasks": _records,
+    "first": _from_one,
+}
+"""What a method makes of its arguments of these names before it does anything: from value and name to value."""
 
 
 def shown(value: Any) -> str:

@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+from .arguments import ARGUMENTS, shown
 from .call import Call, path_of
 from .errors import ExperimentalCallError, InvalidInput, InvalidResponse
-from .ids import ARGUMENTS
 from .records import to_json
 from .replies import decode_object
 from .retry import Clock, Safety
@@ -42,12 +42,16 @@ class Endpoints:
         body: Any = None,
         **details: Any,
     ) -> R:
+        try:
+            json = None if body is None else to_json(body)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"{what}: {error}", remedy="Nothing was sent.") from None
         call = Call(
             what,
             method,
             path_of("projects", project_id, *path),
             safety,
-            body=None if body is None else to_json(body),
+            body=json,
             project_id=project_id,
             **details,
         )
@@ -67,7 +71,7 @@ class Endpoints:
 
 
 def accepts_proj_id(method: Callable[P, R]) -> Callable[P, R]:
-    """Checks the ids among a method's arguments, see `ids`, before anything is sent.
+    """Checks a method's arguments by their names, see `arguments`, before anything is sent.
 
     The method also takes the keyword `proj_id` for `project_id`, as Sama's own README spells it.
     """
@@ -104,5 +108,5 @@ def located(pages: Iterator[Page], what: str, project_id: Id) -> Iterator[Page]:
 def page_size(asked: int, least: int, most: int, name: str) -> int:
     """A page size within the API's limits; larger ones are clamped."""
     if isinstance(asked, bool) or not isinstance(asked, int) or asked < least:
-        raise InvalidInput(f"{name} is {asked!r}: an integer from {least} to {most} is due", column=name)
+        raise InvalidInput(f"{name} is {shown(asked)}: an integer from {least} to {most} is due", column=name)
     return min(asked, most)

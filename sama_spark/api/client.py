@@ -6,6 +6,7 @@ import logging
 import random
 from typing import NoReturn
 
+from .arguments import check_seconds, check_text
 from .calls import accepts_proj_id, page_size
 from .creation import Creation
 from .errors import InvalidInput
@@ -66,6 +67,13 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
         del api_key
         if not (self._key and self._key.reveal().isascii() and self._key.reveal().isprintable()):
             raise InvalidInput("api_key is no text that a key can be", remedy="Give your Sama account's key.")
+        check_text("base_url", base_url)
+        for name, value in (
+            ("connect_timeout", connect_timeout),
+            ("read_timeout", read_timeout),
+            ("deadline", deadline),
+        ):
+            check_seconds(name, value)
         self.silent = silent
         self.logger = logger
         self.log_level = log_level

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from numbers import Number
 from typing import Any
 
 from .errors import InvalidInput
 
+_MOST_CHARACTERS = 200
 _MOST, _MOST_DIGITS = 2**63, 64  # ids of tasks are 24 hexadecimal digits, which may all be decimal
 _REMEDY = "give Sama's id as a number or its text, such as 4242; nothing was sent"
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?").fullmatch
@@ -32,7 +33,8 @@ def id_of(value: Any, name: str) -> str | int:
             if not number.isdigit() or len(number) > _MOST_DIGITS or int(number) == 0:
                 raise InvalidInput(f"{name} is a number, but no id", column=name, remedy=_REMEDY)
             return number
-        if text.isascii() and text.isprintable() and "://" not in text and text.casefold() not in _NONE:
+        looks_well = len(text) <= _MOST_CHARACTERS and text.isascii() and text.isprintable() and "://" not in text
+        if looks_well and text.casefold() not in _NONE:
             return text
         raise InvalidInput(f"{name} is a text that is no id", column=name, remedy=_REMEDY)
     number_of = whole(value)
@@ -71,13 +73,3 @@ def whole(value: Any) -> int | None:
 
 def _shown(value: Any) -> str:
     return repr(value) if isinstance(value, (int, float)) else f"a {type(value).__name__}"
-
-
-ARGUMENTS: dict[str, Callable[[Any, str], Any]] = {
-    "project_id": id_of,
-    "batch_id": id_of,
-    "task_id": id_of,
-    "client_batch_id": client_id_of,
-    "task_ids": ids_of,
-}
-"""What the arguments of methods that are named so come to."""

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from .arguments import shown
 from .errors import InvalidInput, InvalidRowsError
 from .problems import is_marked, problem_in
 from .secrets import redact_urls
@@ -27,7 +28,7 @@ def checked_priority(priority: Any) -> int:
         number = operator.index(priority)
     if number is None or isinstance(priority, bool) or number not in _INT32:
         raise InvalidInput(
-            f"priority {priority!r} is no integer from -2147483648 to 2147483647",
+            f"priority {shown(priority)} is no integer from -2147483648 to 2147483647",
             column="priority",
             remedy="Lower numbers are served first; 0 is the default.",
         )

@@ -123,7 +123,7 @@ def test_answers_that_are_no_object_are_told() -> None:
 
 def test_rows_whose_answers_are_no_object_are_rejected(spark: SparkSession, sandbox: Sandbox) -> None:
     project = sandbox.create_project({"url": "string"}, {"objects": "image", "notes": "text"})
-    rows = [("a", '{"objects": {"layers": {}}, "notes": "n"}'), ("b", "[1]"), ("c", "cut")]
+    rows = [("a", '{"objects": {"layers": {"vector_tagging": []}}, "notes": "n"}'), ("b", "[1]"), ("c", "cut")]
     df = spark.createDataFrame([(json.dumps({"url": url}), text) for url, text in rows], "data string, answers string")
     tasks = to_pre_annotations(df, inputs=["url"], outputs=["objects", "notes"])
     client = Client(sandbox.api_key, base_url=sandbox.base_url)
