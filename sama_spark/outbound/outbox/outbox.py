@@ -12,6 +12,7 @@ import msgspec
 
 from sama_spark.api.arguments import check_one_of, check_text
 from sama_spark.api.errors import InvalidInput
+from sama_spark.api.secrets import redact_urls
 from sama_spark.errors import ChangedRows, OutboxError
 from sama_spark.outbound.outbox.known_rows import KnownRows
 from sama_spark.outbound.outbox.ledger import KEYS_IN_LINE, Claim, Head, Ledger
@@ -226,7 +227,7 @@ class Outbox:
         for found in self._ledger.find(self._rows.frame, self._rows.count, self._head, after):
             self.known.add(found, unsure=found.batch_id in unsure)
         if self._options.on_changed == "error" and (count := self.known.changed_count):
-            keys = [self._rows.keys(piece)[place] for piece, place in islice(self.known.changed(), _SHOWN)]
+            keys = [redact_urls(self._rows.keys(piece)[place]) for piece, place in islice(self.known.changed(), _SHOWN)]
             raise ChangedRows(
                 f"{count:,} rows have changed since they were sent, nothing was created: {'; '.join(keys)}",
                 rows=keys,
