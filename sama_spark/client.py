@@ -72,10 +72,10 @@ class Client(ApiClient):
         # The key leaves this frame before anything can raise: a traceback with locals must not show it.
         keys = [api_key]
         del api_key
+        super().__init__(keys.pop(), silent, logger, log_level, base_url=base_url, **options)
         check_texts(staging=staging)
         if not isinstance(staging_ttl, timedelta):
             raise InvalidInput("staging_ttl is no timedelta", column="staging_ttl", remedy="give timedelta(days=7)")
-        super().__init__(keys.pop(), silent, logger, log_level, base_url=base_url, **options)
         self._staging_folder = staging
         self._staging = Staging(staging_ttl)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("sama_spark")
 
+_MOST_THREADS = 64
 NEVER_AGAIN = (
     "do not send these rows again, that would pay for the started ones twice. Look at each unsure batch with "
     "client.get_batch_job(project_id, batch_id), and start those that wait with client.continue_batch(project_id, "
@@ -105,7 +106,7 @@ class Uploader:
 
     @contextmanager
     def told(self, next_step: str | None = None) -> Iterator[None]:
-        """Whatever ends the run early, the log and the exception tell which batches were started.
+        """Make the log and the exception tell which batches were started, whatever ends the run early.
 
         `next_step`: what to do where some were. A `SamaError` before any start has its own words.
         """
@@ -173,6 +174,7 @@ class Uploader:
 def _threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
     """Threads whose work is over at the end. After an interrupt what has not begun is dropped, and what has is waited
     for; another interrupt leaves it to itself."""
+    count = min(count, _MOST_THREADS)
     pool = ThreadPoolExecutor(count, thread_name_prefix=name)
     ready = threading.Barrier(count + 1)
     try:
