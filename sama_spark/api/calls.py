@@ -9,7 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from .arguments import ARGUMENTS, shown
 from .call import Call, path_of
-from .errors import ExperimentalCallError, InvalidInput, InvalidResponse
+from .errors import ExperimentalCallError, InvalidInput, InvalidResponse, SamaError
+from .interrupted import tell
 from .records import to_json
 from .replies import decode_object
 from .retry import Clock, Safety
@@ -55,7 +56,17 @@ class Endpoints:
             project_id=project_id,
             **details,
         )
-        return self._transport.send(call, decode)
+        try:
+            return self._transport.send(call, decode)
+        except SamaError:
+            raise
+        except BaseException as error:
+            if safety is not Safety.FREE:
+                what = f"{what} of project {project_id}" + (f", batch {call.batch_id}" if call.batch_id else "")
+                tell(
+                    error, f"interrupted in the call: {what}. Sama may have carried it out: look before you repeat it."
+                )
+            raise
 
     def _get(
         self, what: str, project_id: Id, *path: Id, query: Mapping[str, Any] | None = None, **details: Any

@@ -15,6 +15,7 @@ import pytest
 
 from sama_spark import Client, MicroBatches
 from sama_spark.api import ApiClient
+from sama_spark.api.wire import Wire
 from sama_spark.outbound.chunk import PieceHeader
 from sama_spark.outbound.outbox.settle import GRACE, lease_for
 from sama_spark.outbound.pieces import StagedPiece, StreamedPiece
@@ -218,6 +219,28 @@ def test_a_list_of_records(sandbox: Sandbox, project: int, caplog: pytest.LogCap
     [batch_id] = paid_for(sandbox, project)
     assert f"batch {batch_id} " in raised.value.__notes__[0]
     assert raised.value.__notes__[0] in caplog.text
+
+
+def test_a_call_that_is_not_repeated(
+    sandbox: Sandbox, project: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single call whose reply an interrupt took away."""
+    api = ApiClient(sandbox.api_key, base_url=sandbox.base_url)
+    exchange = Wire.exchange
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        exchange(*args, **options)
+        interrupt()
+
+    monkeypatch.setattr(Wire, "exchange", interrupted)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        api.create_tasks_inline(project, [{"data": {"url": "u"}}])
+    assert len(sandbox.tasks(project)) == 1
+    assert "may have carried it out" in raised.value.__notes__[0]
+    assert raised.value.__notes__[0] in caplog.text
+    with pytest.raises(KeyboardInterrupt) as raised:
+        api.get_project_information(project)
+    assert not hasattr(raised.value, "__notes__")
 
 
 # --- the other doors
