@@ -328,7 +328,7 @@ def _tags(values: Mapping[str, Column]) -> Column:
 
 
 def _has_numbers(shape: Column, count: int) -> Column:
-    return (F.size(shape) == count) & ~F.exists(shape, lambda number: number.isNull())
+    return (F.size(shape) == count) & ~F.exists(shape, lambda number: number.isNull() | F.isnan(number))
 
 
 def _has_points(shape: Column, least: int) -> Column:

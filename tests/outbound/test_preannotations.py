@@ -149,6 +149,15 @@ def test_a_row_that_does_not_fit_says_so(spark: SparkSession, boxes: Any, classe
     assert json.loads(value) in (boxes, {"shapes": boxes, "label": classes})
 
 
+def test_coordinates_that_are_no_number(spark: SparkSession) -> None:
+    df = spark.createDataFrame([([1.0, 2.0, float("nan"), 4.0],)], "box array<double>")
+    [box, point] = json_of(
+        df, F.array(boxes_to_output(F.array("box")), points_to_output(F.array(F.expr("slice(box, 2, 2)"))))
+    )[0]
+    assert "four numbers" in box["problem"]
+    assert "two numbers" in point["problem"]
+
+
 def test_checkbox_and_menu(spark: SparkSession) -> None:
     df = spark.createDataFrame([(["sun"], ["a", "b"]), ([], ["c"]), (None, None)], "w array<string>, m array<string>")
     options = ["rain", "sun"]
