@@ -11,7 +11,7 @@ from sama_spark.api.arguments import check_one_of, check_text, check_texts, chec
 from sama_spark.api.calls import Id, accepts_proj_id
 from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
-from sama_spark.api.ids import id_of, ids_of
+from sama_spark.api.ids import id_of, ids_of, number_of
 from sama_spark.api.states import TaskStates
 from sama_spark.inbound.read import FeedReader
 from sama_spark.inbound.sync.contract import SchemaMode
@@ -429,7 +429,7 @@ class Client(ApiClient):
         if isinstance(feeds, str) or not set(names_of("feeds", feeds)) <= set(get_args(Feed)):
             raise InvalidInput(f"feeds={feeds!r} are not understood", remedy=f"name some of {get_args(Feed)} in a list")
         check_one_of("schema_mode", schema_mode, get_args(SchemaMode))
-        batches = [int(batch) for batch in ids_of(batches, "batches")]
+        batches = [number_of(batch, "batches") for batch in ids_of(batches, "batches")]
         if not isinstance(overlap, timedelta):
             raise InvalidInput("overlap is no timedelta", column="overlap", remedy="give timedelta(hours=1)")
         if max_calls is not None:

@@ -37,10 +37,18 @@ def id_of(value: Any, name: str) -> str | int:
         if looks_well and text.casefold() not in _NONE:
             return text
         raise InvalidInput(f"{name} is a text that is no id", column=name, remedy=_REMEDY)
-    number_of = whole(value)
-    if number_of is None or not 0 < number_of < _MOST:
+    integer = whole(value)
+    if integer is None or not 0 < integer < _MOST:
         raise InvalidInput(f"{name} is {_shown(value)}, which is no id", column=name, remedy=_REMEDY)
-    return number_of
+    return integer
+
+
+def number_of(value: Any, name: str) -> int:
+    """The id of a batch, which is a number, where it is compared and kept rather than sent."""
+    found = id_of(value, name)
+    if isinstance(found, str) and not found.isdigit():
+        raise InvalidInput(f"{name} is a text that is no number", column=name, remedy=_REMEDY)
+    return int(found)
 
 
 def client_id_of(value: Any, name: str) -> str:

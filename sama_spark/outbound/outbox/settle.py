@@ -15,7 +15,7 @@ from sama_spark.api import batches
 from sama_spark.api.arguments import check_mapping, check_one_of, check_seconds, check_text
 from sama_spark.api.batches import ENDED_BADLY, STARTED
 from sama_spark.api.errors import BatchStateError, InvalidInput, NotFoundError, SamaError
-from sama_spark.api.ids import id_of
+from sama_spark.api.ids import number_of
 from sama_spark.api.interrupted import tell_batches
 from sama_spark.errors import LeaseOver, TasksUnaccounted
 from sama_spark.outbound.outbox.ledger import Claim, Fact, Head, Ledger, OpenBatch, State
@@ -290,7 +290,7 @@ def resume(api: ApiClient, spark: SparkSession, table: str, words: Mapping[int, 
     check_mapping("unsure", words)
     for word in words.values():
         check_one_of("unsure", word, get_args(Word))
-    words = {int(id_of(batch_id, "unsure")): word for batch_id, word in words.items()}
+    words = {number_of(batch_id, "unsure"): word for batch_id, word in words.items()}
     settler = Settler(api, Ledger.open(spark, table))
     head = settler.ledger.head()
     recovered = settler.settle(head)
