@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import msgspec
 
 from sama_spark.api import batches
-from sama_spark.api.arguments import check_mapping, check_one_of, check_seconds, check_text
+from sama_spark.api.arguments import check_mapping, check_seconds, check_text, shown
 from sama_spark.api.batches import ENDED_BADLY, STARTED
 from sama_spark.api.errors import BatchStateError, InvalidInput, NotFoundError, SamaError
 from sama_spark.api.ids import number_of
@@ -288,8 +288,12 @@ def resume(api: ApiClient, spark: SparkSession, table: str, words: Mapping[int, 
     check_text("outbox", table)
     check_seconds("timeout", timeout)
     check_mapping("unsure", words)
-    for word in words.values():
-        check_one_of("unsure", word, get_args(Word))
+    for batch_id, word in words.items():
+        if word not in get_args(Word):
+            raise InvalidInput(
+                f"unsure has a word that cannot be taken for batch {batch_id}: {shown(word)}",
+                remedy=f"say one of {get_args(Word)}",
+            )
     words = {number_of(batch_id, "unsure"): word for batch_id, word in words.items()}
     settler = Settler(api, Ledger.open(spark, table))
     head = settler.ledger.head()
