@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast, get_args
 
+from sama_spark.api.arguments import check_one_of, check_text, check_texts, check_whole, check_yes_no, names_of
 from sama_spark.api.calls import Id, accepts_proj_id
 from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
+from sama_spark.api.ids import id_of, ids_of, number_of
 from sama_spark.api.states import TaskStates
 from sama_spark.inbound.read import FeedReader
 from sama_spark.inbound.sync.contract import SchemaMode
@@ -30,6 +32,7 @@ from sama_spark.outbound.outbox.report import OutboxReport
 from sama_spark.outbound.outbox.settle import Word, resume
 from sama_spark.outbound.result import CreationResult
 from sama_spark.outbound.row_keys import OutboxKeys
+from sama_spark.sessions import check_dataframe, check_session, refuse_stream
 from sama_spark.staging import STAGING_TTL, Staging, local_path
 
 if TYPE_CHECKING:
@@ -70,6 +73,9 @@ class Client(ApiClient):
         keys = [api_key]
         del api_key
         super().__init__(keys.pop(), silent, logger, log_level, base_url=base_url, **options)
+        check_texts(staging=staging)
+        if not isinstance(staging_ttl, timedelta):
+            raise InvalidInput("staging_ttl is no timedelta", column="staging_ttl", remedy="give timedelta(days=7)")
         self._staging_folder = staging
         self._staging = Staging(staging_ttl)
 
@@ -174,29 +180,38 @@ class Client(ApiClient):
             BatchesNotStarted: uploads stand, but not all batches were started; it tells which.
             SamaError: a call failed for good; batches opened by then were cancelled.
         """
-        if isinstance(spark_dataframe, (str, int)):  # the old README's order
-            spark_dataframe, project_id = cast("DataFrame", project_id), str(spark_dataframe)
+        if hasattr(project_id, "mapInArrow"):  # the old README's order
+            spark_dataframe, project_id = cast("DataFrame", project_id), str(id_of(spark_dataframe, "project_id"))
         if not hasattr(spark_dataframe, "mapInArrow"):
             raise InvalidInput(
                 f"create_task_batch_from_table got a {type(spark_dataframe).__name__} where a Spark DataFrame is due",
                 remedy="call it as create_task_batch_from_table(df, project_id)",
             )
-        by_content = row_key == BY_CONTENT
-        names = () if by_content else _names(row_key)
+        refuse_stream(
+            spark_dataframe,
+            "use df.writeStream.foreachBatch(MicroBatches(...)), or on Spark 4.0 and newer "
+            'df.writeStream.format("sama")',
+        )
+        check_texts(staging=staging)
+        by_content = isinstance(row_key, str) and row_key == BY_CONTENT
+        names = () if by_content else names_of("row_key", row_key)
         options = CreationOptions(
             fields=TaskFields(
                 priority=batch_priority,
                 submit=submit,
                 priority_column=priority_column,
                 reserve_for_column=reserve_for_column,
-                not_sent=_names(not_sent),
+                not_sent=names_of("not_sent", not_sent),
                 row_key=names,
             ),
             contract=contract,
             on_invalid=on_invalid,
             rejected_table=rejected_table,
             outbox=outbox_options(
-                outbox, OutboxKeys(names, _names(ignore_changes), key_prefix), on_changed, by_content=by_content
+                outbox,
+                OutboxKeys(names, names_of("ignore_changes", ignore_changes), key_prefix),
+                on_changed,
+                by_content=by_content,
             ),
             dry_run=dry_run,
             notification_email=notification_email,
@@ -205,7 +220,7 @@ class Client(ApiClient):
             chunk_bytes=chunk_bytes,
             in_flight=in_flight,
             max_tasks=max_tasks,
-            outputs=outputs or {},
+            outputs={} if outputs is None else outputs,
             on_progress=on_progress,
         )
         stage = self._staging.stage(spark_dataframe.sparkSession, staging or self._staging_folder)
@@ -239,7 +254,8 @@ class Client(ApiClient):
         Raises:
             InvalidInput: a batch in `unsure` is not unsure. OutboxError: there is no such outbox.
         """
-        return resume(self, spark, outbox, unsure or {}, timeout)
+        check_session(spark)
+        return resume(self, spark, outbox, {} if unsure is None else unsure, timeout)
 
     def purge(
         self,
@@ -266,6 +282,12 @@ class Client(ApiClient):
         Returns:
             `Purged`: how many rows went from which table, and how many folders from the stage.
         """
+        check_session(spark)
+        check_text("outbox", outbox)
+        check_texts(rejected_table=rejected_table, staging=staging)
+        if rows is not None:
+            check_dataframe("rows", rows)
+            refuse_stream(rows, "read these rows from a table")
         counts = purge_tables(spark, outbox, rejected_table, rows)
         stage = self._staging.stage(spark, staging or self._staging_folder)
         return Purged(counts, stage.clear() if stage else 0)
@@ -304,8 +326,11 @@ class Client(ApiClient):
             SyncError: there are no such tables, or they belong to another project.
             InvalidInput: `task_ids` is empty, or one of them.
         """
-        if task_ids is not None and (isinstance(task_ids, str) or not task_ids or not all(task_ids)):
+        if task_ids is not None and not task_ids:
             raise InvalidInput("task_ids is no list of ids", remedy="give Sama's ids, or None for the whole project")
+        check_session(spark)
+        check_text("into", into)
+        check_texts(masks=masks, staging=staging)
         tables = SyncTables(spark, into, str(project_id), prefix)
         ids = None if task_ids is None else [str(task_id) for task_id in task_ids]
         counts = purge_synced(tables, ids)
@@ -399,15 +424,19 @@ class Client(ApiClient):
             SyncError: the tables belong to another project, or to a layout that is not known, or are frozen.
             StagingError: `masks` is no path of the file system.
         """
-        if isinstance(feeds, str) or not set(feeds) <= set(get_args(Feed)):
+        check_text("into", into)
+        check_texts(consumer=consumer, masks=masks, staging=staging)
+        check_yes_no(full=full, views=views)
+        if isinstance(feeds, str) or not set(names_of("feeds", feeds)) <= set(get_args(Feed)):
             raise InvalidInput(f"feeds={feeds!r} are not understood", remedy=f"name some of {get_args(Feed)} in a list")
-        if schema_mode not in get_args(SchemaMode):
-            raise InvalidInput(
-                f"schema_mode={schema_mode!r} is not understood", remedy=f"say one of {get_args(SchemaMode)}"
-            )
-        if max_calls is not None and max_calls < 1:
-            raise InvalidInput(f"max_calls is {max_calls}: at least 1 is due", remedy="leave it out for no bound")
+        check_one_of("schema_mode", schema_mode, get_args(SchemaMode))
+        batches = [number_of(batch, "batches") for batch in ids_of(batches, "batches")]
+        if not isinstance(overlap, timedelta):
+            raise InvalidInput("overlap is no timedelta", column="overlap", remedy="give timedelta(hours=1)")
+        if max_calls is not None:
+            check_whole("max_calls", max_calls, 1)
         copies = None if masks is None else Masks(self, str(project_id), local_path(masks).absolute())
+        check_session(spark)
         stage = self._staging.stage(spark, staging or self._staging_folder)
         tables = SyncTables(spark, into, str(project_id), prefix)
         filters = {
@@ -463,6 +492,7 @@ class Client(ApiClient):
             SyncError: there are no such tables, and nothing was sent; or they could not be written, and the task is
                 rejected: the message tells.
         """
+        check_texts(into=into)
         if (spark is None) != (into is None):
             raise InvalidInput(
                 "reject_task takes spark and into together", remedy="give both, or none. Nothing was sent."
@@ -604,9 +634,7 @@ class Client(ApiClient):
         staging: str | None,
         answers_schema: str | DataType | None,
     ) -> FeedReader:
+        check_session(spark)
+        check_texts(staging=staging)
         stage = self._staging.stage(spark, staging or self._staging_folder)
         return FeedReader(self, spark, project_id, self._staging, stage, answers_schema)
-
-
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)

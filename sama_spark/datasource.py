@@ -27,7 +27,7 @@ from sama_spark.outbound.create import read_contract
 from sama_spark.outbound.sink.options import SinkOptions, read_options
 from sama_spark.outbound.sink.record import Sent, StreamRecord, settle
 from sama_spark.outbound.sink.rows import RowEncoder, plan_rows
-from sama_spark.outbound.sink.staged_write import Staged, Target, clear, send, stage_rows, tasks_in
+from sama_spark.outbound.sink.staged_write import RESTART, Staged, Target, clear, send, stage_rows, tasks_in
 from sama_spark.outbound.upload import Batch
 from sama_spark.staging import Stage, run_name
 
@@ -230,8 +230,7 @@ class TaskStreamWriter(_StreamArrowWriter):  # type: ignore[misc]
                     )
             except BatchesNotStarted as error:
                 error.remedy = (
-                    "restart the query: it asks Sama for the state of these batches, starts those that wait and sends "
-                    "nothing twice. To go on without the tasks of a batch that has failed, take the batch out of "
+                    f"{RESTART}. To go on without the tasks of a batch that has failed, take the batch out of "
                     f"{str(record.file(micro_batch))!r}"
                 )
                 raise

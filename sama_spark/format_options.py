@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sama_spark.api.errors import InvalidInput
+from sama_spark.api.ids import id_of
 from sama_spark.keys import KEY_ENV, KeyReference
 from sama_spark.staging import local_path
 
@@ -54,7 +55,7 @@ def project_in(values: Mapping[str, Any]) -> str:
     project = values.get("project", values.get("project_id"))
     if not project or values.get("project_id", project) != project:
         raise InvalidInput("the project is not named once", remedy='say .option("project", "4242")')
-    return str(project)
+    return str(id_of(project, "option `project`"))
 
 
 def key_in(values: Mapping[str, Any]) -> KeyReference:

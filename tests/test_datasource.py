@@ -152,6 +152,21 @@ def test_all_invalid_rows_are_found_before_anything_is_sent(
     assert waiting() <= before
 
 
+def test_rows_that_a_helper_could_not_make(
+    df: DataFrame, sandbox: Sandbox, project: int, options: dict[str, Any]
+) -> None:
+    boxes = F.when(F.col("count") == 7, F.expr("array(array(9, 9, 1, 1))")).otherwise(
+        F.expr("array(array(1, 1, 9, 9))")
+    )
+    bad = df.withColumn("output_objects", sama_spark.boxes_to_output(boxes))
+    told = r"1 rows cannot become tasks.*'output_objects' is no pre-annotation: each box needs four.*7.jpg"
+    with pytest.raises(Exception, match=told):
+        save(bad, options, row_key="url")
+    assert sandbox.tasks(project) == []
+    save(bad.where("count != 7"), options)
+    assert len(sandbox.tasks(project)) == 19
+
+
 def test_schema_errors_come_at_planning(df: DataFrame, sandbox: Sandbox, options: dict[str, Any]) -> None:
     with pytest.raises(Exception, match=r"ContractError.*'other'.*no input of this name"):
         save(df.withColumn("other", F.lit(1)), options)

@@ -6,9 +6,10 @@ Until `continue` a batch costs nothing and can be thrown away: an orphan creates
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import msgspec
 
@@ -22,12 +23,14 @@ from .errors import (
     UploadUrlRefused,
     WaitTimedOut,
 )
+from .interrupted import tell
 from .replies import decode_object
 from .wire import Body
 
 if TYPE_CHECKING:
     from .creation import Creation
 
+R = TypeVar("R")
 _log = logging.getLogger("sama_spark")
 
 STARTED = frozenset({"queued", "processing", "completed"})
@@ -59,8 +62,8 @@ class BatchJob:
         batch_id: Sama's id.
         state: Sama's word, such as "waiting", "queued", "processing", "completed", "canceled", "failed";
             "unknown" where the reply has none.
-        created_count: tasks created so far, None where the reply does not say.
-        messages: the job's log messages.
+        created_count: tasks created so far, None where the reply has no count.
+        messages: the job's log messages, without the key and without the queries of URLs.
         counts: items by their state; empty unless the items were read too.
     """
 
@@ -79,13 +82,21 @@ class BatchItem:
         id: the task's id.
         state: "queued", "preprocessing", "ready", "failed", "created" or "canceled".
         data: what was sent, for failed items only.
-        errors: the server's own {"type", "message"} objects.
+        errors: the server's own {"type", "message"} objects, without the key and without the queries of URLs.
     """
 
     id: str | None
     state: str
     data: Mapping[str, Any] | None = field(default=None, repr=False)
     errors: tuple[Any, ...] = ()
+
+
+class _About(TypedDict, total=False):
+    project_id: Any
+    batch_id: Any
+
+
+_about = msgspec.json.Decoder(_About)
 
 
 def decode_waiting_batch(body: bytes) -> WaitingBatch:
@@ -103,39 +114,80 @@ def decode_batch_reply(body: bytes) -> dict[str, Any]:
     return reply
 
 
+def about(decode: Callable[[bytes], R], **asked: str | int) -> Callable[[bytes], R]:
+    """A decoder like `decode` that refuses a reply about another project or batch than was asked for."""
+
+    def checked(body: bytes) -> R:
+        decoded = decode(body)
+        refuse_others(_named_in(body), **asked)
+        return decoded
+
+    return checked
+
+
+def _named_in(body: bytes) -> _About:
+    try:
+        return _about.decode(body)
+    except msgspec.DecodeError:  # no JSON object: `decode` has taken it all the same
+        return {}
+
+
+def refuse_others(named: Mapping[str, Any], **asked: str | int) -> None:
+    """Raise where the ids that a reply names are others than those that were asked for."""
+    for name, wanted in asked.items():
+        if named.get(name) is not None and str(named[name]) != str(wanted):
+            raise msgspec.ValidationError(f"The reply is about another {name} than was asked for - at `$.{name}`")
+
+
 def _id_in(reply: Mapping[str, Any]) -> int:
     batch_id = reply.get("batch_id")
-    if isinstance(batch_id, str) and batch_id.isdigit():
-        return int(batch_id)
-    if isinstance(batch_id, int) and not isinstance(batch_id, bool):
+    # No leading zeros and no digits of other scripts: the id goes into paths as it was given.
+    if isinstance(batch_id, str) and re.fullmatch("[1-9][0-9]{0,18}", batch_id):
+        batch_id = int(batch_id)
+    if isinstance(batch_id, int) and not isinstance(batch_id, bool) and 0 < batch_id < 2**63:
         return batch_id
-    raise msgspec.ValidationError("Expected `int` - at `$.batch_id`")
+    raise msgspec.ValidationError("Expected an id, a whole number from 1 to 2**63 - 1 - at `$.batch_id`")
 
 
-def job_from(reply: Mapping[str, Any], batch_id: str | int, counts: Mapping[str, int]) -> BatchJob:
+def job_from(
+    reply: Mapping[str, Any], batch_id: str | int, counts: Mapping[str, int], redact: Callable[[str], str]
+) -> BatchJob:
+    """`redact` takes secrets out of the texts, which stand in errors, logs and tables later."""
     created = reply.get("created_count")
     messages = reply.get("messages")
     return BatchJob(
         batch_id=reply.get("batch_id") or batch_id,
-        state=str(reply.get("state") or reply.get("status") or "unknown"),
-        created_count=created if isinstance(created, int) else None,
+        state=redact(str(reply.get("state") or reply.get("status") or "unknown")),
+        created_count=created if type(created) is int and created >= 0 else None,
         messages=tuple(
-            str(item.get("message", item)) if isinstance(item, dict) else str(item)
+            redact(str(item.get("message", item)) if isinstance(item, dict) else str(item))
             for item in (messages if isinstance(messages, list) else [messages] if messages else [])
         ),
         counts=counts,
     )
 
 
-def item_from(task: Mapping[str, Any]) -> BatchItem:
+def item_from(task: Mapping[str, Any], redact: Callable[[str], str]) -> BatchItem:
+    """`redact`: as for `job_from`. What was sent stays as it is."""
     task_id = task.get("id", task.get("task_id"))
-    found = task.get("errors") or []
+    found, data = task.get("errors") or [], task.get("data")
     return BatchItem(
         id=None if task_id is None else str(task_id),
-        state=str(task.get("state") or task.get("status") or "unknown"),
-        data=task.get("data"),
-        errors=tuple(found) if isinstance(found, list) else (found,),
+        state=redact(str(task.get("state") or task.get("status") or "unknown")),
+        data=data if isinstance(data, dict) else None,
+        errors=tuple(_redacted(error, redact) for error in (found if isinstance(found, list) else [found])),
     )
+
+
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    """The same JSON value with `redact` applied to each text in it."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [_redacted(item, redact) for item in value]
+    if isinstance(value, dict):
+        return {redact(name): _redacted(item, redact) for name, item in value.items()}
+    return value
 
 
 def upload(
@@ -192,6 +244,22 @@ def start(
         BatchUnsure: whether it was started cannot be known.
         SamaError: it was refused for good and has surely not been started.
     """
+    try:
+        return _start(api, project_id, batch_id, permit)
+    except SamaError:
+        raise
+    except BaseException as error:
+        tell(
+            error,
+            f"interrupted while batch {batch_id} of project {project_id} was being started: its tasks may be created "
+            f"and paid for. Look with get_batch_job({project_id!r}, {batch_id!r}) before you send them again.",
+        )
+        raise
+
+
+def _start(
+    api: Creation, project_id: str | int, batch_id: str | int, permit: Callable[[], float] | None
+) -> dict[str, Any]:
     in_doubt, state = False, "not known"
     for _ in range(_CONTINUE_TRIES):
         try:

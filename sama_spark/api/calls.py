@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+from .arguments import ARGUMENTS, shown
 from .call import Call, path_of
-from .errors import ExperimentalCallError, InvalidInput, InvalidResponse
+from .errors import ExperimentalCallError, InvalidInput, InvalidResponse, SamaError
+from .interrupted import tell
 from .records import to_json
 from .replies import decode_object
 from .retry import Clock, Safety
@@ -40,16 +43,30 @@ class Endpoints:
         body: Any = None,
         **details: Any,
     ) -> R:
+        try:
+            json = None if body is None else to_json(body)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"{what}: {error}", remedy="Nothing was sent.") from None
         call = Call(
             what,
             method,
             path_of("projects", project_id, *path),
             safety,
-            body=None if body is None else to_json(body),
+            body=json,
             project_id=project_id,
             **details,
         )
-        return self._transport.send(call, decode)
+        try:
+            return self._transport.send(call, decode)
+        except SamaError:
+            raise
+        except BaseException as error:
+            if safety is not Safety.FREE:
+                what = f"{what} of project {project_id}" + (f", batch {call.batch_id}" if call.batch_id else "")
+                tell(
+                    error, f"interrupted in the call: {what}. Sama may have carried it out: look before you repeat it."
+                )
+            raise
 
     def _get(
         self, what: str, project_id: Id, *path: Id, query: Mapping[str, Any] | None = None, **details: Any
@@ -65,7 +82,16 @@ class Endpoints:
 
 
 def accepts_proj_id(method: Callable[P, R]) -> Callable[P, R]:
-    """Also takes the keyword `proj_id` for `project_id`, as Sama's own README spells it."""
+    """Checks a method's arguments by their names, see `arguments`, before anything is sent.
+
+    The method also takes the keyword `proj_id` for `project_id`, as Sama's own README spells it.
+    """
+    parameters = inspect.signature(method).parameters
+    names = list(parameters)
+
+    def checked(name: str, value: Any) -> Any:
+        known = name not in ARGUMENTS or (value is None and parameters[name].default is None)
+        return value if known or hasattr(value, "mapInArrow") else ARGUMENTS[name](value, name)
 
     @functools.wraps(method)
     def accepting(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -73,7 +99,9 @@ def accepts_proj_id(method: Callable[P, R]) -> Callable[P, R]:
             if "project_id" in kwargs:
                 raise TypeError(f"{method.__name__}() got both project_id and its alias proj_id")
             kwargs["project_id"] = kwargs.pop("proj_id")
-        return method(*args, **kwargs)
+        given = [checked(name, value) for name, value in zip(names, args, strict=False)]
+        named = {name: checked(name, value) for name, value in kwargs.items()}
+        return method(*given, *args[len(names) :], **named)  # type: ignore[arg-type]
 
     return accepting
 
@@ -91,5 +119,5 @@ def located(pages: Iterator[Page], what: str, project_id: Id) -> Iterator[Page]:
 def page_size(asked: int, least: int, most: int, name: str) -> int:
     """A page size within the API's limits; larger ones are clamped."""
     if isinstance(asked, bool) or not isinstance(asked, int) or asked < least:
-        raise InvalidInput(f"{name} is {asked!r}: an integer from {least} to {most} is due", column=name)
+        raise InvalidInput(f"{name} is {shown(asked)}: an integer from {least} to {most} is due", column=name)
     return min(asked, most)

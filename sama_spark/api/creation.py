@@ -7,14 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from . import batches
 from .batches import BatchItem, BatchJob, WaitingBatch
 from .call import Call
 from .calls import Endpoints, Id, accepts_proj_id, located, page_size
-from .errors import InvalidInput, SamaError
+from .errors import InvalidInput, InvalidResponse, SamaError
 from .paging import number_pages
 from .records import checked_records, tasks_body
-from .replies import decode_object_or_nothing, decode_page
+from .replies import decode_object, decode_object_or_nothing, decode_page
 from .retry import Safety
 from .secrets import Secret
 from .task_text import as_dict
@@ -156,7 +158,7 @@ class Creation(Endpoints):
             "continue",
             batch_id=batch_id,
             safety=Safety.ONCE,
-            decode=batches.decode_batch_reply,
+            decode=batches.about(batches.decode_batch_reply, project_id=project_id, batch_id=batch_id),
             deadline=deadline,
         )
 
@@ -174,7 +176,7 @@ class Creation(Endpoints):
             batch_id,
             "cancel",
             batch_id=batch_id,
-            decode=decode_object_or_nothing,
+            decode=batches.about(decode_object_or_nothing, project_id=project_id, batch_id=batch_id),
             **details,
         )
 
@@ -205,16 +207,18 @@ class Creation(Endpoints):
         counts: Counter[str] = Counter()
         if page_size:
             items = self._item_pages(project_id, batch_id, omit_failed_task_data, page_size)
-            counts.update(batches.item_from(task).state for page in items for task in page)
-        job = self._get(
+            counts.update(self._item(task).state for page in items for task in page)
+        job = self._project_call(
             "get batch job",
+            "GET",
             project_id,
             "batches",
             batch_id,
             query={"omit_failed_task_data": omit_failed_task_data, "page_size": 0},
             batch_id=batch_id,
+            decode=batches.about(decode_object, project_id=project_id, batch_id=batch_id),
         )
-        return batches.job_from(job, batch_id, dict(counts))
+        return batches.job_from(job, batch_id, dict(counts), self._transport.redact)
 
     @accepts_proj_id
     def wait_for_batch(self, project_id: Id, batch_id: Id, *, timeout: float = 3600.0) -> BatchJob:
@@ -246,7 +250,7 @@ class Creation(Endpoints):
     def get_batch_items(self, project_id: Id, batch_id: Id, omit_failed_task_data: bool = False) -> Iterator[BatchItem]:
         """The tasks of a batch's creation job, in the order in which they were sent."""
         for page in self._item_pages(project_id, batch_id, omit_failed_task_data, self._batch_page_size):
-            yield from map(batches.item_from, page)
+            yield from map(self._item, page)
 
     @accepts_proj_id
     def get_failed_batch_items(self, project_id: Id, batch_id: Id) -> Iterator[BatchItem]:
@@ -270,8 +274,17 @@ class Creation(Endpoints):
                 batch_id,
                 batch_id=batch_id,
                 query=query | {"page": page},
-                decode=decode_page,
+                decode=batches.about(decode_page, project_id=project_id, batch_id=batch_id),
             )
         )
         for page in located(pages, what, project_id):
-            yield [as_dict(task) for task in page]
+            tasks = [as_dict(task) for task in page]
+            try:
+                for task in tasks:
+                    batches.refuse_others(task, project_id=project_id, batch_id=batch_id)
+            except msgspec.ValidationError as error:
+                raise InvalidResponse(str(error), call=what, project_id=project_id, batch_id=batch_id) from error
+            yield tasks
+
+    def _item(self, task: Mapping[str, Any]) -> BatchItem:
+        return batches.item_from(task, self._transport.redact)

@@ -11,7 +11,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from .arguments import shown
 from .errors import InvalidInput, InvalidRowsError
+from .problems import is_marked, problem_in
+from .secrets import redact_urls
 
 # A date in text, without a year 0. `\z` and not `$`, which lets a line end stand behind it.
 DATE_TEXT = r"^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
@@ -25,7 +28,7 @@ def checked_priority(priority: Any) -> int:
         number = operator.index(priority)
     if number is None or isinstance(priority, bool) or number not in _INT32:
         raise InvalidInput(
-            f"priority {priority!r} is no integer from -2147483648 to 2147483647",
+            f"priority {shown(priority)} is no integer from -2147483648 to 2147483647",
             column="priority",
             remedy="Lower numbers are served first; 0 is the default.",
         )
@@ -80,9 +83,12 @@ def tasks_body(records: Iterable[Mapping[str, Any]], *, priority: int = 0, submi
 
 def _record_json(record: Mapping[str, Any], place: int) -> bytes:
     if isinstance(record, Mapping):
+        json = b""
         with suppress(TypeError, ValueError, RecursionError):
-            return to_json(record)
-        raise _refusal(record, place)
+            json = to_json(record)
+        if not json or is_marked(json):
+            raise _refusal(record, place)
+        return json
     raise InvalidRowsError(
         f"record {place} is a {type(record).__name__}, not a dict of inputs",
         rows=[f"record {place}"],
@@ -103,6 +109,8 @@ def _refusal(record: Mapping[str, Any], place: int) -> InvalidRowsError:
 
 
 def _why_not(key: Any, value: Any) -> str:
+    if problem := problem_in(value):
+        return redact_urls(": ".join(problem))
     try:
         to_json({key: value})
     except UnicodeError:

@@ -24,7 +24,7 @@ class Tasks(Endpoints):
 
         Not repeated where it may have been carried out.
         """
-        if isinstance(reasons, str) or not reasons:
+        if isinstance(reasons, str) or not isinstance(reasons, Sequence) or not reasons:
             raise InvalidInput("reasons is no list of at least one text", column="reasons")
         body = {"reasons": list(reasons)}
         return self._change("reject task", "PUT", project_id, "tasks", task_id, "reject", body=body, safety=Safety.ONCE)

@@ -153,6 +153,10 @@ class Transport:
         self._check_link(url, call, LinkRefused)
         self._repeat(call, lambda deadline: self._attempt_download(url, call, into, deadline))
 
+    def redact(self, text: str) -> str:
+        """A text of the server's without the key and without the queries of URLs."""
+        return self._redact(text)
+
     def _check_link(self, url: Secret, call: Call, kind: type[SamaError]) -> None:
         """From an API behind TLS on the internet no link leads out of either."""
         problem = ""

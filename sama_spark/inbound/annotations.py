@@ -15,6 +15,7 @@ from pyspark.sql import types as T
 
 from sama_spark.api.errors import InvalidInput
 from sama_spark.inbound.flatten import Annotation, Flattener, Frames, Label
+from sama_spark.sessions import check_dataframe
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,7 +96,8 @@ def flatten_annotations(df: DataFrame, *, label: Label = None, frames: Frames = 
     Raises:
         InvalidInput: `df` lacks a column, or `frames` is another word.
     """
-    if frames not in get_args(Frames):
+    check_dataframe("df", df)
+    if not isinstance(frames, str) or frames not in get_args(Frames):
         raise InvalidInput(f"frames={frames!r} is none of {', '.join(get_args(Frames))}", remedy='say "key" or "all"')
     if "id" not in df.columns:
         raise InvalidInput(

@@ -6,20 +6,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Raw
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from sama_spark.api.arguments import names_of
 from sama_spark.api.errors import InvalidInput
+from sama_spark.api.problems import BEFORE_VALUE, MARK
+from sama_spark.api.split import lenient
 from sama_spark.inbound.annotations import json_text
 from sama_spark.inbound.answer_json import members, string
 from sama_spark.inbound.contract import sama_name, saveable_name
+from sama_spark.sessions import check_dataframe, refuse_stream
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column, DataFrame
 
 _PREFIX = "output_"  # of the columns that `create_task_batch_from_table` takes for pre-annotations
+_SHOWN_CHARACTERS = 200
+_decode = msgspec.json.Decoder(dict[str, Raw] | None).decode
 
 
 def to_pre_annotations(
@@ -41,18 +48,22 @@ def to_pre_annotations(
     Raises:
         InvalidInput: `df` lacks a column, or no name is left.
 
-    Of data or answers that are no JSON object, what can be read is there, and the rest is null.
+    Where answers or data are no JSON object, each of their columns says so: `create_task_batch_from_table` takes the
+    row for one that cannot become a task.
     """
+    check_dataframe("df", df)
     texts: list[Column] = []
     columns: list[tuple[str, ...]] = []
-    for name, given in (("data", inputs), ("answers", outputs)):
-        if given is not None and not given:
+    chosen = {"data": ("inputs", inputs), "answers": ("outputs", outputs)}
+    for name, (argument, asked) in chosen.items():
+        given = None if asked is None else names_of(argument, asked)
+        if given == ():
             texts.append(F.lit(None).cast("string").alias(name))
             columns.append(())
         else:
             text = json_text(df, name).alias(name)
             texts.append(text)
-            columns.append(tuple(given) if given else _names(df, name, text))
+            columns.append(given or _names(df, name, text))
     cells = _Cells(*columns)
     if not cells.columns():
         raise InvalidInput(
@@ -67,6 +78,7 @@ def _names(df: DataFrame, column: str, text: Column) -> tuple[str, ...]:
     found = df.schema[column].dataType if column in df.columns else None
     if isinstance(found, T.StructType):
         return tuple(map(sama_name, found.fields))
+    refuse_stream(df, "name them in `inputs` and `outputs`: a stream cannot be looked through beforehand")
     names = df.select(F.explode(F.json_object_keys(text)).alias("name")).distinct().collect()
     return tuple(sorted(row["name"] for row in names))
 
@@ -93,12 +105,29 @@ class _Cells:
 
 
 def cut(texts: Sequence[bytes | None], names: Sequence[str]) -> list[list[bytes | None]]:
-    """The values of each name in JSON objects: strings as plain text, all else as JSON text to the byte."""
-    rows = [(members(text) or {}) if text else {} for text in texts]
-    return [[_cell(row.get(name, row.get(saveable_name(name)))) for row in rows] for name in names]
+    """The values of each name in JSON objects: strings as plain text, all else as JSON text to the byte.
+
+    A text that is no JSON object gives its problem for each name; see `problems`.
+    """
+    rows = [_members(text) if text else {} for text in texts]
+    return [[_cell(row, name) for row in rows] for name in names]
 
 
-def _cell(raw: Raw | None) -> bytes | None:
+def _members(text: bytes) -> dict[str, Raw] | bytes:
+    """The members of a JSON object, or why there are none."""
+    try:
+        return _decode(text) or {}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if isinstance(lenient(text), dict):  # such as one with NaN, whose other members are good
+            return members(text) or {}
+        shown = text.decode(errors="replace")[:_SHOWN_CHARACTERS]
+        return f"{MARK}this is no JSON object ({error}){BEFORE_VALUE}{shown}".encode()
+
+
+def _cell(row: dict[str, Raw] | bytes, name: str) -> bytes | None:
+    if isinstance(row, bytes):
+        return row
+    raw = row.get(name, row.get(saveable_name(name)))
     if raw is None or bytes(raw) == b"null":
         return None
     found = string(raw)

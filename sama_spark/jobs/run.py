@@ -98,4 +98,4 @@ def told(error: BaseException, redact: Redactor) -> dict[str, Any]:
     }
     if isinstance(error, BatchesNotStarted):
         described |= {"started": error.started, "not_started": list(error.not_started)}
-    return described
+    return described | getattr(error, "sama_batches", {})

@@ -7,7 +7,7 @@ all partitions into chunks, so that many small partitions do not become many sma
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -15,6 +15,8 @@ from zlib import crc32
 import msgspec
 from msgspec import structs
 
+from sama_spark.api.problems import is_marked, problem_in
+from sama_spark.api.secrets import redact_urls
 from sama_spark.outbound import shapes
 
 if TYPE_CHECKING:
@@ -46,7 +48,11 @@ class InvalidRow(msgspec.Struct, frozen=True):
     row_key: str | None = None
 
     def __str__(self) -> str:
-        return f"column {self.column!r} {self.reason}: {self.value} (row {self.row_key or self.row})"
+        # Signed URLs among the values are secrets: this text stands in errors and logs, the fields in tables.
+        return redact_urls(f"column {self.column!r} {self.reason}: {self.value} (row {self.row_key or self.row})")
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
 
 class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -125,7 +131,8 @@ class PieceCutter:
         between = len(self.head) + len(_TASK_END) + 1
         modes = [mode for _, mode in self.spliced]
         for flat, problems, keys, contents, *texts in batches:
-            if not any(problems) and all(map(_all_fit, texts, modes)):
+            marked = any(map(_any_marked, (flat, *texts)))
+            if not any(problems) and not marked and all(map(_all_fit, texts, modes)):
                 valid: Iterable[_Row] = zip(self._tasks(flat, texts), keys, contents, strict=True)
             else:
                 valid = self._valid_rows(zip(flat, problems, keys, contents, *texts, strict=True), rejected)
@@ -174,6 +181,9 @@ class PieceCutter:
         for data, problem, key, content, *texts in rows:
             if problem is not None:
                 rejected.add(data, key, **_decode_problem(problem))
+                continue
+            if marked := _marked(data, dict(zip((name for name, _ in self.spliced), texts, strict=True))):
+                rejected.add(data, key, *marked)
                 continue
             values: list[bytes | None] = []
             for (name, mode), text in zip(self.spliced, texts, strict=True):
@@ -226,6 +236,20 @@ def _all_fit(texts: Texts, mode: str) -> bool:
 
 def _check(mode: str) -> Callable[[bytes], Any]:
     return _is_json if mode in ("json", "auto") else shapes.check(mode)
+
+
+def _any_marked(texts: Texts) -> bool:
+    return any(text is not None and is_marked(text) for text in texts)
+
+
+def _marked(flat: bytes | None, texts: Mapping[str, bytes | None]) -> tuple[str, str, str] | None:
+    """Column, reason and value of the first value that could not be made; see `problems`."""
+    if not _any_marked((flat, *texts.values())):
+        return None
+    values: dict[str, object] = msgspec.json.decode(b"{%b}" % (flat or b'"data":{}'))["data"]
+    values |= {name: text.decode(errors="replace") for name, text in texts.items() if text is not None}
+    found = ((name, problem_in(value)) for name, value in values.items())
+    return next(((name, *problem) for name, problem in found if problem), None)
 
 
 def _spliced(text: bytes, mode: str) -> tuple[bytes, str]:

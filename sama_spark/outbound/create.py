@@ -16,6 +16,7 @@ from sama_spark.errors import BatchesNotStarted, TooManyTasks
 from sama_spark.outbound.chunk import FEW_INVALID, PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
 from sama_spark.outbound.contract import Contract
 from sama_spark.outbound.encode import EncodedRows, encode
+from sama_spark.outbound.looks import tiny_shapes
 from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.outbox.outbox import Outbox
 from sama_spark.outbound.outputs import SpliceMode
@@ -60,7 +61,10 @@ def create_tasks(
     )
     batches: list[Batch] = []
     rules: Mapping[str, str] = {}
-    with _folder(stage, spooled=options.outbox is not None) as folder:
+    uploader = Uploader(
+        api, project_id, options.notification_email, options.tasks_file_name, options.in_flight, options.on_progress
+    )
+    with uploader.told(_again(options)), _folder(stage, spooled=options.outbox is not None) as folder:
         outbox = None
         if options.outbox is not None:
             # Before the table is made, which is bound to these columns for good.
@@ -92,29 +96,29 @@ def create_tasks(
                 spooled=outbox is not None,
             )
             if options.dry_run:
-                return _dry_run(pieces, project_id, encoded, options, begun, outbox, staged=stage is not None)
+                return _dry_run(df, pieces, project_id, encoded, options, begun, outbox, staged=stage is not None)
             to_send: Iterable[Piece] = _accepted(pieces, rejected if reject else None)
             if outbox is not None:
                 to_send = outbox.unknown([piece for piece in to_send if isinstance(piece, StagedPiece)])
             if stage is not None or outbox is not None:  # all is known before a batch is opened
                 to_send = list(to_send)
                 refuse_too_many(sum(piece.header.tasks for piece in to_send), options.max_tasks)
-            batches = _send(api, project_id, to_send, options, rejected, outbox)
+            batches = _send(uploader, to_send, options, rejected, outbox)
         if outbox is not None:
             outbox.settle_others()
-    return CreationResult(
-        str(project_id),
-        tuple(batches),
-        rules,
-        time.monotonic() - begun,
-        stage is not None,
-        run_id=run_id,
-        rejected_rows=rejected.count,
-        rejected=rejected.frame() if reject else None,
-        outbox=outbox.report() if outbox else None,
-        api=api,
-        tables=RunTables(batches, options.fields, rejected, options.rejected_table, outbox),
-    )
+        return CreationResult(
+            str(project_id),
+            tuple(batches),
+            rules,
+            time.monotonic() - begun,
+            stage is not None,
+            run_id=run_id,
+            rejected_rows=rejected.count,
+            rejected=rejected.frame() if reject else None,
+            outbox=outbox.report() if outbox else None,
+            api=api,
+            tables=RunTables(batches, options.fields, rejected, options.rejected_table, outbox),
+        )
 
 
 def read_contract(api: ApiClient, project_id: str | int) -> Contract:
@@ -177,6 +181,7 @@ def _pieces(
 
 
 def _dry_run(
+    df: DataFrame,
     pieces: Iterable[Piece],
     project_id: str | int,
     encoded: EncodedRows,
@@ -207,20 +212,24 @@ def _dry_run(
         columns=encoded.columns,
         invalid_rows=sum(piece.header.invalid_rows for piece in invalid),
         invalid=tuple(row for piece in invalid for row in invalid_rows_in(piece)),
+        warnings=tiny_shapes(df, options.fields.not_sent),
     )
 
 
+def _again(options: CreationOptions) -> str | None:
+    """What to do after a run with an outbox that was not finished."""
+    if options.outbox is None:
+        return None
+    return f"run the same call again, or client.resume(spark, outbox={options.outbox.table!r}): nothing is sent twice"
+
+
 def _send(
-    api: ApiClient,
-    project_id: str | int,
+    uploader: Uploader,
     pieces: Iterable[Piece],
     options: CreationOptions,
     rejected: RejectedRows,
     outbox: Outbox | None,
 ) -> list[Batch]:
-    uploader = Uploader(
-        api, project_id, options.notification_email, options.tasks_file_name, options.in_flight, options.on_progress
-    )
     chunks: Iterable[Sequence[Piece]] = pack(pieces, options.chunk_rows, options.chunk_bytes)
     if outbox is not None:
         chunks = list(chunks)  # the bodies wait in files
@@ -230,16 +239,14 @@ def _send(
         try:
             rejected.append_to(options.rejected_table)
         except BaseException:
-            uploader.cancel(batches)
+            uploader.cancel_all()
             raise
     if outbox is not None:
         batches = outbox.claim(list(zip(batches, cast("list[list[PiecePart]]", chunks), strict=True)), uploader)
     try:
         uploader.start(batches, outbox.permit if outbox else None)
     except BatchesNotStarted as error:
-        if options.outbox is not None:
-            again = f"client.resume(spark, outbox={options.outbox.table!r})"
-            error.remedy = f"run the same call again, or {again}: nothing is sent twice"
+        error.remedy = _again(options) or error.remedy
         raise
     return batches
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,6 +11,7 @@ import msgspec
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from sama_spark.api.arguments import check_texts, check_whole, check_yes_no
 from sama_spark.api.errors import ContractError, InvalidInput
 from sama_spark.outbound import addresses, exact
 from sama_spark.outbound.columns import Computed, Member, grouped, in_order, json_of, numbered
@@ -53,6 +55,9 @@ class TaskFields:
     row_key: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_whole("batch_priority", self.priority, -sys.maxsize)
+        check_yes_no(submit=self.submit)
+        check_texts(priority_column=self.priority_column, reserve_for_column=self.reserve_for_column)
         if not INT32[0] <= self.priority <= INT32[1]:
             raise InvalidInput(
                 f"batch_priority {self.priority} is beyond 32 bits",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sama_spark.api.arguments import check_function, check_text, check_texts, names_of
 from sama_spark.api.errors import InvalidInput
+from sama_spark.api.ids import id_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -45,12 +47,19 @@ class MicroBatches:
         on_result: Callable[[CreationResult], None] | None = None,
         **options: Any,
     ) -> None:
+        check_function("make_client", make_client)
+        check_function("on_result", on_result)
+        check_text("outbox", outbox)
+        check_texts(query=query)
+        names_of("row_key", row_key)
+        if make_client is None:
+            raise InvalidInput("make_client is None", remedy="give a function that makes the client")
         if row_key == "content" and not query:
             raise InvalidInput(
                 "where a row's content is its key, the stream needs a name of its own",
                 remedy="give query= a name that stays the same from restart to restart",
             )
-        self._make_client, self._project_id = make_client, str(project_id)
+        self._make_client, self._project_id = make_client, str(id_of(project_id, "project_id"))
         self._query, self._on_result = query, on_result
         self._options = {"outbox": outbox, "row_key": row_key, **options}
         self._client: Client | None = None

@@ -6,6 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from sama_spark.api.arguments import (
+    check_function,
+    check_mapping,
+    check_one_of,
+    check_texts,
+    check_whole,
+    check_yes_no,
+)
 from sama_spark.api.errors import InvalidInput
 from sama_spark.names import check_table
 from sama_spark.outbound.contract import ContractMode, OutputFormat
@@ -39,20 +47,22 @@ class CreationOptions:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        if self.contract not in get_args(ContractMode):
-            raise InvalidInput(
-                f"contract={self.contract!r} is not understood", remedy=f"give one of {get_args(ContractMode)}"
-            )
-        if self.on_invalid not in get_args(OnInvalid):
-            raise InvalidInput(
-                f"on_invalid={self.on_invalid!r} is not understood", remedy=f"give one of {get_args(OnInvalid)}"
-            )
+        check_one_of("contract", self.contract, get_args(ContractMode))
+        check_one_of("on_invalid", self.on_invalid, get_args(OnInvalid))
         if self.rejected_table is not None:
             check_table(self.rejected_table, "rejected_table")
+        check_texts(
+            notification_email=self.notification_email,
+            tasks_file_name=self.tasks_file_name,
+        )
+        check_yes_no(dry_run=self.dry_run)
+        check_function("on_progress", self.on_progress)
         if self.rejected_table is not None and self.on_invalid != "reject":
             raise InvalidInput("rejected_table is named, and invalid rows raise", remedy='say on_invalid="reject" too')
         for name in ("chunk_rows", "chunk_bytes", "in_flight"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(f"{name} is {getattr(self, name)}", remedy="give a number of 1 or more")
+            check_whole(name, getattr(self, name), 1)
+        if self.max_tasks is not None:
+            check_whole("max_tasks", self.max_tasks, 0)
+        check_mapping("outputs", self.outputs)
         if wrong := {name: how for name, how in self.outputs.items() if how not in ("json", "text")}:
             raise InvalidInput(f"outputs={wrong!r} is not understood", remedy='give "json" or "text" for each')

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sama_spark.api.arguments import check_function, check_seconds
 from sama_spark.api.errors import SamaError
+from sama_spark.api.interrupted import tell
 from sama_spark.outbound.chunk import InvalidRow
 from sama_spark.outbound.outbox.report import OutboxReport
 from sama_spark.outbound.tables import RunTables
@@ -88,9 +90,13 @@ class CreationResult(Mapping[str, Any]):
             TasksUnaccounted: the counts of a batch do not add up to its tasks.
             SamaError: a call failed for good, or the result was pickled and has no client.
         """
+        check_seconds("timeout", timeout)
+        check_function("on_progress", on_progress)
         if not self.batches:
             return Outcome()
-        return self._recorded(wait_for_all(self._client(), self.project_id, self.batches, timeout, on_progress))
+        return self._recorded(
+            self._watched(lambda: wait_for_all(self._client(), self.project_id, self.batches, timeout, on_progress))
+        )
 
     def cancel(self, timeout: float = 60.0) -> Outcome:
         """Cancel what Sama has not created yet, wait for that, and tell what became of every task.
@@ -105,9 +111,25 @@ class CreationResult(Mapping[str, Any]):
             WaitTimedOut, TasksUnaccounted: as for `wait`.
             SamaError: a call failed for good; the first such error, once all batches have been tried.
         """
+        check_seconds("timeout", timeout)
         if not self.batches:
             return Outcome()
-        return self._recorded(cancel_all(self._client(), self.project_id, self.batches, timeout))
+        return self._recorded(self._watched(lambda: cancel_all(self._client(), self.project_id, self.batches, timeout)))
+
+    def _watched(self, look: Callable[[], Outcome]) -> Outcome:
+        """What `look` gives; an interrupt tells which batches are paid for, since the result may be lost with it."""
+        try:
+            return look()
+        except SamaError:
+            raise
+        except BaseException as error:
+            ids = ", ".join(map(str, self.batch_ids))
+            tell(
+                error,
+                f"interrupted while Sama creates the tasks of these batches of project {self.project_id}: {ids}. All "
+                "of them were started: do not send their rows again. Call wait() again, or client.wait_for_batch",
+            )
+            raise
 
     def _recorded(self, outcome: Outcome) -> Outcome:
         if self.tables is not None:
@@ -201,6 +223,7 @@ class DryRun(CreationResult):
 
     `task_count`, `bytes` and `batch_count`: what would be uploaded. `columns`: what would become of each column.
     `invalid_rows`: how many rows cannot become tasks; `invalid` shows some of them: column, reason, value, row.
+    `warnings`: what looks odd all the same, such as shapes that all lie within one pixel.
     `calls`: the least number of calls that creation takes. `status_seconds`: the least time in which the status
     of all tasks can be read, at Sama's one call a second for 100 tasks; it limits nothing else that is known.
     """
@@ -211,6 +234,7 @@ class DryRun(CreationResult):
     columns: Mapping[str, str] = field(default_factory=dict)
     invalid_rows: int = 0
     invalid: tuple[InvalidRow, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def calls(self) -> int:
@@ -226,6 +250,7 @@ class DryRun(CreationResult):
         "columns",
         "invalid_rows",
         "invalid",
+        "warnings",
         "calls",
         "status_seconds",
     )
@@ -233,6 +258,7 @@ class DryRun(CreationResult):
     def __repr__(self) -> str:
         columns = "".join(f"\n  column {name!r}: {what}" for name, what in self.columns.items())
         invalid = "".join(f"\n  cannot become a task: {row}" for row in self.invalid[:5])
+        invalid += "".join(f"\n  {line}" for line in self.warnings)
         invalid += "".join(f"\n  {line}" for line in self.outbox.lines()) if self.outbox else ""
         return (
             f"<dry run for project {self.project_id}, nothing was sent: {self.task_count:,} tasks "

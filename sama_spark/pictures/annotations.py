@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from sama_spark.api.arguments import check_whole, check_yes_no
 from sama_spark.api.errors import InvalidInput
 from sama_spark.pictures import require_matplotlib
+from sama_spark.sessions import check_dataframe, refuse_stream
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,6 +56,12 @@ def show_annotations(df: DataFrame, images: DataFrame | str | None = None, *, n:
     require_matplotlib()
     from sama_spark.pictures.sheet import draw_sheet
 
+    check_dataframe("df", df)
+    refuse_stream(df, "give a table that a stream has written")
+    check_whole("n", n, -sys.maxsize)
+    check_yes_no(zoom=zoom)
+    if images is not None and not isinstance(images, str):
+        check_dataframe("images", images)
     if n < 1:
         raise InvalidInput(f"n={n} panels cannot be drawn", remedy="say how many at the most, 9 by default")
     lacking = [name for name in _USED if name not in df.columns]

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.api.errors import InvalidInput
 from sama_spark.pictures import require_matplotlib
+from sama_spark.sessions import check_dataframe, refuse_stream
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,6 +100,8 @@ def show_label_counts(df: DataFrame, *, by_output: bool = False) -> Figure:
 
 
 def _check(df: DataFrame, due: str, *names: str) -> None:
+    check_dataframe("df", df)
+    refuse_stream(df, "give a table that a stream has written")
     lacking = [name for name in names if name not in df.columns]
     if lacking:
         raise InvalidInput(f"the DataFrame has no column {', '.join(lacking)}: {df.columns}", remedy=f"give {due}")

@@ -17,6 +17,7 @@ from chispa import assert_df_equality
 
 from sama_spark import Client, to_pre_annotations
 from sama_spark.api.errors import InvalidInput
+from sama_spark.api.problems import problem_in
 from sama_spark.inbound.pre_annotations import cut
 
 if TYPE_CHECKING:
@@ -110,8 +111,32 @@ def test_names_where_all_is_text(spark: SparkSession) -> None:
 
 
 def test_of_odd_answers_comes_what_can_be_read() -> None:
-    odd = [b'{"a": 1}', b"[1]", b"null", b"", b"no", b'{"b": NaN, "a": "cut \\ud83d"}', b'{"a": 1, "b": ']
-    assert cut(odd, ["a"]) == [[b"1", None, None, None, None, "cut \ufffd".encode(), b"1"]]
+    [cells] = cut([b"null", b"", b'{"b": NaN, "a": "cut \\ud83d"}', b'{"a": 1}'], ["a"])
+    assert cells == [None, None, "cut \ufffd".encode(), b"1"]
+
+
+def test_answers_that_are_no_object_are_told() -> None:
+    texts = [b'{"a": 1}', b"[1]", b'"cut', b"\xff", b"5", b'{"a": 1, "b": ']
+    [good, *bad], second = cut(texts, ["a", "b"])
+    assert (good, second[0]) == (b"1", None)
+    assert second[1:] == bad  # whichever column is kept tells it
+    for text, cell in zip(texts[1:], bad, strict=True):
+        reason, value = problem_in((cell or b"").decode()) or ("", "")
+        assert "no JSON object" in reason
+        assert value == text.decode(errors="replace")
+
+
+def test_rows_whose_answers_are_no_object_are_rejected(spark: SparkSession, sandbox: Sandbox) -> None:
+    project = sandbox.create_project({"url": "string"}, {"objects": "image", "notes": "text"})
+    rows = [("a", '{"objects": {"layers": {"vector_tagging": []}}, "notes": "n"}'), ("b", "[1]"), ("c", "cut")]
+    df = spark.createDataFrame([(json.dumps({"url": url}), text) for url, text in rows], "data string, answers string")
+    tasks = to_pre_annotations(df, inputs=["url"], outputs=["objects", "notes"])
+    client = Client(sandbox.api_key, base_url=sandbox.base_url)
+    result = client.create_task_batch_from_table(tasks, project, on_invalid="reject", row_key="url")
+    assert [task["data"]["url"] for task in sandbox.tasks(project)] == ["a"]
+    assert result.rejected is not None
+    found = [(row.row_key, row.column, row.value) for row in result.rejected.orderBy("row_key").collect()]
+    assert found == [('{"url":"b"}', "output_objects", "[1]"), ('{"url":"c"}', "output_objects", "cut")]
 
 
 structures = st.recursive(

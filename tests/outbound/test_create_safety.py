@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_clock import FakeClock
+from pyspark.sql import functions as F
 
 from sama_spark import Client
 from sama_spark import staging as staging_module
@@ -540,3 +541,34 @@ def test_key_is_in_no_plan_and_no_file(
     assert secrets_in(plan, sandbox.api_key) == []
     assert any(URLS[0].encode() in content for content in in_stage)
     assert not any(sandbox.api_key.encode() in content or b"Signature=" in content for content in in_stage)
+
+
+# --- signed links among the rows
+
+
+SIGNED = "https://bucket.example.org/1.jpg?X-Amz-Signature=s1gn4ture&X-Amz-Credential=s1gn4ture"
+
+
+@pytest.mark.one_kind
+def test_no_error_shows_the_query_of_a_signed_link(
+    staged_client: Client, spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path
+) -> None:
+    too_large = spark.createDataFrame([(SIGNED, 2**40)], "url string, count bigint")
+    dry = run(staged_client, too_large, project, dry_run=True, row_key="url")
+    texts = [repr(dry), repr(dry.invalid), str(dry.invalid[0])]
+    with pytest.raises(InvalidRowsError) as raised:
+        run(staged_client, too_large, project)
+    texts += [str(raised.value), repr(raised.value), *raised.value.rows]
+    outbox = {"outbox": f"{tmp_path}/outbox", "row_key": "url"}
+    twice = spark.createDataFrame([(SIGNED, 1), (SIGNED, 2)], "url string, count bigint")
+    with pytest.raises(InvalidRowsError) as raised:
+        run(staged_client, twice, project, **outbox)
+    texts += [str(raised.value), *raised.value.rows]
+    run(staged_client, twice.limit(1), project, **outbox)
+    with pytest.raises(InvalidRowsError) as raised:
+        run(staged_client, twice.limit(1).withColumn("count", F.lit(7)), project, on_changed="error", **outbox)
+    texts += [str(raised.value), *raised.value.rows]
+    assert all("https://bucket.example.org/1.jpg" in text for text in texts)
+    assert not any("s1gn4ture" in text for text in texts)
+    rejected = run(staged_client, too_large, project, on_invalid="reject").rejected.collect()
+    assert "s1gn4ture" in rejected[0].row  # the table keeps the row as it was

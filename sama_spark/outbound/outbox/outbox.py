@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
+from sama_spark.api.arguments import check_one_of
 from sama_spark.api.errors import InvalidInput
+from sama_spark.api.secrets import redact_urls
 from sama_spark.errors import ChangedRows, OutboxError
 from sama_spark.names import check_table
 from sama_spark.outbound.outbox.known_rows import KnownRows
@@ -51,10 +53,7 @@ class OutboxOptions:
 
     def __post_init__(self) -> None:
         check_table(self.table, "outbox")
-        if self.on_changed not in get_args(OnChanged):
-            raise InvalidInput(
-                f"on_changed={self.on_changed!r} is not understood", remedy=f"give one of {get_args(OnChanged)}"
-            )
+        check_one_of("on_changed", self.on_changed, get_args(OnChanged))
         if not self.keys.names and (self.on_changed != "skip" or self.keys.ignored):
             raise InvalidInput(
                 "where the whole content is the key, no row can have changed",
@@ -165,7 +164,7 @@ class Outbox:
                 remedy="run again: nothing was created by this run",
             )
         except BaseException:
-            uploader.cancel([batch for batch, _ in sent])
+            uploader.cancel_all()
             raise
 
     def permit(self) -> float:
@@ -229,7 +228,7 @@ class Outbox:
         for found in self._ledger.find(self._rows.frame, self._rows.count, self._head, after):
             self.known.add(found, unsure=found.batch_id in unsure)
         if self._options.on_changed == "error" and (count := self.known.changed_count):
-            keys = [self._rows.keys(piece)[place] for piece, place in islice(self.known.changed(), _SHOWN)]
+            keys = [redact_urls(self._rows.keys(piece)[place]) for piece, place in islice(self.known.changed(), _SHOWN)]
             raise ChangedRows(
                 f"{count:,} rows have changed since they were sent, nothing was created: {'; '.join(keys)}",
                 rows=keys,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from sama_spark.api.secrets import redact_urls
 from sama_spark.errors import RepeatedKeys
 from sama_spark.outbound.pieces import PiecePart, StagedPiece, decode_rows
 
@@ -74,7 +75,7 @@ class RunRows:
     def _refuse_repeated(self) -> None:
         repeated = self.frame.groupBy("key").count().where("count > 1")
         if shown := repeated.limit(_SHOWN).collect():
-            lines = [f"{row['key']} stands {row['count']} times" for row in shown]
+            lines = [redact_urls(f"{row['key']} stands {row['count']} times") for row in shown]
             raise RepeatedKeys(
                 f"{repeated.count():,} row keys stand more than once, nothing was created: {'; '.join(lines)}",
                 rows=lines,

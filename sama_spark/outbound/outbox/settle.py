@@ -7,13 +7,16 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
 from sama_spark.api import batches
+from sama_spark.api.arguments import check_mapping, check_seconds, check_text, shown
 from sama_spark.api.batches import ENDED_BADLY, STARTED
 from sama_spark.api.errors import BatchStateError, InvalidInput, NotFoundError, SamaError
+from sama_spark.api.ids import number_of
+from sama_spark.api.interrupted import tell_batches
 from sama_spark.errors import LeaseOver, TasksUnaccounted
 from sama_spark.outbound.outbox.ledger import Claim, Fact, Head, Ledger, OpenBatch, State
 from sama_spark.outbound.outbox.report import OutboxReport, SettledBatch
@@ -76,9 +79,8 @@ class Settler:
                     outcomes[batch.batch_id] = outcome
             elif state == "waiting" and self._is_abandoned(batch):
                 abandoned.append(batch)
-        for batch in abandoned and self._take_over(abandoned, head.seq):
-            if fact := self._continue(batch):
-                facts[batch.batch_id] = fact
+        for fact in self._continue_all(abandoned and self._take_over(abandoned, head.seq)):
+            facts[fact.batch_id] = fact
         self.record(facts.values(), outcomes)
         return [
             SettledBatch(
@@ -126,9 +128,9 @@ class Settler:
         """
         unsure = {batch.batch_id: batch for batch in self.ledger.head().unsure}
         for batch_id, word in words.items():
-            if batch_id not in unsure or word not in ("created", "void"):
+            if batch_id not in unsure:
                 raise InvalidInput(
-                    f"unsure={{{batch_id}: {word!r}}} cannot be taken",
+                    f"unsure={{{batch_id}: {word!r}}} cannot be taken: this batch is not unsure",
                     remedy=f'say "created" or "void" for one of the batches that are unsure: {sorted(unsure)}',
                 )
         states: dict[int, State] = {i: "done" if word == "created" else "void" for i, word in words.items()}
@@ -197,6 +199,25 @@ class Settler:
             return ()
         return [OpenBatch(b.batch_id, b.state, b.tasks, b.run_id, token, lease_until) for b in abandoned]
 
+    def _continue_all(self, taken: Sequence[OpenBatch]) -> list[Fact]:
+        """What became of batches that were taken over; an interrupt tells it too."""
+        facts: dict[int, Fact | None] = {}
+        try:
+            for batch in taken:
+                facts[batch.batch_id] = self._continue(batch)
+        except BaseException as error:
+            left = [batch.batch_id for batch in taken if batch.batch_id not in facts]
+            tell_batches(
+                error,
+                self.project_id,
+                started=[batch_id for batch_id, fact in facts.items() if fact and fact.state == "started"],
+                unsure=[batch_id for batch_id, fact in facts.items() if not fact] + left[:1],
+                waiting=left[1:],
+                next_step=f"call client.resume(spark, outbox={self.ledger.table.name!r}) again: nothing is sent twice",
+            )
+            raise
+        return [fact for fact in facts.values() if fact]
+
     def _continue(self, batch: OpenBatch) -> Fact | None:
         try:
             batches.start(self.api, self.project_id, batch.batch_id, lambda: permit(self.api, batch.lease_until))
@@ -264,6 +285,16 @@ def _unsure(batch: OpenBatch, why: str) -> Fact:
 
 def resume(api: ApiClient, spark: SparkSession, table: str, words: Mapping[int, Word], timeout: float) -> OutboxReport:
     """Settle all that is open in an outbox; the public face is `Client.resume`."""
+    check_text("outbox", table)
+    check_seconds("timeout", timeout)
+    check_mapping("unsure", words)
+    for batch_id, word in words.items():
+        if word not in get_args(Word):
+            raise InvalidInput(
+                f"unsure has a word that cannot be taken for batch {batch_id}: {shown(word)}",
+                remedy=f"say one of {get_args(Word)}",
+            )
+    words = {number_of(batch_id, "unsure"): word for batch_id, word in words.items()}
     settler = Settler(api, Ledger.open(spark, table))
     head = settler.ledger.head()
     recovered = settler.settle(head)

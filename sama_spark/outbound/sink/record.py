@@ -17,6 +17,7 @@ import msgspec
 
 from sama_spark.api import batches as lifecycle
 from sama_spark.api.errors import BatchStateError, BatchUnsure, SamaError
+from sama_spark.api.interrupted import tell_batches
 from sama_spark.errors import BatchesNotStarted, StagingError
 from sama_spark.outbound.upload import Batch
 
@@ -122,7 +123,21 @@ def settle(api: ApiClient, sent: Sent) -> None:
     Raises:
         BatchesNotStarted: some have failed or were cancelled, or nobody can know.
     """
-    errors = {batch.batch_id: _settled(api, sent.project_id, batch.batch_id) for batch in sent.batches}
+    errors: dict[int, SamaError | None] = {}
+    ids = [batch.batch_id for batch in sent.batches]
+    try:
+        for batch_id in ids:
+            errors[batch_id] = _settled(api, sent.project_id, batch_id)
+    except BaseException as error:
+        tell_batches(
+            error,
+            sent.project_id,
+            started=[batch_id for batch_id in errors if not errors[batch_id]],
+            unsure=[batch_id for batch_id in ids if batch_id not in errors or errors[batch_id]],
+            waiting=(),
+            next_step="restart the query: it asks Sama for the state of these batches again, and sends nothing twice",
+        )
+        raise
     if failed := {batch_id: error for batch_id, error in errors.items() if error}:
         started = [batch_id for batch_id, error in errors.items() if not error]
         raise BatchesNotStarted.of(sent.project_id, started, failed)

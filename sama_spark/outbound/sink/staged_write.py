@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from sama_spark.outbound.sink.rows import RowEncoder
 
 
+RESTART = (
+    "restart the query: it asks Sama for the state of these batches, starts those that wait and sends nothing twice"
+)
+
+
 @dataclass(frozen=True)
 class Target:
     """Where tasks go, and how. Holds no secret and no connection: it travels in Spark's plans."""
@@ -130,16 +135,17 @@ def send(
     uploader = Uploader(
         api, target.project_id, options.notification_email, options.tasks_file_name, options.in_flight, None
     )
-    batches = uploader.upload(pack(pieces, options.chunk_rows, options.chunk_bytes))
-    try:
-        ours = claim is None or claim(batches)
-    except BaseException:
-        uploader.cancel(batches)
-        raise
-    if not ours:
-        uploader.cancel(batches)
-        return []
-    uploader.start(batches)
+    with uploader.told(RESTART if claim else None):
+        batches = uploader.upload(pack(pieces, options.chunk_rows, options.chunk_bytes))
+        try:
+            ours = claim is None or claim(batches)
+        except BaseException:
+            uploader.cancel_all()
+            raise
+        if not ours:
+            uploader.cancel_all()
+            return []
+        uploader.start(batches)
     return batches
 
 

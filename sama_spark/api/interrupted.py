@@ -1,0 +1,46 @@
+"""What an interrupted run leaves at Sama: told in the log, and on the exception itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+_log = logging.getLogger("sama_spark")
+
+
+def tell(error: BaseException, text: str) -> None:
+    """Log `text` as an error, and add it to `error` as a note, which tracebacks show from Python 3.11 on."""
+    _log.error("%s", text)
+    error.__notes__ = [*getattr(error, "__notes__", ()), text]
+
+
+def tell_batches(
+    error: BaseException,
+    project_id: str | int,
+    *,
+    started: Sequence[int],
+    unsure: Sequence[int],
+    waiting: Sequence[int],
+    cancelled: Sequence[int] = (),
+    next_step: str,
+) -> None:
+    """Tell which batches of a run are paid for; all ids, since this is the only place where they stand.
+
+    `error` also gets them as `sama_batches`, for a job's line of JSON.
+    """
+    groups = [
+        (started, "started, their tasks are created and paid for"),
+        (unsure, "unsure, they may have been started: their `continue` was under way"),
+        (waiting, "not started, they wait at Sama and cost nothing"),
+        (cancelled, "cancelled, they cost nothing"),
+    ]
+    told = "; ".join(f"{len(ids)} batches {what}: {', '.join(map(str, ids))}" for ids, what in groups if ids)
+    paid = "" if started or unsure else "nothing was started, so nothing is paid for; "
+    error.sama_batches = {  # type: ignore[attr-defined]
+        "started": list(started),
+        "unsure": list(unsure),
+        "not_started": [*waiting, *cancelled],
+    }
+    tell(
+        error, f"the run on project {project_id} ended early ({type(error).__name__}): {paid}{told}. Next: {next_step}"
+    )
