@@ -10,13 +10,15 @@ import time
 import pytest
 
 from sama_spark.api.interrupted import tell_batches
-from sama_spark.jobs.run import _ended_as_interrupted, told
+from sama_spark.api.secrets import Redactor
+from sama_spark.jobs.process import as_a_job
+from sama_spark.jobs.run import told
 
 
 def test_the_line_names_the_batches() -> None:
     error = KeyboardInterrupt()
     tell_batches(error, 4242, started=[7, 8], unsure=[9], waiting=[10], cancelled=[11], next_step="run again")
-    line = told(error, None)
+    line = told(error, Redactor())
     assert (line["type"], line["retryable"]) == ("KeyboardInterrupt", False)
     assert (line["started"], line["unsure"], line["not_started"]) == ([7, 8], [9], [10, 11])
     assert "2 batches started, their tasks are created and paid for: 7, 8" in line["message"]
@@ -24,12 +26,12 @@ def test_the_line_names_the_batches() -> None:
 
 
 def test_other_errors_have_no_batches() -> None:
-    assert set(told(ValueError("x"), None)) == {"type", "message", "retryable"}
+    assert set(told(ValueError("x"), Redactor())) == {"type", "message", "retryable"}
 
 
 def test_sigterm_ends_a_job_as_ctrl_c_does() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt, match="SIGTERM"), _ended_as_interrupted():
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"), as_a_job():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
     assert signal.getsignal(signal.SIGTERM) is before
@@ -39,7 +41,7 @@ def test_in_another_thread_nothing_is_changed() -> None:
     seen: list[object] = []
 
     def look() -> None:
-        with _ended_as_interrupted():
+        with as_a_job():
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=look)
