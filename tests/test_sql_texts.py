@@ -61,9 +61,12 @@ MAKES_SQL = {
     "inbound/table.py",
     "jobs/probes.py",
     "jobs/work.py",
+    "outbound/columns.py",
     "outbound/create.py",
+    "outbound/encode.py",
+    "outbound/exact.py",
     "outbound/outbox/purge.py",
-    "outbound/render.py",
+    "outbound/problems.py",
 }
 
 
