@@ -330,7 +330,7 @@ def test_an_upload_that_is_ended_tells_and_leaves_no_open_batch(sent: signal.Sig
 
     with Sandbox() as sandbox:
         project = sandbox.create_project(**yaml.safe_load((CONF / "project.yml").read_text()))
-        sandbox.fail("put", kind="slow", seconds=60, times=None)
+        sandbox.fail("put", kind="slow", seconds=8, times=None)
         job = subprocess.Popen(
             [COMMAND, "upload", str(CONF / "upload.yml"), f"base_url={sandbox.base_url}", f"project={project}"],
             stdout=subprocess.PIPE,
