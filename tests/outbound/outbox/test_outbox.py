@@ -18,6 +18,7 @@ from sama_spark import (
     OutboxError,
     RepeatedKeys,
     TooManyTasks,
+    staging,
 )
 
 pytestmark = pytest.mark.one_kind
@@ -79,13 +80,16 @@ def test_without_a_shared_folder_it_works_alike_and_nothing_stays_behind(
 ) -> None:
     client._staging._found.setdefault(spark, {})[None] = None  # as the probe finds it
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    staging._temporary_folder.cache_clear()
     assert send(client, images(spark, 0, 20), project, outbox).task_count == 20
     more = send(client, images(spark, 10, 35), project, outbox)
     assert (more.task_count, more.staged, more.outbox and more.outbox.known) == (15, False, 10)
     assert numbers(sandbox, project) == once(range(35))
     with pytest.raises(RepeatedKeys):
         send(client, images(spark, 30, 40).unionAll(images(spark, 39, 41)), project, outbox)
-    assert list(tmp_path.glob("sama-spark-*")) == []
+    staging._temporary_folder.cache_clear()
+    left = [file for file in tmp_path.rglob("sama-spark*/**/*") if file.is_file()]
+    assert [file.suffix for file in left] == [".lock"]  # of the process, which lives
 
 
 # --- rows that have changed
