@@ -18,7 +18,7 @@ _MARK = re.compile(rb'["\[\]{}]')
 _STEP = re.compile(rb'\[[^\[\]{}"]*\]|"[^"\\]*"|["\[\]{}]')
 _SCALAR = re.compile(rb'[^\s,:\[\]{}"]+')
 _COLON = re.compile(rb"\s*:\s*")
-_NAME = re.compile(rb'\s*,\s*("[^"\\]*")\s*:')
+_NAME = re.compile(rb',\s*("[^"\\]*")\s*:')
 # What may stand behind a task in a list; also what should not, but tells where the next one begins.
 _SEPARATOR = re.compile(rb"\s*[,{}\]]")
 _LIST_END = re.compile(rb'\]\s*(?:\}|,\s*")')
@@ -27,12 +27,12 @@ _BETWEEN = re.compile(rb"[\s,}\]]*")
 _STRAY = re.compile(rb"[\s}\]]*")
 _BLANK = re.compile(rb"[\s,]*")
 _SPACE = re.compile(rb"\s*")
-_NEXT = re.compile(rb"[^:\[\s]\s*(?=\{)")
+_NEXT = re.compile(rb'[^:\[\s]\s*(?=\{\s*")')
 _OPENED = {ord("}"): ord("{"), ord("]"): ord("[")}
 _QUOTE, _OBJECT, _LIST = b'"{['
 # Some of these stand beside the id of each task; with them it is told from a shape that has an id.
 _OF_TASKS = {"project_id", "batch_id", "state", "delivered_at", "created_at", "data", "answers", "priority"}
-_READ_AGAIN = 30  # times the length of a page, at the most
+_READ_AGAIN = 10  # times the length of a page, at the most
 _LAST = 100  # brackets that are tried
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -88,12 +88,12 @@ def members(text: bytes) -> dict[str, tuple[int, int]]:
         if colon is None or end is None:
             break
         found[plain(str(lenient(text[quote:name_end])))] = (colon.end(), end)
-        # Behind a value there may stand what makes it none, as in 0x1F or "a"b".
-        following = _NAME.search(text, end)
-        closing = _behind(_SPACE, text, end)
-        if following is None or text[closing : closing + 1] == b"}":
+        at = _behind(_SPACE, text, end)
+        if text[at : at + 1] == b"}":
             break
-        at = following.start(1)
+        if text[at : at + 1] != b",":  # it makes the value none, as in 0x1F or "a"b"
+            following = _NAME.search(text, end)
+            at = following.start() if following else 0
     return found
 
 
