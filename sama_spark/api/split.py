@@ -162,7 +162,7 @@ class _Splitter:
             name = None if is_last else _NAME.match(body, _behind(_STRAY, body, end))
             fields = _fields(body[start:end])
             # Members behind a task: a bracket too many has closed it too early, unless it has one of them already.
-            if fields is not None and (name is None or fields & members(b"{" + body[name.start(1) :]).keys()):
+            if fields is not None and (name is None or fields & _names(body, name)):
                 return end
             if fields is None and name is None and (is_last or _FOLLOWED.match(body, end)):
                 return self._cut(start, self._next(self._suspects(start, end)) or end)
@@ -216,6 +216,11 @@ def _fields(text: bytes) -> set[str] | None:
         return set(_object.decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _names(body: bytes, first: re.Match[bytes]) -> set[str]:
+    """The names of members that stand there without a bracket before them."""
+    return {str(lenient(first[1])), *members(b"{" + body[first.start(1) :])}
 
 
 def _member(body: bytes, name: str) -> int | None:
