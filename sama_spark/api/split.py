@@ -19,6 +19,7 @@ _STEP = re.compile(rb'\[[^\[\]{}"]*\]|"[^"\\]*"|["\[\]{}]')
 _SCALAR = re.compile(rb'[^\s,:\[\]{}"]+')
 _COLON = re.compile(rb"\s*:\s*")
 _NAME = re.compile(rb',\s*("[^"\\]*")\s*:')
+_ANY_NAME = re.compile(rb'("[^"\\]*")\s*:')
 # What may stand behind a task in a list; also what should not, but tells where the next one begins.
 _SEPARATOR = re.compile(rb"\s*[,{}\]]")
 _LIST_END = re.compile(rb'\]\s*(?:\}|,\s*")')
@@ -162,12 +163,19 @@ class _Splitter:
             name = None if is_last else _NAME.match(body, _behind(_STRAY, body, end))
             fields = _fields(body[start:end])
             # Members behind a task: a bracket too many has closed it too early, unless it has one of them already.
-            if fields is not None and (name is None or fields & _names(body, name)):
+            if fields is not None and (name is None or fields & self._names(name)):
                 return end
             if fields is None and name is None and (is_last or _FOLLOWED.match(body, end)):
                 return self._cut(start, self._next(self._suspects(start, end)) or end)
         found = self._next(match.end() for match in _NEXT.finditer(body, start + 1))
         return self._cut(start, found or self._last_bracket(start))
+
+    def _names(self, first: re.Match[bytes]) -> set[str]:
+        """The names of members that stand there without a bracket before them, up to the next task."""
+        found = self._next(match.end() for match in _NEXT.finditer(self._body, first.end()))
+        rest = self._body[first.start(1) : found]
+        anywhere = {str(lenient(name)) for name in _ANY_NAME.findall(rest)} & _OF_TASKS
+        return {str(lenient(first[1])), *members(b"{" + rest), *anywhere}
 
     def _suspects(self, start: int, end: int) -> Iterable[int]:
         """Where tasks may begin in an element that is none and seems to end there."""
@@ -216,11 +224,6 @@ def _fields(text: bytes) -> set[str] | None:
         return set(_object.decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def _names(body: bytes, first: re.Match[bytes]) -> set[str]:
-    """The names of members that stand there without a bracket before them."""
-    return {str(lenient(first[1])), *members(b"{" + body[first.start(1) :])}
 
 
 def _member(body: bytes, name: str) -> int | None:
