@@ -18,7 +18,8 @@ _MARK = re.compile(rb'["\[\]{}]')
 _STEP = re.compile(rb'\[[^\[\]{}"]*\]|"[^"\\]*"|["\[\]{}]')
 _SCALAR = re.compile(rb'[^\s,:\[\]{}"]+')
 _COLON = re.compile(rb"\s*:\s*")
-_NAME = re.compile(rb'\s*,\s*("[^"\\]*")\s*:')
+_NAME = re.compile(rb',\s*("[^"\\]*")\s*:')
+_ANY_NAME = re.compile(rb'("[^"\\]*")\s*:')
 # What may stand behind a task in a list; also what should not, but tells where the next one begins.
 _SEPARATOR = re.compile(rb"\s*[,{}\]]")
 _LIST_END = re.compile(rb'\]\s*(?:\}|,\s*")')
@@ -27,12 +28,12 @@ _BETWEEN = re.compile(rb"[\s,}\]]*")
 _STRAY = re.compile(rb"[\s}\]]*")
 _BLANK = re.compile(rb"[\s,]*")
 _SPACE = re.compile(rb"\s*")
-_NEXT = re.compile(rb"[^:\[\s]\s*(?=\{)")
+_NEXT = re.compile(rb'[^:\[\s]\s*(?=\{\s*")')
 _OPENED = {ord("}"): ord("{"), ord("]"): ord("[")}
 _QUOTE, _OBJECT, _LIST = b'"{['
 # Some of these stand beside the id of each task; with them it is told from a shape that has an id.
 _OF_TASKS = {"project_id", "batch_id", "state", "delivered_at", "created_at", "data", "answers", "priority"}
-_READ_AGAIN = 30  # times the length of a page, at the most
+_READ_AGAIN = 10  # times the length of a page, at the most
 _LAST = 100  # brackets that are tried
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -88,12 +89,12 @@ def members(text: bytes) -> dict[str, tuple[int, int]]:
         if colon is None or end is None:
             break
         found[plain(str(lenient(text[quote:name_end])))] = (colon.end(), end)
-        # Behind a value there may stand what makes it none, as in 0x1F or "a"b".
-        following = _NAME.search(text, end)
-        closing = _behind(_SPACE, text, end)
-        if following is None or text[closing : closing + 1] == b"}":
+        at = _behind(_SPACE, text, end)
+        if text[at : at + 1] == b"}":
             break
-        at = following.start(1)
+        if text[at : at + 1] != b",":  # it makes the value none, as in 0x1F or "a"b"
+            following = _NAME.search(text, end)
+            at = following.start() if following else 0
     return found
 
 
@@ -162,12 +163,19 @@ class _Splitter:
             name = None if is_last else _NAME.match(body, _behind(_STRAY, body, end))
             fields = _fields(body[start:end])
             # Members behind a task: a bracket too many has closed it too early, unless it has one of them already.
-            if fields is not None and (name is None or fields & members(b"{" + body[name.start(1) :]).keys()):
+            if fields is not None and (name is None or fields & self._names(name)):
                 return end
             if fields is None and name is None and (is_last or _FOLLOWED.match(body, end)):
                 return self._cut(start, self._next(self._suspects(start, end)) or end)
         found = self._next(match.end() for match in _NEXT.finditer(body, start + 1))
         return self._cut(start, found or self._last_bracket(start))
+
+    def _names(self, first: re.Match[bytes]) -> set[str]:
+        """The names of members that stand there without a bracket before them, up to the next task."""
+        found = self._next(match.end() for match in _NEXT.finditer(self._body, first.end()))
+        rest = self._body[first.start(1) : found]
+        anywhere = {str(lenient(name)) for name in _ANY_NAME.findall(rest)} & _OF_TASKS
+        return {str(lenient(first[1])), *members(b"{" + rest), *anywhere}
 
     def _suspects(self, start: int, end: int) -> Iterable[int]:
         """Where tasks may begin in an element that is none and seems to end there."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -183,6 +185,27 @@ def test_both_parsers_see_the_same_tasks(tasks: list[Any], more: Any, indent: in
         assert {name: text[begin:end] for name, (begin, end) in where.items()} == {
             name: bytes(raw) for name, raw in expected.items()
         }
+
+
+@given(st.dictionaries(st.text(), json_values), st.sampled_from([None, 1]), st.booleans())
+def test_both_parsers_see_the_same_members(fields: dict[str, Any], indent: int | None, ascii_only: bool) -> None:
+    text = json.dumps(fields, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    where = split.members(text)
+    assert {name: json.loads(text[begin:end]) for name, (begin, end) in where.items()} == {
+        split.plain(name): value for name, value in fields.items()
+    }
+
+
+@pytest.mark.parametrize("filler", [b" ", b",", b"\\", b'"', b"[", b"{", b"]", b"}", b"[{", b'{"a":', b'", {"', b"x"])
+def test_rubbish_takes_no_time(filler: bytes) -> None:
+    rubbish = filler * (300_000 // len(filler))
+    begun = time.process_time()
+    for body in (page_of(good(1), rubbish, good(2)), page_of(good(1), odd(rubbish)), rubbish, good(1) + rubbish):
+        with suppress(msgspec.DecodeError):
+            decode_page(body)
+        with suppress(msgspec.DecodeError):
+            decode_single_task(body)
+    assert time.process_time() - begun < 10
 
 
 TOKENS = [b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"NaN", b"\xff", b"\x00", b"/*", b"'", b"{}", b"null", b'""']
