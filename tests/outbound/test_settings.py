@@ -185,9 +185,9 @@ def setting(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
 
 def all_settings(spark: SparkSession) -> Iterator[tuple[str, str]]:
     """Name and value of every setting to be tried, Spark's internal ones too."""
-    package: Any = spark._jvm.org.apache.spark.sql.internal  # type: ignore[union-attr]
-    entries = getattr(getattr(package, "SQLConf$"), "MODULE$").getConfigEntries()
-    usual = {entry.key(): entry.defaultValueString() for entry in entries}
+    java: Any = spark._jvm
+    entries = getattr(getattr(java.org.apache.spark.sql.internal, "SQLConf$"), "MODULE$").getConfigEntries()
+    usual = {entry.key(): entry.defaultValueString() for entry in java.java.util.ArrayList(entries)}
     usual |= {row["key"]: row["value"] for row in spark.sql("SET -v").collect()}
     for name in sorted(usual):
         if name in VALUES:
