@@ -19,7 +19,7 @@ def images(spark: SparkSession, first: int, end: int, *, version: str = "") -> D
         "concat('image ', id) AS image",
         f"concat('https://assets.invalid/{version}', id, '.jpg?signature=', uuid()) AS url",
         "cast(id AS int) AS n",
-        "'[]' AS output_shapes",
+        """'{"layers":{"vector_tagging":[]}}' AS output_shapes""",
     )
 
 

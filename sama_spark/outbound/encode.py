@@ -156,10 +156,14 @@ def encode(
         content = outbox_keys.content([column for column in columns if column.name in inputs], plan.computed)
         plan.problems.of_nulls([names.index(name) for name in outbox_keys.names], NULL_KEY)
     spliced = in_order(plan.spliced)
+    first = plan.problems.first().alias(PROBLEM)
     return EncodedRows(
-        rows=rows.select("*", *plan.computed.columns).select(
+        # In three steps, since Spark would write a thing anew in each place where it is used.
+        rows=rows.select("*", *plan.computed.columns)
+        .select("*", first)
+        .select(
             F.concat(*in_order(plan.beside), F.lit('"data":'), json_of(in_order(plan.flat))).cast(_BINARY).alias(FLAT),
-            plan.problems.first(names).cast(_BINARY).alias(PROBLEM),
+            plan.problems.told(F.col(PROBLEM), names).cast(_BINARY).alias(PROBLEM),
             key.cast(_BINARY).alias(KEY),
             content.cast(_BINARY).alias(CONTENT),
             *(text.text.cast(_BINARY).alias(f"s{i}") for i, text in enumerate(spliced)),
@@ -301,7 +305,10 @@ class _Plan:
 
 
 def _is_out_of_reach(text: Column) -> Column:
-    return F.substring(text, 1, addresses.BEGINNING).rlike(addresses.OUT_OF_REACH)
+    beginning = F.substring(text, 1, addresses.BEGINNING)
+    # The pattern costs more than all the rest, so that web addresses and words do not meet it.
+    may_be_an_address = ~text.startswith("http") & (beginning.contains(":") | beginning.contains("/"))
+    return may_be_an_address & beginning.rlike(addresses.OUT_OF_REACH)
 
 
 def refuse(refused: Sequence[ContractError]) -> None:

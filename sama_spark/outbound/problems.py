@@ -52,15 +52,15 @@ class Problems:
         place = self.computed.add(F.array_position(bad, True))
         self.checks.append(_Check(numbers, place, reason, data_type))
 
-    def first(self, names: Sequence[str]) -> Column:
-        """Column, reason and the start of the value of a row's foremost problem, as JSON text; null without one.
+    def first(self) -> Column:
+        """The problem of the foremost column, as a struct; null where there is none."""
+        found = [_found(i, check) for i, check in enumerate(self.checks)]
+        return F.least(*found) if len(found) > 1 else found[0] if found else F.lit(None)
 
-        `names`: of all columns.
-        """
+    def told(self, first: Column, names: Sequence[str]) -> Column:
+        """Column, reason and the start of the value of what `first` gave, as JSON text. `names`: of all columns."""
         if not self.checks:
             return F.lit(None).cast(exact.TEXT)
-        found = [_found(i, check) for i, check in enumerate(self.checks)]
-        first = F.least(*found) if len(found) > 1 else found[0]
         parts = F.struct(
             _one_of(names, first.getField("number")).alias("column"),
             first.getField("reason").alias("reason"),

@@ -52,9 +52,8 @@ def test_every_output_there_and_back(spark: SparkSession, sandbox: Sandbox, clie
     client.create_task_batch(first, list(data))
     sandbox.annotate(first)
     # Numbers that a parser would write anew, an empty text, and text that looks like JSON.
-    odd = (
-        '{"data": {"row": 9}, "answers": {"notes": "", "scene": [{"n": 1.10, "big": 123456789012345678901234567890}]}}'
-    )
+    group = '{"shapes": [], "n": 1.10, "big": 123456789012345678901234567890}'
+    odd = f'{{"data": {{"row": 9}}, "answers": {{"notes": "", "scene": [{group}]}}}}'
     sandbox.deliver(first, [odd, json.dumps({"data": {"row": 10}, "answers": {"notes": '{"a": "1"}'}})])
     delivered = client.get_delivered_tasks_to_table(spark, str(first))
 

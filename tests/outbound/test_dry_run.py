@@ -68,7 +68,7 @@ def test_it_says_what_the_run_then_does(df: DataFrame, sandbox: Sandbox, client:
 def test_it_shows_the_rows_that_cannot_become_tasks(
     df: DataFrame, sandbox: Sandbox, client: Client, project: str
 ) -> None:
-    bad = df.selectExpr("if(n % 5 = 0, null, url) AS url", "if(n = 7, 'x', '[]') AS output_objects")
+    bad = df.selectExpr("if(n % 5 = 0, null, url) AS url", "if(n = 7, 'x', output_objects) AS output_objects")
     plan = client.create_task_batch_from_table(bad, project, dry_run=True)
     assert isinstance(plan, DryRun)
     assert (plan.task_count, plan.invalid_rows) == (ROWS - 6, 6)

@@ -32,7 +32,7 @@ def rows(spark: SparkSession, count: int) -> DataFrame:
         "concat('image ', id) AS image",
         "if(id % 8 = 3, null, concat('https://assets.invalid/', id, '.jpg')) AS url",
         "cast(id AS int) AS n",
-        "if(id % 8 = 5, '{broken', '[]') AS output_objects",
+        """if(id % 8 = 5, '{broken', '{"layers":{"vector_tagging":[]}}') AS output_objects""",
     )
 
 

@@ -185,13 +185,14 @@ def setting(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
 
 def all_settings(spark: SparkSession) -> Iterator[tuple[str, str]]:
     """Name and value of every setting to be tried, Spark's internal ones too."""
-    entries = spark._jvm.org.apache.spark.sql.internal.SQLConf.getConfigEntries()  # type: ignore[union-attr]
-    static = spark._jvm.org.apache.spark.sql.internal.SQLConf.isStaticConfigKey  # type: ignore[union-attr]
-    usual = {entry.key(): entry.defaultValueString() for entry in entries}
+    java: Any = spark._jvm
+    entries = getattr(getattr(java.org.apache.spark.sql.internal, "SQLConf$"), "MODULE$").getConfigEntries()
+    usual = {entry.key(): entry.defaultValueString() for entry in java.java.util.ArrayList(entries)}
+    usual |= {row["key"]: row["value"] for row in spark.sql("SET -v").collect()}
     for name in sorted(usual):
         if name in VALUES:
             yield from ((name, value) for value in VALUES[name])
-        elif TOUCHES_VALUES.search(name) and not NOT_TRIED.search(name) and not static(name):
+        elif TOUCHES_VALUES.search(name) and not NOT_TRIED.search(name) and spark.conf.isModifiable(name):
             now = spark.conf.get(name, usual[name])
             if now in ("true", "false"):
                 yield name, "false" if now == "true" else "true"
