@@ -13,7 +13,7 @@ from pyspark.sql import types as T
 
 from sama_spark.api.arguments import names_of
 from sama_spark.api.errors import InvalidInput
-from sama_spark.api.problems import BEFORE_VALUE, MARK
+from sama_spark.marked_values import BEFORE_VALUE, MARK
 from sama_spark.api.split import lenient
 from sama_spark.inbound.annotations import json_text
 from sama_spark.inbound.answer_json import members, string

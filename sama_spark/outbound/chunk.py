@@ -15,7 +15,7 @@ from zlib import crc32
 import msgspec
 from msgspec import structs
 
-from sama_spark.api.problems import is_marked, problem_in
+from sama_spark.marked_values import is_marked, problem_in
 from sama_spark.api.secrets import redact_urls
 from sama_spark.outbound import shapes
 
@@ -65,15 +65,11 @@ class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PieceRows(msgspec.Struct, frozen=True):
-    """What an outbox keeps of a piece's tasks, in their order: key, hash of the content, and bytes in the body.
-
-    `formers`: the hashes by which earlier versions knew the content, where those were others.
-    """
+    """What an outbox keeps of a piece's tasks, in their order: key, hash of the content, and bytes in the body."""
 
     keys: list[str]
     contents: list[int]
     sizes: list[int]
-    formers: list[int] = []
 
 
 class KeyedHeader(PieceHeader, frozen=True, omit_defaults=True):
@@ -82,7 +78,6 @@ class KeyedHeader(PieceHeader, frozen=True, omit_defaults=True):
     keys: Sequence[str] = ()
     contents: Sequence[int] = ()
     sizes: Sequence[int] = ()
-    formers: Sequence[int] = ()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -95,9 +90,8 @@ class PieceCutter:
     """Checks, splices and cuts, on a worker (`mapInArrow(cutter.cut, ...)`) or wherever the encoded rows are.
 
     `head`: what stands before `data` in each task. `spliced`: name and mode ("json", "auto" or JSON Schema) of each
-    text column. `most_invalid`:
-    how many of a partition's invalid rows are described; the others are counted. `keyed`: whether headers say
-    which rows the piece holds.
+    text column. `most_invalid`: how many of a partition's invalid rows are described; the others are counted.
+    `keyed`: whether headers say which rows the piece holds.
     """
 
     head: bytes
@@ -172,9 +166,8 @@ class PieceCutter:
         if not self.keyed:
             return PieceHeader(tasks=len(tasks), bytes=len(body)), body
         keys = [(key or b"").decode() for key, _ in rows]
-        contents, *formers = zip(*(map(int, (content or b"0").split()) for _, content in rows), strict=True)
-        former = formers[0] if formers else ()
-        return KeyedHeader(len(tasks), len(body), keys=keys, contents=contents, sizes=sizes, formers=former), body
+        contents = [int(content or 0) for _, content in rows]
+        return KeyedHeader(len(tasks), len(body), keys=keys, contents=contents, sizes=sizes), body
 
     def _valid_rows(self, rows: Iterable[tuple[bytes | None, ...]], rejected: _Rejected) -> Iterator[_Row]:
         """Row by row, for a batch in which something is no JSON or not valid."""

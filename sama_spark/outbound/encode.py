@@ -109,7 +109,7 @@ class EncodedRows:
     """`rows` has a row per task: `flat`, `problem` (JSON or null), `key` (text or null), `content`, the spliced texts.
 
     `head`: what all tasks begin with. `flat`: what a task goes on with, up to the end of `data` without the texts.
-    `content`: digits of one or two hashes, null without an outbox. `spliced`: name and mode of each text that the
+    `content`: digits of its hash, null without an outbox. `spliced`: name and mode of each text that the
     worker puts into `data` unparsed, in column order. `output_rules`: for each output, how its value travels and why.
     `columns`: for each column, what becomes of it.
     """

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from pyspark.sql import functions as F
 
 from sama_spark.api.errors import InvalidInput
-from sama_spark.api.problems import BEFORE_VALUE, MARK
+from sama_spark.marked_values import BEFORE_VALUE, MARK
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

@@ -105,22 +105,9 @@ class OutboxKeys:
         return F.concat(F.lit(self.prefix), F.left(F.sha2(whole, 256), F.lit(32)))
 
     def content(self, columns: Sequence[Member], computed: Computed) -> Column:
-        """A hash of each row's values, as text: neither columns in `ignored` nor queries of URLs count, nor nulls.
-
-        Where values are nested a second hash stands behind it, by which outboxes of earlier versions know the row: it
-        also counted the places of their columns.
-        """
+        """A hash of each row's values, as text: neither columns in `ignored` nor queries of URLs count, nor nulls."""
         compared = [column for column in columns if column.name not in self.ignored]
-        nested = [column for column in compared if not _is_flat(column.data_type)]
-        flat = _of_each_type([column for column in compared if column not in nested], computed, _without_queries)
-        now = _hash_of([*flat, *_of_each_type(nested, computed, _without_queries)])
-        if not nested:
-            return now
-        return F.concat(now, F.lit(" "), _hash_of([*flat, *_as_formerly(nested, computed)]))
-
-
-def _hash_of(members: Sequence[Member]) -> Column:
-    return F.xxhash64(_json_of(members)).cast(exact.TEXT)
+        return F.xxhash64(_json_of(_of_each_type(compared, computed, _without_queries))).cast(exact.TEXT)
 
 
 def _json_of(members: Sequence[Member]) -> Column:
@@ -154,21 +141,16 @@ def _without_queries(columns: Sequence[Member], computed: Computed) -> list[Memb
     elif _is_flat(data_type):
         return _written(columns, computed)
     else:
-        texts = computed.each([c.column for c in columns], lambda c: _without_query(_json_of_one(c, data_type, "v")))
+        texts = computed.each([c.column for c in columns], lambda c: _without_query(_json_of_one(c, data_type)))
     return [Member(column.name, text, exact.TEXT) for column, text in zip(columns, texts, strict=True)]
-
-
-def _as_formerly(columns: Sequence[Member], computed: Computed) -> list[Member]:
-    texts = [_without_query(_json_of_one(F.col(c.column), c.data_type, c.column)) for c in columns]
-    return [Member(c.name, computed.add(text), exact.TEXT) for c, text in zip(columns, texts, strict=True)]
 
 
 def _is_flat(data_type: T.DataType) -> bool:
     return isinstance(data_type, _ATOMIC)
 
 
-def _json_of_one(value: Column, data_type: T.DataType, name: str) -> Column:
-    return exact.to_json(F.struct(exact.with_texts(value, data_type, exact.AS_JSON).alias(name)))
+def _json_of_one(value: Column, data_type: T.DataType) -> Column:
+    return exact.to_json(F.struct(exact.with_texts(value, data_type, exact.AS_JSON).alias("v")))
 
 
 def _without_query(text: Column) -> Column:

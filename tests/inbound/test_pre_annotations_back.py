@@ -17,7 +17,7 @@ from chispa import assert_df_equality
 
 from sama_spark import Client, to_pre_annotations
 from sama_spark.api.errors import InvalidInput
-from sama_spark.api.problems import problem_in
+from sama_spark.marked_values import problem_in
 from sama_spark.inbound.pre_annotations import cut
 
 if TYPE_CHECKING:

@@ -294,8 +294,7 @@ class Ledger:
     def find(self, own: DataFrame, own_rows: int, head: Head, after: int = 0) -> list[Found]:
         """What claims numbered above `after` know of one's own rows.
 
-        `own`: `piece`, `position`, `key` and `own_content` of each row, and `own_former` where earlier versions knew
-        the content by another hash. `head`: of this moment or earlier.
+        `own`: `piece`, `position`, `key` and `own_content` of each row. `head`: of this moment or earlier.
         """
         if head.seq <= after:
             return []
@@ -314,10 +313,9 @@ class Ledger:
             failed = failed.select("batch_id", F.explode("keys").cast(TEXT).alias("key"))
             hits = hits.join(freed, "batch_id", "left_anti").join(failed, ["batch_id", "key"], "left_anti")
         # One aggregation of the least that tells all: a row at a time costs twice as much.
-        same = F.col("content") == F.col("own_content")
-        if "own_former" in own.columns:
-            same |= F.col("content") == F.col("own_former")
-        found = hits.groupBy("piece", "batch_id", same.alias("same")).agg(F.collect_list("position").alias("positions"))
+        found = hits.groupBy("piece", "batch_id", (F.col("content") == F.col("own_content")).alias("same")).agg(
+            F.collect_list("position").alias("positions")
+        )
         return [Found(**row.asDict()) for row in found.toLocalIterator()]
 
     def rows_of(self, batch_ids: Sequence[int]) -> DataFrame:

@@ -16,13 +16,13 @@ from sama_spark.outbound.pieces import PiecePart, StagedPiece, decode_rows
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_OWN = "piece bigint, keys array<string>, contents array<bigint>, formers array<bigint>"
+_OWN = "piece bigint, keys array<string>, contents array<bigint>"
 _SHOWN = 5
 _NUMBER_MARK = "#"
 
 
 class RunRows:
-    """`pieces` of a run; `frame` has `piece`, `position`, `key`, `own_content` and `own_former` of each row.
+    """`pieces` of a run; `frame` has `piece`, `position`, `key` and `own_content` of each row.
 
     `by_content`: equal rows may stand more than once, and their keys carry a number.
     """
@@ -93,21 +93,14 @@ def _may_repeat(hashes: array[int]) -> bool:
 
 
 def _own_rows(lines: DataFrame, *, numbered: bool) -> DataFrame:
-    """`piece`, `position`, `key`, `own_content` and `own_former` of each row.
+    """`piece`, `position`, `key` and `own_content` of each row.
 
     `lines`: a piece's number and its rows.
     `numbered`: equal keys are one row's and another's, so each gets its number among them (`own_number`, from 1).
     """
     pieces = lines.select(F.from_json("value", _OWN).alias("own"))
-    former = F.coalesce("own.formers", "own.contents").alias("formers")
-    row = F.posexplode(F.arrays_zip("own.keys", "own.contents", former)).alias("position", "row")
-    rows = pieces.select("own.piece", row).select(
-        "piece",
-        "position",
-        F.col("row.keys").alias("key"),
-        F.col("row.contents").alias("own_content"),
-        F.col("row.formers").alias("own_former"),
-    )
+    rows = pieces.select("own.piece", F.posexplode(F.arrays_zip("own.keys", "own.contents")).alias("position", "row"))
+    rows = rows.select("piece", "position", F.col("row.keys").alias("key"), F.col("row.contents").alias("own_content"))
     if not numbered:
         return rows
     number = F.row_number().over(Window.partitionBy("key").orderBy("piece", "position"))

@@ -107,26 +107,3 @@ def test_neither_the_order_nor_the_width_of_columns_is_a_change(
         other = rows.withColumn("count", rows["count"].cast("bigint")).select(*reversed(rows.columns))
         again = client.create_task_batch_from_table(other, str(project), outbox=outbox, row_key=key, **more)  # type: ignore[arg-type]
         assert again.task_count == 0
-
-
-def test_an_outbox_of_an_earlier_version_knows_nested_values(
-    rows: DataFrame, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Their content was known by a hash in which the places of columns counted."""
-    client = Client(sandbox.api_key, base_url=sandbox.base_url)
-    project = sandbox.create_project(INPUTS, {"shapes": "image", "weather": "checkbox"})
-
-    def send(df: DataFrame) -> int:
-        options = {"outbox": str(tmp_path / "outbox"), "row_key": "name", "on_changed": "resend"}
-        return client.create_task_batch_from_table(df, str(project), **options).task_count  # type: ignore[arg-type]
-
-    content = OutboxKeys.content
-
-    def formerly(keys: OutboxKeys, columns: Any, computed: Any) -> Any:
-        return F.substring_index(content(keys, columns, computed), " ", -1)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(OutboxKeys, "content", formerly)
-        assert send(rows) == 4
-    assert send(rows) == 0
-    assert send(rows.withColumn("note", F.lit("another"))) == 4
