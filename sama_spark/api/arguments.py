@@ -9,6 +9,8 @@ from typing import Any
 from .errors import InvalidInput
 from .ids import client_id_of, id_of, ids_of
 
+_LONGEST = 4_096
+
 
 def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
     """Refuse what is no whole number from `least` to `most`."""
@@ -27,9 +29,11 @@ def check_seconds(name: str, value: Any) -> None:
 
 
 def check_text(name: str, value: Any) -> None:
-    """Refuse what is no text, and an empty one."""
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a text that is not empty")
+    """Refuse what is no text, an empty one, and one that is longer than any name or path."""
+    if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST:
+        raise InvalidInput(
+            f"{name} is {shown(value)}", column=name, remedy=f"give a text of 1 to {_LONGEST:,} characters"
+        )
 
 
 def check_texts(**values: Any) -> None:
