@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from sama_spark.api.arguments import check_one_of, check_text, check_texts, check_whole, check_yes_no, names_of
+from sama_spark.api.arguments import check_one_of, check_text, check_texts, check_whole, check_yes_no, names_of, shown
 from sama_spark.api.calls import Id, accepts_proj_id
 from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
@@ -428,7 +428,9 @@ class Client(ApiClient):
         check_texts(consumer=consumer, masks=masks, staging=staging)
         check_yes_no(full=full, views=views)
         if isinstance(feeds, str) or not set(names_of("feeds", feeds)) <= set(get_args(Feed)):
-            raise InvalidInput(f"feeds={feeds!r} are not understood", remedy=f"name some of {get_args(Feed)} in a list")
+            raise InvalidInput(
+                f"feeds={shown(feeds)} are not understood", remedy=f"name some of {get_args(Feed)} in a list"
+            )
         check_one_of("schema_mode", schema_mode, get_args(SchemaMode))
         batches = [number_of(batch, "batches") for batch in ids_of(batches, "batches")]
         if not isinstance(overlap, timedelta):

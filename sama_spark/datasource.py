@@ -29,6 +29,7 @@ from sama_spark.outbound.sink.record import Sent, StreamRecord, settle
 from sama_spark.outbound.sink.rows import RowEncoder, plan_rows
 from sama_spark.outbound.sink.staged_write import RESTART, Staged, Target, clear, send, stage_rows, tasks_in
 from sama_spark.outbound.upload import Batch
+from sama_spark.sessions import check_session
 from sama_spark.staging import Stage, run_name
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def register(spark: SparkSession) -> None:
     """
     from pyspark.errors import AnalysisException
 
+    check_session(spark)
     try:
         spark.dataSource.register(SamaDataSource)
     except AnalysisException as error:  # some versions refuse what the wheel has made known

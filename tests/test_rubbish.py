@@ -46,6 +46,8 @@ LATE: dict[str, dict[str, Any]] = {
     "get_task_status_to_table": {"staging": "s3://bucket"},
     "get_multi_task_status_to_table": {"staging": "s3://bucket"},
 }
+# What the catalog makes of a name that is no name is not looked at here.
+TABLES = {"into", "outbox"}
 # Of Python's own kinds: a logger, a clock, a random number generator.
 OWN = {"logger", "log_level", "silent", "clock", "rng"}
 
@@ -142,5 +144,6 @@ def test_rubbish(name: str, world: tuple[Client, dict[str, Any]]) -> None:
     wrong = []
     for parameter in parameters.keys() - OWN:
         late = {n: value for n, value in LATE.get(name, {}).items() if n != parameter}
-        wrong += filter(None, (_fault(client, call, base | late, parameter, rubbish) for rubbish in RUBBISH))
+        tried = [one for one in RUBBISH if parameter not in TABLES or one != "no such"]
+        wrong += filter(None, (_fault(client, call, base | late, parameter, rubbish) for rubbish in tried))
     assert wrong == []

@@ -14,6 +14,7 @@ from .ids import client_id_of, id_of, ids_of
 
 _DAY = 86_400  # seconds
 _LABEL = re.compile("[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")  # of a host's name
+_LONGEST = 4_096
 
 
 def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
@@ -66,9 +67,11 @@ def base_url_of(base_url: str) -> str:
 
 
 def check_text(name: str, value: Any) -> None:
-    """Refuse what is no text, and an empty one."""
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a text that is not empty")
+    """Refuse what is no text, an empty one, and one that is longer than any name or path."""
+    if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST:
+        raise InvalidInput(
+            f"{name} is {shown(value)}", column=name, remedy=f"give a text of 1 to {_LONGEST:,} characters"
+        )
 
 
 def check_texts(**values: Any) -> None:

@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from sama_spark.api.arguments import shown
 from sama_spark.api.errors import InvalidInput
 from sama_spark.inbound.flatten import Annotation, Flattener, Frames, Label
 from sama_spark.sessions import check_dataframe
@@ -98,7 +99,9 @@ def flatten_annotations(df: DataFrame, *, label: Label = None, frames: Frames = 
     """
     check_dataframe("df", df)
     if not isinstance(frames, str) or frames not in get_args(Frames):
-        raise InvalidInput(f"frames={frames!r} is none of {', '.join(get_args(Frames))}", remedy='say "key" or "all"')
+        raise InvalidInput(
+            f"frames={shown(frames)} is none of {', '.join(get_args(Frames))}", remedy='say "key" or "all"'
+        )
     if "id" not in df.columns:
         raise InvalidInput(
             f"the DataFrame has no column `id`: {df.columns}",

@@ -13,11 +13,11 @@ from pyspark.sql import types as T
 
 from sama_spark.api.arguments import names_of
 from sama_spark.api.errors import InvalidInput
-from sama_spark.marked_values import BEFORE_VALUE, MARK
 from sama_spark.api.split import lenient
 from sama_spark.inbound.annotations import json_text
 from sama_spark.inbound.answer_json import members, string
 from sama_spark.inbound.contract import sama_name, saveable_name
+from sama_spark.marked_values import BEFORE_VALUE, MARK
 from sama_spark.sessions import check_dataframe, refuse_stream
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class _Cells:
 def cut(texts: Sequence[bytes | None], names: Sequence[str]) -> list[list[bytes | None]]:
     """The values of each name in JSON objects: strings as plain text, all else as JSON text to the byte.
 
-    A text that is no JSON object gives its problem for each name; see `problems`.
+    A text that is no JSON object gives its problem for each name; see `marked_values`.
     """
     rows = [_members(text) if text else {} for text in texts]
     return [[_cell(row, name) for row in rows] for name in names]

@@ -15,8 +15,8 @@ from zlib import crc32
 import msgspec
 from msgspec import structs
 
-from sama_spark.marked_values import is_marked, problem_in
 from sama_spark.api.secrets import redact_urls
+from sama_spark.marked_values import is_marked, problem_in
 from sama_spark.outbound import shapes
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def _any_marked(texts: Texts) -> bool:
 
 
 def _marked(flat: bytes | None, texts: Mapping[str, bytes | None]) -> tuple[str, str, str] | None:
-    """Column, reason and value of the first value that could not be made; see `problems`."""
+    """Column, reason and value of the first value that could not be made; see `marked_values`."""
     if not _any_marked((flat, *texts.values())):
         return None
     values: dict[str, object] = msgspec.json.decode(b"{%b}" % (flat or b'"data":{}'))["data"]

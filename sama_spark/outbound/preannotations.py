@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pyspark.sql import functions as F
 
+from sama_spark.api.arguments import shown
 from sama_spark.api.errors import InvalidInput
 from sama_spark.marked_values import BEFORE_VALUE, MARK
 
@@ -62,7 +63,7 @@ def boxes_to_output(
     (its format is another), or whose column is of another type than is wanted.
     """
     if not isinstance(box_format, str) or box_format not in _CORNERS:
-        raise InvalidInput(f"box_format {box_format!r} is none of {', '.join(_CORNERS)}")
+        raise InvalidInput(f"box_format {shown(box_format)} is none of {', '.join(_CORNERS)}")
 
     def corners(box: Column) -> tuple[Column, Column, Column, Column]:
         return _CORNERS[box_format](*(F.get(box, F.lit(i)) for i in range(4)))

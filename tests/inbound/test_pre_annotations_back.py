@@ -17,8 +17,8 @@ from chispa import assert_df_equality
 
 from sama_spark import Client, to_pre_annotations
 from sama_spark.api.errors import InvalidInput
-from sama_spark.marked_values import problem_in
 from sama_spark.inbound.pre_annotations import cut
+from sama_spark.marked_values import problem_in
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -134,8 +134,8 @@ def test_rows_whose_answers_are_no_object_are_rejected(spark: SparkSession, sand
     result = client.create_task_batch_from_table(tasks, project, on_invalid="reject", row_key="url")
     assert [task["data"]["url"] for task in sandbox.tasks(project)] == ["a"]
     assert result.rejected is not None
-    found = [(row.row_key, row.column, row.value) for row in result.rejected.orderBy("row_key").collect()]
-    assert found == [('{"url":"b"}', "output_objects", "[1]"), ('{"url":"c"}', "output_objects", "cut")]
+    found = [(row.row_key, row.value) for row in result.rejected.orderBy("row_key").collect()]
+    assert found == [('{"url":"b"}', "[1]"), ('{"url":"c"}', "cut")]
 
 
 structures = st.recursive(

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pyspark.sql import functions as F
 
 from sama_spark import Client
-from sama_spark.outbound.row_keys import OutboxKeys
 
 if TYPE_CHECKING:
     from pathlib import Path
