@@ -13,7 +13,7 @@ from uuid import UUID
 
 from .arguments import shown
 from .errors import InvalidInput, InvalidRowsError
-from .problems import is_marked, problem_in
+from .marked_values import is_marked, problem_in
 from .secrets import redact_urls
 
 # A date in text, without a year 0. `\z` and not `$`, which lets a line end stand behind it.

@@ -13,11 +13,11 @@ from pyspark.sql import types as T
 
 from sama_spark.api.arguments import names_of
 from sama_spark.api.errors import InvalidInput
+from sama_spark.api.marked_values import BEFORE_VALUE, MARK
 from sama_spark.api.split import lenient
 from sama_spark.inbound.annotations import json_text
 from sama_spark.inbound.answer_json import members, string
 from sama_spark.inbound.contract import sama_name, saveable_name
-from sama_spark.marked_values import BEFORE_VALUE, MARK
 from sama_spark.sessions import check_dataframe, refuse_stream
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from zlib import crc32
 import msgspec
 from msgspec import structs
 
+from sama_spark.api.marked_values import is_marked, problem_in
 from sama_spark.api.secrets import redact_urls
-from sama_spark.marked_values import is_marked, problem_in
 from sama_spark.outbound import shapes
 
 if TYPE_CHECKING:

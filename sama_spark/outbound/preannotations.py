@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.api.arguments import shown
 from sama_spark.api.errors import InvalidInput
-from sama_spark.marked_values import BEFORE_VALUE, MARK
+from sama_spark.api.marked_values import BEFORE_VALUE, MARK
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

@@ -17,8 +17,8 @@ from chispa import assert_df_equality
 
 from sama_spark import Client, to_pre_annotations
 from sama_spark.api.errors import InvalidInput
+from sama_spark.api.marked_values import problem_in
 from sama_spark.inbound.pre_annotations import cut
-from sama_spark.marked_values import problem_in
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -23,7 +23,7 @@ from sama_spark import (
     polylines_to_output,
     to_pre_annotations,
 )
-from sama_spark.marked_values import problem_in
+from sama_spark.api.marked_values import problem_in
 
 if TYPE_CHECKING:
     from pathlib import Path
