@@ -192,9 +192,10 @@ def all_settings(spark: SparkSession) -> Iterator[tuple[str, str]]:
     for name in sorted(usual):
         if name in VALUES:
             yield from ((name, value) for value in VALUES[name])
-        elif TOUCHES_VALUES.search(name) and not NOT_TRIED.search(name) and spark.conf.isModifiable(name):
-            if usual[name] in ("true", "false"):
-                yield name, "false" if spark.conf.get(name, usual[name]) == "true" else "true"
+            continue
+        is_tried = TOUCHES_VALUES.search(name) and not NOT_TRIED.search(name) and usual[name] in ("true", "false")
+        if is_tried and spark.conf.isModifiable(name):
+            yield name, "false" if spark.conf.get(name, usual[name]) == "true" else "true"
 
 
 @pytest.fixture(scope="module")
