@@ -192,9 +192,13 @@ def all_settings(spark: SparkSession) -> Iterator[tuple[str, str]]:
     for name in sorted(usual):
         if name in VALUES:
             yield from ((name, value) for value in VALUES[name])
-        elif TOUCHES_VALUES.search(name) and not NOT_TRIED.search(name) and spark.conf.isModifiable(name):
-            if usual[name] in ("true", "false"):
-                yield name, "false" if spark.conf.get(name, usual[name]) == "true" else "true"
+        elif _is_tried(spark, name, usual[name]):
+            yield name, "false" if spark.conf.get(name, usual[name]) == "true" else "true"
+
+
+def _is_tried(spark: SparkSession, name: str, usual: str) -> bool:
+    told = TOUCHES_VALUES.search(name) and not NOT_TRIED.search(name)
+    return bool(told) and usual in ("true", "false") and bool(spark.conf.isModifiable(name))
 
 
 @pytest.fixture(scope="module")
