@@ -42,18 +42,23 @@ _REMEDIES = (
         r"PERMISSION|PRIVILEGE|[Nn]ot authorized|Access ?Denied|Access ?Control|Forbidden",
         "ask for the right that is named (USE SCHEMA, SELECT, MODIFY, CREATE TABLE, or WRITE FILES on a folder)",
     ),
-    (_ABSENT.pattern, "see whether the catalog, the schema and the table are there and spelt like this"),
+    (
+        rf"{_ABSENT.pattern}|SINGLE_PART_NAMESPACE",
+        "see whether the catalog, the schema and the table are there and spelt like this",
+    ),
     (
         r"not a Delta table|NON_EMPTY_LOCATION|NOT_VIEW|VIEW_NOT_TABLE|ONLY_SUPPORTS|DELTA_MISSING|NOT_A_DELTA| view\b",
         "name another one: what is there is no table of Delta",
     ),
     (
-        r"UNRESOLVED_COLUMN|FIELD_NOT_FOUND|FAILED_TO_MERGE|[Ss]chema mismatch|METADATA_MISMATCH|DATATYPE_MISMATCH|"
+        r"UNRESOLVED_COLUMN|COLUMN_NOT_FOUND|FIELD_NOT_FOUND|FAILED_TO_MERGE|[Ss]chema mismatch|METADATA_MISMATCH|DATATYPE_MISMATCH|"
         r"CAST_INVALID|SCHEMA_CHANGE|UNRESOLVED_EXPRESSION|NUM_COLUMNS|INCOMPATIBLE",
         "see whether its columns were changed by hand: RESTORE it to the version before that, or add what is missing",
     ),
     (r"INVALID_SCHEMA_OR_RELATION_NAME|INVALID_PARAMETER_VALUE", "take a name that this catalog accepts"),
 )
+
+_OTHERWISE = "see what Spark says; all of it is in the `__cause__` of this error"
 
 # Under every setting a literal of SQL means what stands in it. `\` may be an escape or not; `$` may begin a variable.
 _LITERAL = re.compile(r"[^'\\$\x00-\x1f\x7f]*")
@@ -227,7 +232,7 @@ def table_errors(doing: str, kind: type[SamaError] = TableError) -> Iterator[Non
         if not _is_of_spark(error) or is_conflict(error):
             raise
         said = str(error)
-        remedy = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, said)), None)
+        remedy = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, said)), _OTHERWISE)
         raise kind(f"{doing}: {_first_line(said)}", remedy=remedy) from error
 
 

@@ -106,7 +106,6 @@ def test_sync_of_tables_that_were_changed_by_hand(
     sandbox.deliver(project, [{**task, "delivered_at": "2026-01-03T00:00:00Z"}])
     with pytest.raises(SyncError) as refused:
         client.sync(spark, str(project), str(tmp_path))
-    assert column in str(refused.value)
     assert "by hand" in str(refused.value)
     assert refused.value.__cause__ is not None
 
