@@ -51,8 +51,8 @@ _REMEDIES = (
         "name another one: what is there is no table of Delta",
     ),
     (
-        r"UNRESOLVED_COLUMN|COLUMN_NOT_FOUND|FIELD_NOT_FOUND|FAILED_TO_MERGE|[Ss]chema mismatch|METADATA_MISMATCH|DATATYPE_MISMATCH|"
-        r"CAST_INVALID|SCHEMA_CHANGE|UNRESOLVED_EXPRESSION|NUM_COLUMNS|INCOMPATIBLE",
+        r"UNRESOLVED_COLUMN|COLUMN_NOT_FOUND|FIELD_NOT_FOUND|FAILED_TO_MERGE|[Ss]chema mismatch|METADATA_MISMATCH|"
+        r"DATATYPE_MISMATCH|CAST_INVALID|SCHEMA_CHANGE|UNRESOLVED_EXPRESSION|NUM_COLUMNS|INCOMPATIBLE",
         "see whether its columns were changed by hand: RESTORE it to the version before that, or add what is missing",
     ),
     (r"INVALID_SCHEMA_OR_RELATION_NAME|INVALID_PARAMETER_VALUE", "take a name that this catalog accepts"),
