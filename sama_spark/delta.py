@@ -91,7 +91,9 @@ class DeltaTable:
         Raises:
             TableError: something else is there.
         """
-        clusters = f"CLUSTER BY ({cluster_by}) " if cluster_by else ""
+        # Delta miscounts characters such as emoji before CLUSTER BY and cuts the statement at the wrong place.
+        has_wide = any(character > "\uffff" for character in f"{self.name}{schema}")
+        clusters = f"CLUSTER BY ({cluster_by}) " if cluster_by and not has_wide else ""
         # A workspace may have others by default, in `spark.databricks.delta.properties.defaults`: one that forbids
         # to delete rows, or none of the statistics without which no table can be clustered.
         relied_on = {"delta.appendOnly": "false"} | ({SKIP_BY: cluster_by} if cluster_by else {})
