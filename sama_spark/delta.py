@@ -230,6 +230,8 @@ def table_errors(doing: str, kind: type[SamaError] = TableError) -> Iterator[Non
     """
     try:
         yield
+    except TableError as error:
+        raise kind(f"{doing}: {error.message}", remedy=error.remedy) from error
     except Exception as error:
         if not _is_of_spark(error) or is_conflict(error):
             raise
