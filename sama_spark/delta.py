@@ -51,8 +51,8 @@ _REMEDIES = (
         "name another one: what is there is no table of Delta",
     ),
     (
-        r"UNRESOLVED_COLUMN|COLUMN_NOT_FOUND|FIELD_NOT_FOUND|FAILED_TO_MERGE|[Ss]chema mismatch|METADATA_MISMATCH|DATATYPE_MISMATCH|"
-        r"CAST_INVALID|SCHEMA_CHANGE|UNRESOLVED_EXPRESSION|NUM_COLUMNS|INCOMPATIBLE",
+        r"UNRESOLVED_COLUMN|COLUMN_NOT_FOUND|FIELD_NOT_FOUND|FAILED_TO_MERGE|[Ss]chema mismatch|METADATA_MISMATCH|"
+        r"DATATYPE_MISMATCH|CAST_INVALID|SCHEMA_CHANGE|UNRESOLVED_EXPRESSION|NUM_COLUMNS|INCOMPATIBLE",
         "see whether its columns were changed by hand: RESTORE it to the version before that, or add what is missing",
     ),
     (r"INVALID_SCHEMA_OR_RELATION_NAME|INVALID_PARAMETER_VALUE", "take a name that this catalog accepts"),
@@ -91,7 +91,9 @@ class DeltaTable:
         Raises:
             TableError: something else is there.
         """
-        clusters = f"CLUSTER BY ({cluster_by}) " if cluster_by else ""
+        # Delta miscounts characters such as emoji before CLUSTER BY and cuts the statement at the wrong place.
+        has_wide = any(character > "\uffff" for character in f"{self.name}{schema}")
+        clusters = f"CLUSTER BY ({cluster_by}) " if cluster_by and not has_wide else ""
         # A workspace may have others by default, in `spark.databricks.delta.properties.defaults`: one that forbids
         # to delete rows, or none of the statistics without which no table can be clustered.
         relied_on = {"delta.appendOnly": "false"} | ({SKIP_BY: cluster_by} if cluster_by else {})
@@ -228,6 +230,8 @@ def table_errors(doing: str, kind: type[SamaError] = TableError) -> Iterator[Non
     """
     try:
         yield
+    except TableError as error:
+        raise kind(f"{doing}: {error.message}", remedy=error.remedy) from error
     except Exception as error:
         if not _is_of_spark(error) or is_conflict(error):
             raise
