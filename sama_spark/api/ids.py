@@ -12,7 +12,8 @@ from typing import Any
 from .errors import InvalidInput
 
 _MOST_CHARACTERS = 200
-_MOST, _MOST_DIGITS = 2**63, 64  # ids of tasks are 24 hexadecimal digits, which may all be decimal
+_MOST, _MOST_DIGITS = 2**63, 64
+_OF_A_TASK = 24  # hexadecimal digits, which may all be decimal, or zeros
 _REMEDY = "give Sama's id as a number or its text, such as 4242; nothing was sent"
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?").fullmatch
 _NONE = frozenset({"", ".", "..", "none", "null", "nan", "nat", "<na>", "inf", "true", "false"})
@@ -30,7 +31,8 @@ def id_of(value: Any, name: str) -> str | int:
         text = value.strip()
         if _NUMBER(text):
             number = re.sub(r"\.0*$", "", text)
-            if not number.isdigit() or len(number) > _MOST_DIGITS or int(number) == 0:
+            is_zero = len(number) < _OF_A_TASK and not number.strip("0")
+            if not number.isdigit() or len(number) > _MOST_DIGITS or is_zero:
                 raise InvalidInput(f"{name} is a number, but no id", column=name, remedy=_REMEDY)
             return number
         looks_well = len(text) <= _MOST_CHARACTERS and text.isascii() and text.isprintable() and "://" not in text

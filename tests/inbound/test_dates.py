@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("pyspark")
 
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.inbound.contract import saveable
@@ -47,8 +48,9 @@ def test_a_date_or_null_and_the_whole_text(spark: SparkSession) -> None:
             {"of `film`": {"a b": value, "text": "kept"}},
         )
     ]
-    rows = [(json.dumps({"id": str(n), "answers": answer}), None, None) for n, answer in enumerate(answers)]
-    df = spark.createDataFrame(rows, "raw string, data_raw string, answers_raw string")
+    rows = [(str(n), json.dumps({"answers": answer}), None, None) for n, answer in enumerate(answers)]
+    df = spark.createDataFrame(rows, "id string, raw string, data_raw string, answers_raw string")
+    df = df.withColumn("delivered_at", F.lit(None).cast("timestamp"))
     found = typed_tasks(df, T.StringType(), KIND).collect()
     for row in found:
         n, place = divmod(int(row.id), 4)

@@ -180,9 +180,9 @@ def test_a_folder_has_its_views_in_the_session(
     spark: SparkSession, client: Client, project: str, tmp_path: Path
 ) -> None:
     try:
-        client.sync(spark, project, str(tmp_path), prefix="of `it` ", label="class", views=True)
-        counts = [spark.table(f"`of ``it`` {name}`").count() for name in VIEWS]
+        client.sync(spark, project, str(tmp_path), prefix="of 'it' ", label="class", views=True)
+        counts = [spark.table(f"`of 'it' {name}`").count() for name in VIEWS]
         assert counts == [16, 24, 2, 0, 2, counts[5], 3, 3]
     finally:
         for name in VIEWS:
-            spark.catalog.dropTempView(f"of `it` {name}")
+            spark.catalog.dropTempView(f"of 'it' {name}")
