@@ -115,7 +115,7 @@ def test_odd_ids_that_could_be_one(client: ApiClient, server: ScriptedServer) ->
     for task_id in ("65f1c0de0000000000000001", "6" * 24, "0" * 24, "a/b ?", "77,78"):
         with pytest.raises(Exception, match="no such route"):
             next(client.get_task_status("4242", task_id))
-    assert len(server.calls) == 4
+    assert len(server.calls) == 5
 
 
 @pytest.mark.parametrize(

@@ -309,8 +309,8 @@ class Ledger:
         if head.has_freed:
             facts = ledger.where(F.col("seq").isNull())
             freed = facts.where(F.col("state").isin(*FREED)).select("batch_id")
-            failed = facts.where(F.col("state") == "done")
-            failed = failed.select("batch_id", F.explode("keys").cast(TEXT).alias("key"))
+            failed = facts.where(F.col("state") == "done").select("batch_id", F.explode("keys").alias("key"))
+            failed = failed.withColumn("key", F.col("key").cast(TEXT))
             hits = hits.join(freed, "batch_id", "left_anti").join(failed, ["batch_id", "key"], "left_anti")
         # One aggregation of the least that tells all: a row at a time costs twice as much.
         found = hits.groupBy("piece", "batch_id", (F.col("content") == F.col("own_content")).alias("same")).agg(
