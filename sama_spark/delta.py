@@ -23,7 +23,7 @@ from sama_spark.errors import TableError
 from sama_spark.names import is_path, quoted, sql_name
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
+    from pyspark.sql import Column, DataFrame, DataFrameWriter, Row, SparkSession
 
 _TRIES, _PAUSE = 20, 0.5  # seconds
 _GONE = "_sama_spark_gone"
@@ -249,6 +249,17 @@ def _first_line(said: str) -> str:
     """What Spark says, without plans and traces; py4j begins with a line of its own."""
     lines = [line.strip().removeprefix(": ") for line in said.splitlines() if line.strip()] or [""]
     return (lines[1] if len(lines) > 1 and lines[0].startswith("An error occurred while calling") else lines[0])[:500]
+
+
+def time_column(spark: SparkSession, name: str) -> Column:
+    """A TIMESTAMP column of a Delta table, to be compared with a literal.
+
+    Where a session takes TIMESTAMP for TIMESTAMP_NTZ, Delta itself overflows in time zones east of Greenwich when it
+    looks which files a comparison leaves out. So there it gets an expression through which it does not look.
+    """
+    column = F.col(name)
+    is_ntz = isinstance(spark.createDataFrame([], "t timestamp").schema["t"].dataType, T.TimestampNTZType)
+    return F.timestamp_micros(F.unix_micros(column)) if is_ntz else column
 
 
 def row_count(rows: DataFrame) -> int:

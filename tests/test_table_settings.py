@@ -59,7 +59,6 @@ def _done(spark: SparkSession, sandbox: Sandbox, folder: Path, settings: dict[st
 
 
 @pytest.mark.one_kind
-@pytest.mark.long  # open: NTZ and a zone east of Greenwich: "long overflow" in Spark
 def test_what_bends_most(spark: SparkSession, sandbox: Sandbox, tmp_path: Path) -> None:
     done = _done(spark, sandbox, tmp_path, TELLING)
     assert done.pop("counts") == COUNTS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyspark.sql import functions as F
 
-from sama_spark.delta import sql_in
+from sama_spark.delta import sql_in, time_column
 from sama_spark.inbound.sync.landing import PROBLEM
 from sama_spark.inbound.sync.watermark import moment
 from sama_spark.inbound.table import raw_parts
@@ -68,9 +68,9 @@ def find_changed(
     """
     raw, tasks = tables["deliveries_raw"].read(), tables["tasks"]
     if since is not None and before is not None:
-        late = F.col("landed_at") > F.lit(before.synced_at)
-        untimed = F.col("delivered_at").isNull() & (F.col("landed_at") >= F.lit(since))
-        raw = raw.where((F.col("delivered_at") >= F.lit(since)) | untimed | late)
+        delivered_at, landed_at = (time_column(tables.spark, name) for name in ("delivered_at", "landed_at"))
+        untimed = F.col("delivered_at").isNull() & (landed_at >= F.lit(since))
+        raw = raw.where((delivered_at >= F.lit(since)) | untimed | (landed_at > F.lit(before.synced_at)))
     is_empty = before is not None and before.synced_at is None
     raw = placed(raw)
     # As values, so that they are not looked for again by each of the writes.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.delta import is_conflict
+from sama_spark.delta import is_conflict, time_column
 from sama_spark.inbound.feeds import ahead, line_tables, stage_lines
 from sama_spark.inbound.table import TABLE_BYTES, Line, arrow_rows, as_timestamp, staged_lines
 
@@ -87,7 +87,7 @@ def _not_in(table: DeltaTable, rows: DataFrame, since: datetime | None) -> DataF
         table.grow(T.StructType().add(PROBLEM, T.StringType()))
         there = table.read()
     if since is not None:
-        there = there.where(F.col("delivered_at").isNull() | (F.col("delivered_at") >= F.lit(since)))
+        there = there.where(F.col("delivered_at").isNull() | (time_column(table.spark, "delivered_at") >= F.lit(since)))
     # A delivery is known by its task and time. What lacks one of them is known by its text, without what signs its
     # links, and so is what cannot be read: it may come again in order.
     by_time = F.concat("id", F.lit(_KEY_END), F.unix_micros("delivered_at"))

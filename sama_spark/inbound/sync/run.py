@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from sama_spark.delta import sql_in
+from sama_spark.delta import sql_in, time_column
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.inbound.sync import rejected
 from sama_spark.inbound.sync.batches import sync_batches
@@ -152,7 +152,8 @@ class Sync:
             upsert_tasks(self.tables, changed, rows, origin)
             done.notes += unseen_label(self._annotations_of(changed), self.label)
             if changed.ids is None:
-                written = (F.col("synced_at") == F.lit(now)) & (F.col("run_id") == done.run_id)  # files by the first
+                in_this_run = time_column(self.spark, "synced_at") == F.lit(now)  # leaves files out
+                written = in_this_run & (F.col("run_id") == done.run_id)
                 done.unfit = unfit(self.tables["tasks"].read().where(written))
             if done.feed == "delivered":
                 done.watermark_to = max(filter(None, (done.watermark_to, counts.latest)), default=None)
