@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 _MARK = re.compile(rb'["\[\]{}]')
-# A list of plain values, or a string without escapes, is one step.
-_STEP = re.compile(rb'\[[^\[\]{}"]*\]|"[^"\\]*"|["\[\]{}]')
+# A list or an object of plain values, or a string without escapes, is one step.
+_PLAIN = rb'[^\[\]{}"\\]*(?:"[^\[\]{}"\\]*"[^\[\]{}"\\]*)*'
+_STEP = re.compile(rb'\[%b\]|\{%b\}|"[^"\\]*"|["\[\]{}]' % (_PLAIN, _PLAIN))
 _SCALAR = re.compile(rb'[^\s,:\[\]{}"]+')
 _COLON = re.compile(rb"\s*:\s*")
 _NAME = re.compile(rb',\s*("[^"\\]*")\s*:')
@@ -302,10 +303,11 @@ def _extent(text: bytes, start: int, suspects: list[int] | None = None) -> int |
         elif mark in _OPENED:
             if stack.pop() != _OPENED[mark]:
                 return None
-        elif at == begin + 1:
+        else:
             if suspects is not None and stack and stack[-1] == mark == _OBJECT and not _is_value(text, begin):
                 suspects.append(begin)
-            stack.append(mark)
+            if at == begin + 1:
+                stack.append(mark)
         if not stack:
             return at
     return None

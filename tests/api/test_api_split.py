@@ -104,7 +104,7 @@ def test_what_is_json_is_no_problem(answers: bytes) -> None:
     assert as_dict(page[1])["id"] == "odd"
 
 
-@pytest.mark.parametrize("task_id", [b"null", b"1.5", b'""', b"[]", b"{}", b"1e999999"])
+@pytest.mark.parametrize("task_id", [b"null", b"true", b"1.5", b'""', b"[]", b"{}", b"1e999999"])
 def test_a_task_without_an_id_is_told(task_id: bytes) -> None:
     page = decode_page(page_of(good(1), b'{"id": %b, "n": 1}' % task_id, b"{}", b"null", b"5", b'"x"', good(2)))
     assert [task.problem is None for task in page] == [True, *[False] * 5, True]
@@ -136,9 +136,11 @@ def test_however_many_are_odd_the_others_come(answers: bytes, is_odd: Callable[[
 def test_large_pages_of_odd_tasks_take_no_time(answers: bytes) -> None:
     filler = b'"%b", ' % (b"y" * 90) * 100
     tasks = [b'{"id": "%d", "state": "new", "data": [%b1], "answers": %b}' % (n, filler, answers) for n in range(300)]
+    objects = b"[" + b", ".join([b'{"x": 1, "y": "z"}'] * 300_000) + b", NaN]"
     begun = time.process_time()
     page = decode_page(page_of(*tasks))
     assert [task.id for task in page] == [str(n) for n in range(300)]
+    assert [task.id for task in decode_page(page_of(good(1), odd(objects)))] == [f"{1:024x}", "odd"]
     assert time.process_time() - begun < 10
 
 
