@@ -399,3 +399,16 @@ def test_a_key_is_taken_out_before_a_page_is_cut(server: ScriptedServer, client:
 )
 def test_an_error_reads_as_sentences(error: SamaError, text: str) -> None:
     assert str(error) == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_a_key_echoed_in_utf_16_is_not_shown(
+    encoding: str, status: int, server: ScriptedServer, make_client: Callable[..., ApiClient]
+) -> None:
+    server.on("GET", "projects/42.json", Answer(status, f"no such key: {KEY} !".encode(encoding)))
+    with pytest.raises(SamaError) as caught:
+        make_client().get_project_information(42)
+    shown = re.sub(r"[\s\0]", "", str(caught.value))
+    assert "nosuchkey" in shown
+    assert KEY not in shown
