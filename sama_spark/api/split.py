@@ -24,7 +24,7 @@ _ANY_NAME = re.compile(rb'("[^"\\]*")\s*:')
 # What may stand behind a task in a list; also what should not, but tells where the next one begins.
 _SEPARATOR = re.compile(rb"\s*[,{}\]]")
 _LIST_END = re.compile(rb'\]\s*(?:\}|,\s*["}])')
-# Behind the whole, as a NUL or a word, it takes nothing away.
+# What may follow a whole reply without harm, such as a NUL: it holds no value.
 _TAIL = re.compile(rb'[^{}\[\]"]*')
 _FOLLOWED = re.compile(rb"\s*[,{]")
 _BETWEEN = re.compile(rb"[\s,}\]]*")
@@ -37,8 +37,8 @@ _QUOTE, _OBJECT, _LIST = b'"{['
 # Some of these stand beside the id of each task; with them it is told from a shape that has an id.
 _OF_TASKS = {"project_id", "batch_id", "state", "delivered_at", "created_at", "data", "answers", "priority"}
 _READ_AGAIN = 10  # times the length of a page, at the most
-_GLANCE = 1024  # bytes of a task, among which its first members are
-_BYTES_A_GLANCE = 4  # of a page, for each glance that is taken
+_GLANCE = 1024  # bytes at the beginning of a task, which mostly tell that it is one
+_BYTES_A_GLANCE = 4  # so many bytes of a page allow for one glance
 _LAST = 100  # brackets that are tried
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -183,7 +183,7 @@ class _Splitter:
         return self._cut(start, self._next_behind(start) or self._last_bracket(start))
 
     def _walked(self, start: int) -> int | None:
-        """Where the value ends. Once broken ones have cost much, none is followed beyond where the next task begins."""
+        """Return where the value ends. Once broken ones have cost much, look no further than the next task."""
         if self._left > 0:
             return _value_end(self._body, start)
         end = _value_end(self._body[start : self._next_behind(start)], 0)
@@ -226,7 +226,7 @@ class _Splitter:
         return self._next(match.end() for match in _NEXT.finditer(self._body, start + 1))
 
     def _next(self, suspects: Iterable[int]) -> int | None:
-        """The first place at which a task begins, by its members: the first of them, or else all."""
+        """Return the first place at which a task begins. Its first members tell, or else all of them."""
         for at in suspects:
             self._glances -= 1
             if self._glances < 0:
