@@ -9,10 +9,11 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import msgspec
 
+from . import split
 from .errors import (
     BadRequestError,
     BatchFailed,
@@ -128,8 +129,10 @@ def about(decode: Callable[[bytes], R], **asked: str | int) -> Callable[[bytes],
 def _named_in(body: bytes) -> _About:
     try:
         return _about.decode(body)
-    except msgspec.DecodeError:  # no JSON object: `decode` has taken it all the same
-        return {}
+    except (msgspec.DecodeError, RecursionError):  # `decode` has taken it all the same
+        found = split.members(body)
+    named: Any = {name: split.lenient(body[slice(*found[name])]) for name in _About.__annotations__ if name in found}
+    return cast(_About, named)
 
 
 def refuse_others(named: Mapping[str, Any], **asked: str | int) -> None:

@@ -107,7 +107,7 @@ class Creation(Endpoints):
                 "notification_email": notification_email,
                 "tasks_file_name": tasks_file_name,
             },
-            decode=batches.decode_batch_reply,
+            decode=batches.about(batches.decode_batch_reply, project_id=project_id),
         )
 
     @accepts_proj_id
@@ -128,7 +128,7 @@ class Creation(Endpoints):
             project_id,
             "batches",
             body={"notification_email": notification_email, "tasks_file_name": tasks_file_name},
-            decode=batches.decode_waiting_batch,
+            decode=batches.about(batches.decode_waiting_batch, project_id=project_id),
         )
 
     def upload_tasks(self, batch: WaitingBatch, body: Body) -> None:

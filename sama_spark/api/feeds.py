@@ -7,6 +7,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from .call import Call, path_of
 from .calls import Endpoints, Id, accepts_proj_id, located
 from .errors import LinkRefused
@@ -38,6 +40,13 @@ class Feeds(Endpoints):
     @accepts_proj_id
     def task_status_text(self, project_id: Id, task_id: Id, same_as_delivery: bool = True) -> TaskText:
         """One task as the server wrote it."""
+
+        def decode(body: bytes) -> TaskText:
+            task = decode_single_task(body)
+            if task.id is not None and str(task.id).casefold() != str(task_id).casefold():
+                raise msgspec.ValidationError("The reply is about another task than was asked for - at `$.task.id`")
+            return task
+
         return self._project_call(
             "get task status",
             "GET",
@@ -45,7 +54,7 @@ class Feeds(Endpoints):
             "tasks",
             task_id,
             query={"same_as_delivery": same_as_delivery},
-            decode=decode_single_task,
+            decode=decode,
         )
 
     @accepts_proj_id

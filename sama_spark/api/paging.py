@@ -22,8 +22,8 @@ FetchFrom = Callable[["str | None", int], Page]
 
 MAX_PAGES = 1_000_000
 MAX_PASSES = 50
-# The same page twice, or a few pages of what was seen, can be a list that grew at its front meanwhile; more often
-# it is a server's fault.
+# The same page twice, or pages of what was seen, can be a list that grew at its front meanwhile; more often it is a
+# server's fault. A list that grew gives no more pages of what was seen than it gave with something new.
 _SAME_PAGES = 3
 _KNOWN_PAGES = 8
 _REMEMBERED = 100_000  # tasks
@@ -61,7 +61,7 @@ class _Repeats:
 
     def __init__(self) -> None:
         self._last: list[int] = []
-        self._same = self._known = 0
+        self._same = self._known = self._fresh = 0
         # Two halves of what was seen lately: memory does not grow with the list.
         self._seen: set[int] = set()
         self._seen_before: set[int] = set()
@@ -73,7 +73,8 @@ class _Repeats:
         self._last = marks
         known = all(mark in self._seen or mark in self._seen_before for mark in marks)
         self._known = self._known + 1 if known else 0
-        if self._same >= _SAME_PAGES or self._known >= _KNOWN_PAGES:
+        self._fresh += not known
+        if self._same >= _SAME_PAGES or self._known >= max(_KNOWN_PAGES, self._fresh + 1):
             raise InvalidResponse("the server gives the same tasks again and again, whatever page is asked for")
         self._seen.update(marks)
         if len(self._seen) > _REMEMBERED:

@@ -20,6 +20,8 @@ _LOOKED_AT = 20_000  # characters of a page that are looked at
 _REDACTED = 1 << 16  # bytes or characters of it that are freed of secrets first
 _LONGEST_TYPE = 100
 _MESSAGES = 20  # of a reply's errors
+_NOT_SAMAS = "The reply is no JSON of Sama's: a proxy or a gateway in between may have written it."
+PROXYS_LOGIN = "Give the proxy's login: HTTPS_PROXY=http://user:password@host:port, user and password percent-encoded."
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -136,6 +138,16 @@ class Problem:
     by: Literal["Sama", "store", "page"]
 
 
+def remedy_of(error: SamaError, problem: Problem) -> str:
+    """What can be done about an error, by who has spoken."""
+    if error.status == 407:
+        return PROXYS_LOGIN
+    if problem.by == "Sama":
+        return error.remedy
+    own = "" if type(error) is errors.BadRequestError else error.remedy
+    return own if problem.by == "store" else f"{_NOT_SAMAS} {own}".rstrip()
+
+
 def read_problem(body: bytes, redact: Redactor) -> Problem:
     """Error types and message of an error body: `errors`, else `message`, else XML, else its text."""
     try:
@@ -160,7 +172,8 @@ def _read_json(reply: Any) -> tuple[list[str], list[str]]:
 
 def _read_text(body: bytes, redact: Redactor) -> Problem:
     # Redacted before it is cut: half a key is no key that could be found.
-    text = redact(body[:_REDACTED].decode(errors="replace"))[:_LOOKED_AT]
+    # Without NULs UTF-16 reads as text, in which the key is found too.
+    text = redact(body[:_REDACTED].replace(b"\0", b"").decode(errors="replace"))[:_LOOKED_AT]
     if "<Error>" in text:  # of a store's XML only code and message: the rest repeats what was signed
         code, message = _within("Code", text), _within("Message", text)
         return Problem((_type(code, redact),) if code else (), message or "refused", "store")

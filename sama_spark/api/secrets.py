@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NoReturn
-from urllib.parse import quote, quote_plus
 
 REDACTED = "<redacted>"
 
@@ -47,28 +46,32 @@ class Secret:
 class Redactor:
     """Replaces secrets, in all the spellings in which a server may echo them, and the queries of URLs."""
 
-    __slots__ = ("_spellings",)
+    __slots__ = ("_pattern", "_secrets")
 
     def __init__(self, *secrets: Secret) -> None:
-        spellings: set[str] = set()
-        for secret in secrets:
-            text = secret.reveal()
-            in_url = {quote(text, safe=""), quote(text), quote_plus(text)}
-            in_json = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
-            spellings |= {text, html.escape(text), *in_url, *in_json}
-            spellings |= {quote(spelling, safe="") for spelling in in_url}
-            spellings |= {re.sub("%..", lambda hexes: hexes[0].lower(), spelling) for spelling in in_url}
-            spellings |= {spelling.replace("/", "\\/") for spelling in in_json}
-        # Longest first: a shorter spelling may be part of a longer one.
-        self._spellings = sorted(spellings - {""}, key=len, reverse=True)
+        self._secrets = [secret for secret in secrets if secret]
+        self._pattern: re.Pattern[str] | None = None
 
     def __call__(self, text: str) -> str:
-        for spelling in self._spellings:
-            text = text.replace(spelling, REDACTED)
-        return redact_urls(text)
+        if self._secrets and self._pattern is None:  # made late: few links' patterns are ever needed
+            # Longest first: a shorter one may be part of a longer one.
+            texts = sorted((secret.reveal() for secret in self._secrets), key=len, reverse=True)
+            self._pattern = re.compile("|".join("".join(map(_spelled, text)) for text in texts))
+        return redact_urls(self._pattern.sub(REDACTED, text) if self._pattern else text)
 
     def __repr__(self) -> str:
         return "Redactor()"
+
+
+def _spelled(char: str) -> str:
+    """A pattern of a character as itself, and as URLs (also one in another), JSON and HTML write it."""
+    if char.isascii() and char.isalnum():
+        return char
+    in_url = "".join(f"%{byte:02x}" for byte in char.encode(errors="surrogatepass"))
+    in_json = {json.dumps(char)[1:-1], f"\\u{ord(char):04x}", f"\\{char}"}
+    in_html = {html.escape(char), f"&#{ord(char)};", f"&#x{ord(char):x};"}
+    spellings = {char, in_url, in_url.replace("%", "%25"), *in_json, *in_html, *("+" if char == " " else "")}
+    return f"(?i:{'|'.join(sorted(map(re.escape, spellings), key=len, reverse=True))})"
 
 
 def redact_urls(text: str) -> str:

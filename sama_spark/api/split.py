@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import Any
 
 import msgspec
 
 _MARK = re.compile(rb'["\[\]{}]')
-# A list of plain values, or a string without escapes, is one step.
-_STEP = re.compile(rb'\[[^\[\]{}"]*\]|"[^"\\]*"|["\[\]{}]')
+# A list or an object of plain values, or a string without escapes, is one step.
+_PLAIN = rb'[^\[\]{}"\\]*(?:"[^\[\]{}"\\]*"[^\[\]{}"\\]*)*'
+_STEP = re.compile(rb'\[%b\]|\{%b\}|"[^"\\]*"|["\[\]{}]' % (_PLAIN, _PLAIN))
 _SCALAR = re.compile(rb'[^\s,:\[\]{}"]+')
 _COLON = re.compile(rb"\s*:\s*")
 _NAME = re.compile(rb',\s*("[^"\\]*")\s*:')
 _ANY_NAME = re.compile(rb'("[^"\\]*")\s*:')
 # What may stand behind a task in a list; also what should not, but tells where the next one begins.
 _SEPARATOR = re.compile(rb"\s*[,{}\]]")
-_LIST_END = re.compile(rb'\]\s*(?:\}|,\s*")')
+_LIST_END = re.compile(rb'\]\s*(?:\}|,\s*["}])')
+# What may follow a whole reply without harm, such as a NUL: it holds no value.
+_TAIL = re.compile(rb'[^{}\[\]"]*')
 _FOLLOWED = re.compile(rb"\s*[,{]")
 _BETWEEN = re.compile(rb"[\s,}\]]*")
 _STRAY = re.compile(rb"[\s}\]]*")
@@ -34,6 +37,8 @@ _QUOTE, _OBJECT, _LIST = b'"{['
 # Some of these stand beside the id of each task; with them it is told from a shape that has an id.
 _OF_TASKS = {"project_id", "batch_id", "state", "delivered_at", "created_at", "data", "answers", "priority"}
 _READ_AGAIN = 10  # times the length of a page, at the most
+_GLANCE = 1024  # bytes at the beginning of a task, which mostly tell that it is one
+_BYTES_A_GLANCE = 4  # so many bytes of a page allow for one glance
 _LAST = 100  # brackets that are tried
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -51,7 +56,7 @@ def split_list(body: bytes, name: str) -> tuple[bytes, list[bytes]]:
     task begins.
 
     Raises:
-        NoExtents: there is no such list, or no end of it.
+        NoExtents: there is no such list, no end of it, or another of that name.
     """
     start = _member(body, name)
     if start is None or body[start : start + 1] != b"[":
@@ -59,7 +64,11 @@ def split_list(body: bytes, name: str) -> tuple[bytes, list[bytes]]:
     start += 1
     splitter = _Splitter(body)
     found = [body[begin:end] for begin, end in splitter.elements(start)]
-    return body[:start] + body[splitter.list_end :], found
+    around = body[:start] + body[splitter.list_end :]
+    first, last = members(around).get(name, (start - 1, start + 1))
+    if around[first:last] != b"[]":
+        raise NoExtents(f"`{name}` comes twice")
+    return around, found
 
 
 def split_member(body: bytes, name: str) -> tuple[bytes, bytes]:
@@ -132,6 +141,7 @@ class _Splitter:
     def __init__(self, body: bytes) -> None:
         self._body = body
         self._left = _READ_AGAIN * len(body)
+        self._glances = len(body) // _BYTES_A_GLANCE
         self.list_end = len(body)
 
     def elements(self, at: int) -> Iterator[tuple[int, int]]:
@@ -151,28 +161,37 @@ class _Splitter:
         """Whether the rest is what may follow the list."""
         if not _LIST_END.match(self._body, bracket):
             return False
-        rest = b"{" + self._body[bracket + 1 :].rstrip()
-        return _extent(rest, 0) == len(rest)
+        rest = b"{" + self._body[bracket + 1 :]
+        end = _extent(rest, 0)
+        return end is not None and _TAIL.fullmatch(rest, end) is not None
 
     def _end(self, start: int) -> int:
         """Where the element that begins there ends."""
         body = self._body
-        end = _value_end(body, start)
+        end = self._walked(start)
+        fields = None if end is None else _fields(body[start:end])
+        if fields is None:
+            self._left -= (end or len(body)) - start
         if end is not None:
             is_last = self._ends_at(_behind(_SPACE, body, end))
             name = None if is_last else _NAME.match(body, _behind(_STRAY, body, end))
-            fields = _fields(body[start:end])
             # Members behind a task: a bracket too many has closed it too early, unless it has one of them already.
             if fields is not None and (name is None or fields & self._names(name)):
                 return end
             if fields is None and name is None and (is_last or _FOLLOWED.match(body, end)):
                 return self._cut(start, self._next(self._suspects(start, end)) or end)
-        found = self._next(match.end() for match in _NEXT.finditer(body, start + 1))
-        return self._cut(start, found or self._last_bracket(start))
+        return self._cut(start, self._next_behind(start) or self._last_bracket(start))
+
+    def _walked(self, start: int) -> int | None:
+        """Return where the value ends. Once broken ones have cost much, look no further than the next task."""
+        if self._left > 0:
+            return _value_end(self._body, start)
+        end = _value_end(self._body[start : self._next_behind(start)], 0)
+        return None if end is None else start + end
 
     def _names(self, first: re.Match[bytes]) -> set[str]:
         """The names of members that stand there without a bracket before them, up to the next task."""
-        found = self._next(match.end() for match in _NEXT.finditer(self._body, first.end()))
+        found = self._next_behind(first.end() - 1)
         rest = self._body[first.start(1) : found]
         anywhere = {str(lenient(name)) for name in _ANY_NAME.findall(rest)} & _OF_TASKS
         return {str(lenient(first[1])), *members(b"{" + rest), *anywhere}
@@ -203,19 +222,30 @@ class _Splitter:
         """Before what separates two elements."""
         return start + len(self._body[start:end].rstrip().removesuffix(b",").rstrip())
 
+    def _next_behind(self, start: int) -> int | None:
+        return self._next(match.end() for match in _NEXT.finditer(self._body, start + 1))
+
     def _next(self, suspects: Iterable[int]) -> int | None:
-        """The first place at which a task begins, by its brackets and its members."""
+        """Return the first place at which a task begins. Its first members tell, or else all of them."""
         for at in suspects:
-            if self._left <= 0:
+            self._glances -= 1
+            if self._glances < 0:
                 return None
+            if _is_task(members(self._body[at : at + _GLANCE]).keys()):
+                return at
+            if self._left <= 0:
+                continue
             end = _extent(self._body, at)
             self._left -= (end or len(self._body)) - at
             # One that is broken itself begins all the same where its members do.
             task = self._body[at:end]
-            fields = _fields(task) or members(task).keys()
-            if "id" in fields and not _OF_TASKS.isdisjoint(fields):
+            if _is_task(_fields(task) or members(task).keys()):
                 return at
         return None
+
+
+def _is_task(fields: Set[str]) -> bool:
+    return "id" in fields and not _OF_TASKS.isdisjoint(fields)
 
 
 def _fields(text: bytes) -> set[str] | None:
@@ -273,10 +303,11 @@ def _extent(text: bytes, start: int, suspects: list[int] | None = None) -> int |
         elif mark in _OPENED:
             if stack.pop() != _OPENED[mark]:
                 return None
-        elif at == begin + 1:
+        else:
             if suspects is not None and stack and stack[-1] == mark == _OBJECT and not _is_value(text, begin):
                 suspects.append(begin)
-            stack.append(mark)
+            if at == begin + 1:
+                stack.append(mark)
         if not stack:
             return at
     return None

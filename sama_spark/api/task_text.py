@@ -47,7 +47,7 @@ def task_text(text: msgspec.Raw) -> TaskText:
         task.text, task.problem = text, None
     except (msgspec.DecodeError, RecursionError) as error:
         task = _odd_text(bytes(text), str(error))
-    if not isinstance(task.id, str | int) or task.id == "":
+    if not isinstance(task.id, str | int) or isinstance(task.id, bool) or task.id == "":
         task.id, task.problem = None, task.problem or "it has no id"
     return task
 

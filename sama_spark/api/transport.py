@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -20,7 +21,6 @@ from .arguments import base_url_of, seconds_of
 from .call import Call
 from .connections import is_inside
 from .errors import (
-    BadRequestError,
     ConnectionFailed,
     InvalidResponse,
     LinkRefused,
@@ -31,7 +31,7 @@ from .errors import (
     UploadUrlRefused,
 )
 from .failures import Failure, Trouble
-from .replies import ErrorsInReply, Problem, error_class, excerpt, read_problem
+from .replies import PROXYS_LOGIN, ErrorsInReply, error_class, excerpt, read_problem, remedy_of
 from .retry import REPEATABLE_STATUSES, Clock, Safety, backoff, may_repeat, pacer_for, parse_retry_after
 from .secrets import Redactor, Secret, redactor_for_upload
 from .wire import Reply, Wire
@@ -46,8 +46,6 @@ _LARGEST_FILE = 512 << 20  # bytes of what a link leads to
 _FLAW_TRIES = 3
 _FIRST_CONTACT = 30.0  # seconds
 _SECOND_WORD, _FURTHER_WORDS = 10.0, 30.0  # seconds after the word before
-_NOT_SAMAS = "The reply is no JSON of Sama's: a proxy or a gateway in between may have written it."
-_PROXYS_LOGIN = "Give the proxy's login: HTTPS_PROXY=http://user:password@host:port, user and password percent-encoded."
 
 
 class _Hope(Enum):
@@ -236,7 +234,7 @@ class Transport:
         # Each error is made outside of its `except`, so that none is chained to one that saw the reply.
         flaw, hope = "", _Hope.NONE
         try:
-            return _Attempt(decode(reply.body), note=note)
+            return _Attempt(decode(reply.body.removeprefix(BOM_UTF8)), note=note)
         except ErrorsInReply:
             pass
         except msgspec.ValidationError as error:
@@ -304,7 +302,7 @@ class Transport:
         error = self._error(kind, call, note)
         error.status = failure.status
         if failure.status == 407:
-            error.remedy = _PROXYS_LOGIN
+            error.remedy = PROXYS_LOGIN
         elif trouble is Trouble.PROXY:
             error.remedy = "Ask who runs the proxy to let this host through, or name it in NO_PROXY."
         elif trouble is Trouble.TOO_LARGE and not by_link:
@@ -329,7 +327,7 @@ class Transport:
             kind = by_store
         message = problem.message or f"HTTP {reply.status} without a message"
         error = self._error(kind, call, message, reply, problem.types)
-        error.remedy = _remedy(error, problem)
+        error.remedy = remedy_of(error, problem)
         return self._attempt_of(
             call,
             error,
@@ -392,12 +390,3 @@ _HOPES = {
     Trouble.UNSENDABLE: _Hope.NONE,
     Trouble.NOT_KEPT: _Hope.NONE,
 }
-
-
-def _remedy(error: SamaError, problem: Problem) -> str:
-    if error.status == 407:
-        return _PROXYS_LOGIN
-    if problem.by == "Sama":
-        return error.remedy
-    own = "" if type(error) is BadRequestError else error.remedy
-    return own if problem.by == "store" else f"{_NOT_SAMAS} {own}".rstrip()

@@ -64,7 +64,7 @@ def _unreadable(where: str, error: NotYaml) -> InvalidInput:
 
 def _override(document: dict[str, Any], override: str) -> None:
     name, equals, text = override.removeprefix("--").partition("=")
-    if not (name and equals):
+    if not (name.isprintable() and name and equals):  # bytes that are no text are not printable
         raise InvalidInput("an argument is no override", remedy="say name=value, such as max_tasks=10")
     *outer, last = name.split(".")
     place = document

@@ -488,3 +488,8 @@ def test_redirects_are_not_followed(server: ScriptedServer, client: ApiClient) -
     with pytest.raises(api.RedirectRefused, match="moved house"):
         client.get_project_information("42")
     assert len(server.calls) == 1
+
+
+def test_a_byte_order_mark_is_no_flaw(server: ScriptedServer, client: ApiClient) -> None:
+    server.on("GET", "projects/42.json", Answer(200, b'\xef\xbb\xbf{"id": 42}'))
+    assert client.get_project_information(42) == {"id": 42}

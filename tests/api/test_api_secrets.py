@@ -399,3 +399,29 @@ def test_a_key_is_taken_out_before_a_page_is_cut(server: ScriptedServer, client:
 )
 def test_an_error_reads_as_sentences(error: SamaError, text: str) -> None:
     assert str(error) == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_a_key_echoed_in_utf_16_is_not_shown(
+    encoding: str, status: int, server: ScriptedServer, make_client: Callable[..., ApiClient]
+) -> None:
+    server.on("GET", "projects/42.json", Answer(status, f"no such key: {KEY} !".encode(encoding)))
+    with pytest.raises(SamaError) as caught:
+        make_client().get_project_information(42)
+    shown = re.sub(r"[\s\0]", "", str(caught.value))
+    assert "nosuchkey" in shown
+    assert KEY not in shown
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("escape", ["\\u{:04x}", "\\u{:04X}", "&#{};", "&#x{:X};", "%{:02x}", "%25{:02X}"])
+def test_a_key_echoed_in_escapes_of_others_is_not_shown(
+    escape: str, status: int, server: ScriptedServer, make_client: Callable[..., ApiClient]
+) -> None:
+    echoed = "".join(letter if letter.isalnum() else escape.format(ord(letter)) for letter in KEY)
+    server.on("GET", "projects/42.json", Answer(status, f'{{"detail": "no such key {echoed} !", x'.encode()))
+    with pytest.raises(SamaError) as caught:
+        make_client().get_project_information(42)
+    assert echoed not in str(caught.value)
+    assert KEY not in str(caught.value)

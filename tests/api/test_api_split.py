@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_what_is_json_is_no_problem(answers: bytes) -> None:
     assert as_dict(page[1])["id"] == "odd"
 
 
-@pytest.mark.parametrize("task_id", [b"null", b"1.5", b'""', b"[]", b"{}", b"1e999999"])
+@pytest.mark.parametrize("task_id", [b"null", b"true", b"1.5", b'""', b"[]", b"{}", b"1e999999"])
 def test_a_task_without_an_id_is_told(task_id: bytes) -> None:
     page = decode_page(page_of(good(1), b'{"id": %b, "n": 1}' % task_id, b"{}", b"null", b"5", b'"x"', good(2)))
     assert [task.problem is None for task in page] == [True, *[False] * 5, True]
@@ -115,6 +116,48 @@ def test_what_stands_between_tasks_hides_none(between: bytes) -> None:
     one, two = good(1), good(2)
     texts = [bytes(task.text) for task in decode_page(page_of(one + between + two)) if task.problem is None]
     assert texts == [one, two]
+
+
+BROKEN = [b'{"a":1', b"[1,2", b'[{"a":1}', b'"a', b'a"', b'"a\\"', b"1]", b"1]]}", b"1}}", b'{"a":[1}]', b"NaN"]
+
+
+@pytest.mark.parametrize("is_odd", [lambda n: n < 150, lambda n: n % 4 < 2, lambda n: n % 2], ids=range(3))
+@pytest.mark.parametrize("answers", BROKEN, ids=range(len(BROKEN)))
+def test_however_many_are_odd_the_others_come(answers: bytes, is_odd: Callable[[int], bool]) -> None:
+    tasks = [odd(answers) if is_odd(n) else good(n) for n in range(300)]
+    page = decode_page(page_of(*tasks))
+    assert [task.id for task in page] == ["odd" if is_odd(n) else f"{n:024x}" for n in range(300)]
+    assert [bytes(task.text) for n, task in enumerate(page) if not is_odd(n)] == [
+        text for n, text in enumerate(tasks) if not is_odd(n)
+    ]
+
+
+@pytest.mark.parametrize("answers", [b'{"a":1', b"[1,2", b'"a\\"'], ids=range(3))
+def test_large_pages_of_odd_tasks_take_no_time(answers: bytes) -> None:
+    filler = b'"%b", ' % (b"y" * 90) * 100
+    tasks = [b'{"id": "%d", "state": "new", "data": [%b1], "answers": %b}' % (n, filler, answers) for n in range(300)]
+    objects = b"[" + b", ".join([b'{"x": 1, "y": "z"}'] * 300_000) + b", NaN]"
+    begun = time.process_time()
+    page = decode_page(page_of(*tasks))
+    assert [task.id for task in page] == [str(n) for n in range(300)]
+    assert [task.id for task in decode_page(page_of(good(1), odd(objects)))] == [f"{1:024x}", "odd"]
+    assert time.process_time() - begun < 10
+
+
+@pytest.mark.parametrize(
+    "tail", [b"}\0\0", b"} 0\r\n", b"}<!-- cached -->", b",}", b', "n": NaN, }', b', "n": "caf\xe9"}'], ids=repr
+)
+def test_a_flaw_around_the_list_hides_no_task(tail: bytes) -> None:
+    for last in (good(2), odd(b"NaN"), odd(b'{"a": 1'), odd(b"1]")):
+        page = decode_page(page_of(good(1), last, tail=tail))
+        assert [task.id for task in page] == [f"{1:024x}", f"{2:024x}" if last == good(2) else "odd"]
+        assert bytes(page[1].text) == last
+
+
+@pytest.mark.parametrize("tail", [b', "tasks": [%b]}' % odd(b"NaN"), b"}" + page_of(good(2))], ids=range(2))
+def test_a_second_list_is_not_passed_over(tail: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_page(page_of(good(1), tail=tail))
 
 
 @pytest.mark.parametrize(

@@ -153,3 +153,40 @@ def test_no_secret_in_what_a_job_says(server: ScriptedServer, client: ApiClient)
         assert LINK in text
         assert KEY not in text
         assert "s1gn4ture" not in text
+
+
+def test_a_batch_of_another_project_is_not_filled(server: ScriptedServer, client: ApiClient) -> None:
+    reply = {"batch_id": 5, "project_id": 43, "tasks_put_url": server.upload_url}
+    server.on("POST", OPEN, Answer(201, reply))
+    with pytest.raises(InvalidResponse, match="another project_id"):
+        client.open_batch(42)
+    with pytest.raises(InvalidResponse, match="another project_id"):
+        client.create_tasks_inline(42, [{"data": {"url": "u"}}])
+
+
+def test_another_task_is_not_taken_for_the_one_asked_for(server: ScriptedServer, client: ApiClient) -> None:
+    path = "projects/42/tasks/65e1a0000000000000000abc.json"
+    for answer in (b'{"task": {"id": "65e1a0000000000000000abd"}}', b'{"task": {"id": 7, "answers": NaN}}'):
+        server.on("GET", path, Answer(200, answer))
+        with pytest.raises(InvalidResponse, match="another task"):
+            list(client.get_task_status(42, "65e1a0000000000000000abc"))
+    server.on(
+        "GET",
+        "projects/42/tasks/65E1A0000000000000000ABC.json",
+        Answer(200, {"task": {"id": "65e1a0000000000000000abc"}}),
+    )
+    assert len(list(client.get_task_status(42, "65E1A0000000000000000ABC"))) == 1
+
+
+@pytest.mark.parametrize("data", ["NaN", "[" * 20_000 + "]" * 20_000], ids=["NaN", "deep"])
+@pytest.mark.parametrize("batch_id", [5, 6])
+def test_odd_items_are_of_the_batch_asked_for(
+    data: str, batch_id: int, server: ScriptedServer, client: ApiClient
+) -> None:
+    page = f'{{"batch_id": {batch_id}, "tasks": [{{"id": "a", "state": "failed", "data": {data}}}]}}'.encode()
+    server.on("GET", JOB, Answer(200, page), Answer(200, {"tasks": []}))
+    if batch_id == 5:
+        assert [item.state for item in client.get_batch_items(42, 5)] == ["failed"]
+    else:
+        with pytest.raises(InvalidResponse, match="another batch_id"):
+            list(client.get_batch_items(42, 5))

@@ -116,6 +116,7 @@ def test_values_arrive_as_they_are_meant(tmp_path: Path) -> None:
         ((), ["job=synk"], "`job` is none of upload, sync, status, resume, purge"),
         ((), ["job=sync"], "is for `sync`, not for `upload`. Run sama-spark sync"),
         ((), ["nonsense"], "an argument is no override"),
+        ((), ["\udcff=1"], "an argument is no override"),
         (("a: [",), [], "line 5"),
         ((), ["max_tasks=[1"], "the value of max_tasks, line 1"),
     ],
