@@ -165,6 +165,11 @@ TIMES = {
     "no day": (b'"2026-02-30T00:00:00Z"', None),
     "object": (b'{"at": 1}', None),
     "float": (b"1.5", None),
+    "five digits": (b'"12024-01-01T00:00:00Z"', None),
+    "year 0": (b'"0000-06-01T00:00:00Z"', None),
+    "no end": (b'"9999-12-31T23:59:59Z"', None),
+    "hour alone": (b'"12:00:00Z"', None),
+    "day alone": (b'"2026-01-02Z"', None),
 }
 
 
