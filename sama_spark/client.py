@@ -13,6 +13,7 @@ from sama_spark.api.client import ApiClient
 from sama_spark.api.errors import InvalidInput
 from sama_spark.api.ids import id_of, ids_of, number_of
 from sama_spark.api.states import TaskStates
+from sama_spark.inbound.flatten import Flattener
 from sama_spark.inbound.read import FeedReader
 from sama_spark.inbound.sync.contract import SchemaMode
 from sama_spark.inbound.sync.masks import Masks
@@ -432,6 +433,7 @@ class Client(ApiClient):
                 f"feeds={shown(feeds)} are not understood", remedy=f"name some of {get_args(Feed)} in a list"
             )
         check_one_of("schema_mode", schema_mode, get_args(SchemaMode))
+        Flattener(label, frames)  # refuses what it cannot use
         batches = [number_of(batch, "batches") for batch in ids_of(batches, "batches")]
         if not isinstance(overlap, timedelta):
             raise InvalidInput("overlap is no timedelta", column="overlap", remedy="give timedelta(hours=1)")

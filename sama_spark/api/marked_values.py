@@ -13,6 +13,8 @@ import msgspec
 
 MARK = "not a pre-annotation (sama_spark): "
 BEFORE_VALUE = ", this row has "
+PROBLEM = "problem"
+"""The field of shapes that holds such a text. It is null in good values, and so in no task."""
 
 _mark = MARK.encode()
 

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import astuple
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.api.arguments import shown
 from sama_spark.api.errors import InvalidInput
 from sama_spark.inbound.flatten import Annotation, Flattener, Frames, Label
 from sama_spark.sessions import check_dataframe
@@ -95,13 +94,10 @@ def flatten_annotations(df: DataFrame, *, label: Label = None, frames: Frames = 
         Nothing raises on odd answers: what does not fit is null, or of kind `unknown`, and its text is in `raw`.
 
     Raises:
-        InvalidInput: `df` lacks a column, or `frames` is another word.
+        InvalidInput: `df` lacks a column, `label` is no name, or `frames` is another word.
     """
     check_dataframe("df", df)
-    if not isinstance(frames, str) or frames not in get_args(Frames):
-        raise InvalidInput(
-            f"frames={shown(frames)} is none of {', '.join(get_args(Frames))}", remedy='say "key" or "all"'
-        )
+    flattener = Flattener(label, frames)
     if "id" not in df.columns:
         raise InvalidInput(
             f"the DataFrame has no column `id`: {df.columns}",
@@ -113,7 +109,7 @@ def flatten_annotations(df: DataFrame, *, label: Label = None, frames: Frames = 
         delivered.alias(_DELIVERED),
         json_text(df, "answers").alias(_ANSWERS),
     )
-    return tasks.mapInArrow(partial(annotation_batches, Flattener(label, frames)), ANNOTATIONS)
+    return tasks.mapInArrow(partial(annotation_batches, flattener), ANNOTATIONS)
 
 
 def json_text(df: DataFrame, name: str) -> Column:

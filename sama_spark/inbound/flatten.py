@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 from msgspec import Raw
 from msgspec.structs import astuple
 
+from sama_spark.api.arguments import check_one_of, check_texts
 from sama_spark.inbound.answer_json import (
     NONE,
     Place,
@@ -99,10 +100,20 @@ class Flattener:
         label: name of the tag that is the class of a shape, for all outputs or by output.
         frames: of videos and 3D the key locations, or every entry of `locations`; where a shape has only the
             other of the two, that.
+
+    Raises:
+        InvalidInput: `label` is no name, or `frames` is another word.
     """
 
     label: Label = None
     frames: Frames = "key"
+
+    def __post_init__(self) -> None:
+        check_one_of("frames", self.frames, get_args(Frames))
+        if isinstance(self.label, Mapping):
+            check_texts(**{f"label[{output!r}]": tag for output, tag in self.label.items()})
+        else:
+            check_texts(label=self.label)
 
     def rows(self, answers: bytes) -> Iterator[Annotation]:
         """The rows of a task's `answers` (JSON text), in its order."""

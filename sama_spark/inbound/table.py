@@ -17,6 +17,7 @@ from sama_spark.inbound.contract import delivery_types, observed_type, saveable
 from sama_spark.inbound.dates import dates_as_text, no_date, try_timestamp, with_dates
 from sama_spark.inbound.feeds import HEAD, LINE_END, SPANS
 from sama_spark.inbound.observe import observed_schemas
+from sama_spark.inbound.source.times import LEAST, MOST
 from sama_spark.names import sql_name
 from sama_spark.staging import spark_uri
 
@@ -214,7 +215,9 @@ def _cut(line: Column, start: Column, length: Column) -> Column:
 def as_timestamp(text: Column) -> Column:
     """The time that a text means; null where it is none. As `inbound.source.times.micros`."""
     # Nearly every text is plain; the rest costs regular expressions.
-    return F.coalesce(F.when(text.endswith("Z"), try_timestamp(text)), _unusual_timestamp(text))
+    is_plain = text.endswith("Z") & (F.substring(text, 5, 1) == "-") & F.substring(text, 11, 1).isin("T", " ")
+    time = F.coalesce(F.when(is_plain, try_timestamp(text)), _unusual_timestamp(text))
+    return F.when(F.unix_micros(time).between(LEAST, MOST - 1), time)
 
 
 def _unusual_timestamp(text: Column) -> Column:
@@ -223,7 +226,9 @@ def _unusual_timestamp(text: Column) -> Column:
     dashed = F.regexp_replace(trimmed, r"^(\d{4})(\d{2})(\d{2})T", "$1-$2-$3T")
     parted = F.regexp_replace(dashed, r"T(\d{2})(\d{2})(\d{2})(?![\d:])", "T$1:$2:$3")
     iso = F.regexp_replace(parted, r"T(\d{2}:\d{2})(?!:)", "T$1:00")
-    time = try_timestamp(F.when(iso.rlike(r"(Z|[+-]\d{2}:?\d{2})$"), iso).otherwise(F.concat(iso, F.lit("Z"))))
+    # Spark reads more: years of five digits, and a time alone, which would be one of today.
+    in_full = F.when(iso.rlike(r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}"), iso)
+    time = try_timestamp(F.when(iso.rlike(r"(Z|[+-]\d{2}:?\d{2})$"), in_full).otherwise(F.concat(in_full, F.lit("Z"))))
     # Ten digits are seconds since 1970, thirteen milliseconds.
     micros = F.when(trimmed.rlike(r"^\d{10}$"), F.concat(trimmed, F.lit("000000")))
     micros = micros.when(trimmed.rlike(r"^\d{13}$"), F.concat(trimmed, F.lit("000")))

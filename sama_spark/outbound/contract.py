@@ -100,7 +100,10 @@ class Contract:
         problems = _repeated(columns)
         outputs = [c.removeprefix(OUTPUT_PREFIX) for c in columns if c.startswith(OUTPUT_PREFIX)]
         problems += [
-            (OUTPUT_PREFIX + name, f"`outputs` names {name!r}, but there is no column {OUTPUT_PREFIX + name}")
+            (
+                OUTPUT_PREFIX + name,
+                f"`outputs` names {name!r}, but there is no column {OUTPUT_PREFIX + name}{do_you_mean(name, outputs)}",
+            )
             for name in chosen_formats
             if name not in outputs
         ]

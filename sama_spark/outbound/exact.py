@@ -174,6 +174,29 @@ def type_with_texts(data_type: T.DataType, texts: Texts) -> T.DataType:
     return TEXT if type(data_type) in texts else _with_leaves(data_type, lambda leaf: type_with_texts(leaf, texts))
 
 
+def has_map(data_type: T.DataType) -> bool:
+    """Whether the type has a map in it, at any depth."""
+    return '"type":"map"' in data_type.json()
+
+
+def with_sorted_maps(column: Column, data_type: T.DataType) -> Column:
+    """The column with the entries of its maps in the order of their keys, at any depth; itself where it has none."""
+    if not has_map(data_type):
+        return column
+    if isinstance(data_type, T.ArrayType):
+        element_type = data_type.elementType
+        return F.transform(column, lambda element: with_sorted_maps(element, element_type))
+    if isinstance(data_type, T.StructType):
+        inner = [with_sorted_maps(c, f.dataType).alias(f.name) for f, c in fields(column, data_type)]
+        return F.when(column.isNotNull(), F.struct(*inner))
+    assert isinstance(data_type, T.MapType)  # noqa: S101
+    value_type = data_type.valueType
+    # Files of others may have a key twice, which `map_from_arrays` would refuse.
+    keys = F.array_sort(F.array_distinct(F.map_keys(column)))
+    values = F.transform(keys, lambda key: with_sorted_maps(F.element_at(column, key), value_type))
+    return F.map_from_arrays(keys, values)
+
+
 def _has(data_type: T.DataType, texts: Texts) -> bool:
     if isinstance(data_type, T.ArrayType):
         return _has(data_type.elementType, texts)

@@ -9,6 +9,7 @@ from typing import Literal
 from pyspark.sql import types as T
 
 from sama_spark.api.errors import ContractError
+from sama_spark.api.marked_values import PROBLEM
 from sama_spark.outbound.contract import OutputFormat, Rule
 from sama_spark.outbound.exact import is_text
 from sama_spark.outbound.render import is_native_json
@@ -46,9 +47,16 @@ def refuse_misfit(rule: Rule, data_type: T.DataType, name: str) -> None:
     """Refuse a column none of whose values can be what the creation schema says of the output."""
     if not is_native_json(data_type):
         return
-    if found := list(islice(misfits(data_type, json.loads(rule.shape), name), 3)):
+    if found := list(islice(misfits(_as_sent(data_type), json.loads(rule.shape), name), 3)):
         raise ContractError(
             f"column {name!r} does not fit the project's output: {'; '.join(found)}",
             column=name,
             remedy="give the output's own structure, or say contract='lenient' to leave that to Sama",
         )
+
+
+def _as_sent(data_type: T.DataType) -> T.DataType:
+    """The type without the field that helpers such as `boxes_to_output` add, which is null in all that is sent."""
+    if isinstance(data_type, T.StructType) and data_type.names == ["layers", PROBLEM]:
+        return T.StructType(data_type.fields[:1])
+    return data_type

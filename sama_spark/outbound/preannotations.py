@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.api.arguments import shown
 from sama_spark.api.errors import InvalidInput
-from sama_spark.api.marked_values import BEFORE_VALUE, MARK
+from sama_spark.api.marked_values import BEFORE_VALUE, MARK, PROBLEM
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -233,7 +233,7 @@ def _vector(
         ]
         return _let(
             F.coalesce(*problems),
-            lambda p: F.struct(F.when(p.isNull(), layers).alias("layers"), p.alias("problem")),
+            lambda p: F.struct(F.when(p.isNull(), layers).alias("layers"), p.alias(PROBLEM)),
         )
 
     numbers = _parsed(given, "array<" * depth + "double" + ">" * depth)

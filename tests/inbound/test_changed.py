@@ -48,15 +48,22 @@ def test_few_and_many(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.M
     *tasks_of_each, latest = counts
     assert min(tasks_of_each) > 0
     assert latest == now
-    # One by one, as it is told in words: what is ahead of the landing ranks by the landing.
-    ranks: dict[str, list[tuple[datetime, datetime]]] = {}
+    # One by one, as it is told in words: by time, and by landing where a task has a delivery without a time or one
+    # that is ahead of its landing.
+    by_task: dict[str, list[tuple[datetime, datetime, bool]]] = {}
     for task_id, at, _, landed_at, problem in landed:
         if task_id and not problem:
-            ranks.setdefault(task_id, []).append((min(at or landed_at, landed_at), at or landed_at))
-    before = {task_id: (min(at, synced_at), at) for task_id, at, synced_at in known}
-    due = {task_id: max(of_task) for task_id, of_task in ranks.items()}
-    due = {task_id: rank for task_id, rank in due.items() if task_id not in before or rank > before[task_id]}
-    micros = {(task_id, round(at.timestamp() * 1e6)) for task_id, (_, at) in due.items()}
+            is_odd = at is None or at > landed_at
+            by_task.setdefault(task_id, []).append((at or landed_at, landed_at, is_odd))
+    before = {task_id: (at, synced_at) for task_id, at, synced_at in known}
+    due = {}
+    for task_id, of_task in by_task.items():
+        is_odd = any(odd for *_, odd in of_task)
+        at, landed_at, _ = max(of_task, key=lambda found: (found[1], found[0]) if is_odd else found)
+        known_at, synced_at = before.get(task_id, (None, None))
+        if known_at is None or (landed_at > synced_at if is_odd or known_at >= synced_at else at > known_at):
+            due[task_id] = at
+    micros = {(task_id, round(at.timestamp() * 1e6)) for task_id, at in due.items()}
     assert newer == micros
 
     nothing = raw.limit(0)

@@ -9,11 +9,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sama_spark import Client
+from sama_spark.api.errors import InvalidInput
 from sama_spark.inbound.flatten import Annotation, Flattener, Frames, Label
 
 Json = Any
 CORNERS = [[10, 20], [110, 20], [10, 80.5], [110, 80.5]]
 BOX = {"points": CORNERS, "x_min": 10, "y_min": 20, "x_max": 110, "y_max": 80.5}
+
+
+@pytest.mark.parametrize("label", [7, "", ["color"], {"shapes": 7}, {"shapes": ["color"]}])
+def test_what_is_no_label_is_refused_before_anything_is_done(label: Any) -> None:
+    with pytest.raises(InvalidInput, match="label"):
+        Flattener(label)
+    with pytest.raises(InvalidInput, match="label"), Client("key") as client:
+        client.sync(None, "4242", "labels", label=label)  # type: ignore[arg-type]
 
 
 def rows_of(answers: Json, label: Label = None, frames: Frames = "key") -> list[Annotation]:

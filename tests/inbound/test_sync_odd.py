@@ -165,6 +165,11 @@ TIMES = {
     "no day": (b'"2026-02-30T00:00:00Z"', None),
     "object": (b'{"at": 1}', None),
     "float": (b"1.5", None),
+    "five digits": (b'"12024-01-01T00:00:00Z"', None),
+    "year 0": (b'"0000-06-01T00:00:00Z"', None),
+    "no end": (b'"9999-12-31T23:59:59Z"', None),
+    "hour alone": (b'"12:00:00Z"', None),
+    "day alone": (b'"2026-01-02Z"', None),
 }
 
 
@@ -214,6 +219,24 @@ def test_a_delivery_from_the_future_hides_no_later_one(
     assert weather(spark, into)["a"] == "new"
     assert odd_client.sync(spark, PROJECT, into, full=True).updated == 0
     assert weather(spark, into)["a"] == "new"
+
+
+@pytest.mark.one_kind
+def test_odd_times_that_are_mended(spark: SparkSession, odd_client: Client, served: Served, tmp_path: Path) -> None:
+    """Also by times before the landing of the odd one; and a good one gives way to an odd one that lands later."""
+    into = str(tmp_path)
+    odd_times = {"none": b"null", "future": b'"2099-01-01T00:00:00Z"', "word": b'"soon"'}
+    past, later = b'"2026-01-02T00:00:03Z"', b'"2026-03-02T00:00:03Z"'
+    served.tasks = [odd(name, b'{"weather": "old"}', at) for name, at in odd_times.items()]
+    served.tasks += [odd(f"was good, {name}", b'{"weather": "old"}', past) for name in odd_times]
+    odd_client.sync(spark, PROJECT, into)
+    served.tasks = [odd(name, b'{"weather": "new"}', later) for name in odd_times]
+    served.tasks += [odd(f"was good, {name}", b'{"weather": "new"}', at) for name, at in odd_times.items()]
+    assert odd_client.sync(spark, PROJECT, into).updated == 6
+    assert set(weather(spark, into).values()) == {"new"}
+    assert odd_client.sync(spark, PROJECT, into).updated == 0
+    assert odd_client.sync(spark, PROJECT, into, full=True).updated == 0
+    assert set(weather(spark, into).values()) == {"new"}
 
 
 @pytest.mark.one_kind

@@ -11,6 +11,7 @@ from pyspark.sql import types as T
 from test_encode import tasks_of
 from test_rows import by_the_writer
 
+from sama_spark import boxes_to_output
 from sama_spark.api.errors import ContractError
 from sama_spark.outbound import shapes
 from sama_spark.outbound.chunk import PieceCutter
@@ -167,6 +168,32 @@ def test_rows_of_the_wrong_shape_are_rejected(spark: SparkSession) -> None:
             [row] = invalid
             assert (row.column, row.reason[:30]) == ("output_o", "is not what the project's sche")
         assert json.loads(tasks_of(df, of(CHECKBOX))[0][0]) == {"url": "a", "output_o": {"rain": "1"}}
+
+
+def test_a_schema_that_takes_no_other_members_takes_what_helpers_give(spark: SparkSession) -> None:
+    """And refuses these members of a user's own, by the column's type or row by row."""
+    schema = _closed(IMAGE)
+    rows = [("a", [[1.0, 2.0, 3.0, 4.0]]), ("b", [[9.0, 2.0, 3.0, 4.0]]), ("c", None)]
+    df = spark.createDataFrame(rows, "url string, boxes array<array<double>>").coalesce(1)
+    df = df.select("url", boxes_to_output("boxes").alias("output_o"))
+    for tasks, invalid in (tasks_of(df, of(schema)), by_the_writer(df, of(schema))):
+        assert len(tasks) == 2
+        assert [(row.column, row.reason[:24]) for row in invalid] == [("output_o", "is no pre-annotation: ea")]
+    good = df.where("url = 'a'")
+    with pytest.raises(ContractError, match="has a field 'more'"):
+        encode(good.selectExpr("url", "struct(output_o.layers, 1 AS more) AS output_o"), of(schema), {})
+    [row] = tasks_of(good.selectExpr("url", "struct(output_o.layers, 'x' AS problem) AS output_o"), of(schema))[1]
+    assert "unknown field `problem`" in row.reason
+
+
+def _closed(schema: Any) -> Any:
+    """The schema with `additionalProperties: false` in each object whose members it names."""
+    if isinstance(schema, list):
+        return [_closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: _closed(part) for name, part in schema.items()}
+    return closed | {"additionalProperties": False} if schema.get("properties") else closed
 
 
 @pytest.mark.skipif(not hasattr(T, "VariantType"), reason="VARIANT came with Spark 4.0")

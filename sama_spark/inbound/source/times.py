@@ -25,12 +25,19 @@ _TIME = re.compile(
     re.ASCII,
 )
 _SINCE_1970 = re.compile(r"\d{10}|\d{13}", re.ASCII)
+# A day within the years 1 to 9999: in every zone Python has these times.
+LEAST, MOST = -62_135_510_400_000_000, 253_402_214_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICRO = timedelta(microseconds=1)
 
 
 def micros(text: Any) -> int | None:
-    """The time that a text means, finer digits cut off; None where it is none."""
+    """The time that a text means, finer digits cut off; None where it is none, or where some zone has no such time."""
+    found = _micros(text)
+    return found if found is not None and LEAST <= found < MOST else None
+
+
+def _micros(text: Any) -> int | None:
     plain = str(text).strip() if isinstance(text, str | int) else ""
     if _SINCE_1970.fullmatch(plain):  # in seconds, or in milliseconds
         return int(plain) * (1_000_000 if len(plain) == 10 else 1000)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from sama_spark.delta import sql_in, time_column
 from sama_spark.inbound.sync.landing import PROBLEM
@@ -26,7 +27,7 @@ _MOST_BROADCAST = 1_000_000
 
 
 class Counts(NamedTuple):
-    """new, updated, unchanged: tasks. landed: deliveries of this run. deliveries: at the most of one task. latest: of
+    """new, updated, unchanged: tasks. landed: deliveries of this run. deliveries: the most of one task. latest: of
     what is new or updated and has a time of Sama's, by no clock that is ahead of ours."""
 
     new: int
@@ -96,11 +97,10 @@ def find_changed(
 
 
 def placed(raw: DataFrame) -> DataFrame:
-    """Deliveries with `rank`, by which the newest of a task is found, and `is_timed`. The `id` of one that cannot be
-    read is null: it is no task.
+    """Deliveries with `is_timed` and `is_odd`. The `id` of one that cannot be read is null: it is no task.
 
-    A delivery without a time takes that of its landing. One that is ahead of our clock ranks by its landing too, or it
-    would hide all that comes after it.
+    A delivery without a time takes that of its landing. It is odd, and so is one that is ahead of our clock: of a task
+    that has such a delivery the one that landed last is the newest, or the odd one would hide what comes after it.
     """
     is_task = F.col(PROBLEM).isNull() if PROBLEM in raw.columns else F.lit(True)
     at = F.coalesce("delivered_at", "landed_at")
@@ -108,15 +108,34 @@ def placed(raw: DataFrame) -> DataFrame:
         {
             "id": F.when(is_task, F.col("id")),
             "delivered_at": at,
-            "rank": _rank(at, F.col("landed_at")),
             "is_timed": F.col("delivered_at").isNotNull(),
+            "is_odd": F.coalesce(F.col("delivered_at") > F.col("landed_at"), F.lit(True)),
         }
     )
 
 
-def _rank(delivered_at: Column, landed_at: Column) -> Column:
-    by = F.unix_micros(F.least(delivered_at, landed_at))
-    return F.struct(by.alias("by"), F.unix_micros(delivered_at).alias("at"))
+class _Delivery(NamedTuple):
+    """One that landed, its times in microseconds."""
+
+    at: int
+    landed: int
+    is_timed: bool
+    is_odd: bool
+
+
+def _newest(of_task: Sequence[_Delivery]) -> tuple[_Delivery, bool]:
+    """The newest of a task, and whether it is so by its landing."""
+    if any(delivery.is_odd for delivery in of_task):
+        return max(of_task, key=lambda delivery: (delivery.landed, delivery.at)), True
+    return max(of_task), False
+
+
+def _is_newer(newest: _Delivery, by_landing: bool, known: tuple[int, int] | None) -> bool:
+    """Whether it is newer than the row of `tasks` with these times: of delivery, and of the sync that wrote it."""
+    if known is None:
+        return True
+    at, synced = known
+    return newest.landed > synced if by_landing or at >= synced else newest.at > at
 
 
 def _among_few(
@@ -126,52 +145,61 @@ def _among_few(
 
     Naming them, `tasks` is read where they are, and nothing is shuffled.
     """
-    seen = raw.select("id", "rank", "is_timed", F.col("run_id") == run_id).limit(_MOST_NAMED + 1).collect()
+    times = F.unix_micros("delivered_at"), F.unix_micros("landed_at")
+    is_here = F.col("run_id") == run_id
+    seen = raw.select("id", is_here, *times, "is_timed", "is_odd").limit(_MOST_NAMED + 1).collect()
     if len(seen) > _MOST_NAMED:
         return None
-    ranks: dict[str, list[tuple[Any, bool]]] = {}
-    for task_id, rank, is_timed, _ in seen:
+    landed: dict[str, list[_Delivery]] = {}
+    for task_id, _, *delivery in seen:
         if task_id is not None:
-            ranks.setdefault(task_id, []).append((tuple(rank), is_timed))
-    known_by = tasks.read().where(sql_in("id", ranks)).select("id", known_rank())
-    known = {row[0]: tuple(row[1]) for row in known_by.collect()}
-    latest = {task_id: max(of_task) for task_id, of_task in ranks.items()}
-    newer = {task_id: found for task_id, found in latest.items() if task_id not in known or found[0] > known[task_id]}
-    new = sum(task_id not in known for task_id in ranks)
-    in_time = [at for (_, at), is_timed in newer.values() if is_timed and at <= now.timestamp() * 1e6]
+            landed.setdefault(task_id, []).append(_Delivery(*delivery))
+    rows = tasks.read().where(sql_in("id", landed)).select("id", *map(F.unix_micros, _known())).collect()
+    known = {task_id: (at, synced) for task_id, at, synced in rows}
+    newest = {task_id: _newest(of_task) for task_id, of_task in landed.items()}
+    newer = {task_id: found[0] for task_id, found in newest.items() if _is_newer(*found, known.get(task_id))}
+    new = sum(task_id not in known for task_id in landed)
+    in_time = [found.at for found in newer.values() if found.is_timed and found.at <= now.timestamp() * 1e6]
     counts = Counts(
         new,
         len(newer) - new,
-        len(ranks) - len(newer),
-        sum(here for *_, here in seen),
-        max(map(len, ranks.values()), default=0),
+        len(landed) - len(newer),
+        sum(here for _, here, *_ in seen),
+        max(map(len, landed.values()), default=0),
         moment(max(in_time)) if in_time else None,
     )
-    return [(task_id, at) for task_id, ((_, at), _) in newer.items()], counts
+    return [(task_id, found.at) for task_id, found in newer.items()], counts
 
 
-def known_rank() -> Column:
-    """The rank of what is in `tasks`: it had landed when its row was written."""
-    return _rank(F.col("delivered_at"), F.col("synced_at"))
+def _known() -> tuple[Column, Column]:
+    """Two columns of `tasks`: the time of delivery, and of the sync that wrote the row, before which it had landed."""
+    synced_at = F.col("synced_at")
+    return F.coalesce("delivered_at", synced_at), synced_at
 
 
 def _among_many(
     raw: DataFrame, tasks: DeltaTable, run_id: str, now: datetime, is_empty: bool
 ) -> tuple[DataFrame, Counts]:
     """`id` and `delivered_at` of what is newer."""
-    latest = raw.groupBy("id").agg(
-        F.max("rank").alias("rank"),
-        F.max_by("delivered_at", "rank").alias("delivered_at"),
-        F.max_by("is_timed", "rank").alias("is_timed"),
+    delivery = F.struct("delivered_at", "landed_at", "is_timed")
+    by_landing = F.max_by(delivery, F.struct("landed_at", "delivered_at"))
+    newest = raw.groupBy("id").agg(
+        F.bool_or("is_odd").alias("is_odd"),
+        F.when(F.bool_or("is_odd"), by_landing).otherwise(F.max_by(delivery, "delivered_at")).alias("newest"),
         F.count("*").alias("deliveries"),
         F.count_if(F.col("run_id") == run_id).alias("landed"),
     )
+    keys = newest.select("id", "newest.*", "is_odd", "deliveries", "landed")
     if is_empty:
-        keys = latest.withColumn("known", F.lit(None).cast(raw.schema["rank"].dataType))
+        nothing = F.lit(None).cast(T.TimestampType())
+        keys = keys.withColumns({"known_at": nothing, "synced_at": nothing})
     else:
-        keys = latest.join(tasks.read().select("id", known_rank().alias("known")), "id", "left")
-    is_task, is_new = F.col("id").isNotNull(), F.col("known").isNull()
-    is_updated = F.col("known") < F.col("rank")
+        known_at, synced_at = _known()
+        keys = keys.join(tasks.read().select("id", known_at.alias("known_at"), synced_at), "id", "left")
+    is_task, is_new = F.col("id").isNotNull(), F.col("known_at").isNull()
+    at_landing = F.col("is_odd") | F.expr("known_at >= synced_at")
+    later = F.when(at_landing, F.expr("landed_at > synced_at")).otherwise(F.expr("delivered_at > known_at"))
+    is_updated = F.coalesce(later, F.lit(False))
     is_newer = is_task & (is_new | is_updated)
     is_in_time = F.col("is_timed") & (F.col("delivered_at") <= F.lit(now))
     counts = (

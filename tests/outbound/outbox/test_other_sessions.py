@@ -105,3 +105,22 @@ def test_neither_the_order_nor_the_width_of_columns_is_a_change(
         other = rows.withColumn("count", rows["count"].cast("bigint")).select(*reversed(rows.columns))
         again = client.create_task_batch_from_table(other, str(project), outbox=outbox, row_key=key, **more)  # type: ignore[arg-type]
         assert again.task_count == 0
+
+
+def test_the_order_of_a_map_is_no_change(spark: SparkSession, sandbox: Sandbox, tmp_path: Path) -> None:
+    client = Client(sandbox.api_key, base_url=sandbox.base_url)
+    project = sandbox.create_project({"url": "string"}, {"weather": "checkbox", "shapes": "image"})
+    shapes = (
+        'from_json(\'{"layers":{"vector_tagging":[{"shapes":[{"type":"point","points":[[1,2]],"tags":TAGS}]}]}}\','
+        " 'layers struct<vector_tagging: array<struct<shapes: array<struct<"
+        "type: string, points: array<array<double>>, tags: map<string, string>>>>>>')"
+    )
+    orders = [("'a', '1', 'b', '0'", '{"k":"x","l":"y"}'), ("'b', '0', 'a', '1'", '{"l":"y","k":"x"}')]
+    for key, more in (("content", {}), ("url", {"on_changed": "resend"})):
+        outbox, counts = str(tmp_path / f"outbox by {key}"), []
+        for weather, tags in orders:
+            df = spark.sql(f"SELECT 'u' AS url, map({weather}) AS output_weather")
+            df = df.selectExpr("*", f"{shapes.replace('TAGS', tags)} AS output_shapes")
+            sent = client.create_task_batch_from_table(df, str(project), outbox=outbox, row_key=key, **more)  # type: ignore[arg-type]
+            counts.append(sent.task_count)
+        assert counts == [1, 0]
