@@ -80,7 +80,8 @@ class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         if self.file is not None:
             folder, _, last = self.file.rpartition("/")
             return f"the file {self.file}" if _is_name(last) and (folder or "." in last) else str(self)
-        if not all(_is_name(part) for part in parts if part):
+        is_named = all(_is_name(part) for part in parts if part) and (self.env is None or self.env.isidentifier())
+        if not is_named:
             return str(self)
         if self.scope is not None:
             return f"the secret {self.key} in the scope {self.scope}"

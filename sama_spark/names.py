@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sama_spark.api.arguments import shown
 from sama_spark.api.errors import InvalidInput
 
 _LEVEL = r"\s*(?:`(?:[^`]|``)+`|[^`.]+)\s*"
@@ -36,20 +37,20 @@ def levels(name: str, argument: str = "the table", most: int = 3) -> tuple[str, 
         InvalidInput: it is no such name.
     """
     if not isinstance(name, str) or not name.strip():
-        raise InvalidInput(f"{argument}={name!r} is no name", remedy="give a name such as 'labels', or a path")
+        raise InvalidInput(f"{argument}={shown(name)} is no name", remedy="give a name such as 'labels', or a path")
     found: list[str] = []
     if not is_path(name) and _NAME.fullmatch(name):
         found = [_bare(level) for level in _EACH_LEVEL.findall(name)]
     if not found or not all(found) or any(map(_NEVER.search, found)):
         raise InvalidInput(
-            f"{argument}={name!r} is no name that a table can have",
+            f"{argument}={shown(name)} is no name that a table can have",
             remedy="give one to three levels with dots between them, such as my-catalog.labels; a level that has a dot "
             "itself stands in backticks; ${, slashes and line ends stand in none",
         )
     if len(found) > most:
-        shown = "catalog.schema.table" if most == 3 else "catalog.schema"
+        example = "catalog.schema.table" if most == 3 else "catalog.schema"
         raise InvalidInput(
-            f"{argument}={name!r} has {len(found)} levels, where at most {most} are known ({shown})",
+            f"{argument}={shown(name)} has {len(found)} levels, where at most {most} are known ({example})",
             remedy="put a level that has a dot itself in backticks",
         )
     return tuple(found)
@@ -73,12 +74,12 @@ def check_place(into: str, prefix: str) -> None:
     _check(into, "into", 2)
     if not isinstance(prefix, str) or _NEVER.search(prefix) or re.search(r"[/`]", prefix):
         raise InvalidInput(
-            f"prefix={prefix!r} cannot begin a table's name",
+            f"prefix={shown(prefix)} cannot begin a table's name",
             remedy="give text without slashes, backticks, ${ and line ends, such as 'proj-1_'",
         )
     if not is_path(into) and "." in prefix:
         raise InvalidInput(
-            f"prefix={prefix!r} has a dot, which stands between levels of a name",
+            f"prefix={shown(prefix)} has a dot, which stands between levels of a name",
             remedy="name the schema in `into`, and begin the tables' names without a dot, as in 'proj-1_'",
         )
 
@@ -88,7 +89,7 @@ def _check(name: str, argument: str, most: int) -> None:
         levels(name, argument, most)
     elif _NEVER.search(name) or not _ABSOLUTE.match(name):
         raise InvalidInput(
-            f"{argument}={name!r} is no path of a table",
+            f"{argument}={shown(name)} is no path of a table",
             remedy="give an absolute path such as /Volumes/catalog/schema/volume/labels or s3://bucket/labels, without "
             "backticks around it; ${ and line ends stand in none. A name of a table has no slash",
         )

@@ -53,6 +53,7 @@ MAKES_SQL = {
     "delta.py",
     "demo/run.py",
     "inbound/annotations.py",
+    "inbound/sync/changed.py",
     "inbound/sync/purge.py",
     "inbound/sync/states.py",
     "inbound/sync/tables.py",

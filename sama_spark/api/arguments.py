@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import InvalidInput
-from .ids import client_id_of, id_of, ids_of
+from .ids import client_id_of, id_of, landed_ids_of
 
 _DAY = 86_400  # seconds
 _LABEL = re.compile("[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")  # of a host's name
@@ -148,7 +148,7 @@ ARGUMENTS: dict[str, Callable[[Any, str], Any]] = {
     "project_id": id_of,
     "batch_id": id_of,
     "task_id": id_of,
-    "task_ids": ids_of,
+    "task_ids": landed_ids_of,
     "client_batch_id": client_id_of,
     "client_batch_id_match_type": _text,
     "consumer": _text,

@@ -69,6 +69,23 @@ def ids_of(values: Any, name: str) -> list[str | int]:
     return [id_of(value, f"{name}[{i}]") for i, value in enumerate(values)]
 
 
+def landed_ids_of(values: Any, name: str) -> list[str | int]:
+    """As `ids_of`, of tasks that have landed in tables: whatever text Sama gave as an id is one."""
+    if isinstance(values, (str, bytes, dict)) or not isinstance(values, Iterable):
+        return ids_of(values, name)
+    return [_landed_id_of(value, f"{name}[{i}]") for i, value in enumerate(values)]
+
+
+def _landed_id_of(value: Any, name: str) -> str | int:
+    try:
+        return id_of(value, name)
+    except InvalidInput:
+        text = value.strip() if isinstance(value, str) else ""
+        if _NUMBER(text) or text.casefold() in _NONE:
+            raise
+        return str(value)
+
+
 def whole(value: Any) -> int | None:
     """The whole number that `value` is, of whatever numeric type; None where it is none."""
     if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):  # numpy's too

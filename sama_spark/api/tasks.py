@@ -7,6 +7,7 @@ from typing import Any
 
 from .calls import Endpoints, Id, accepts_proj_id
 from .errors import InvalidInput
+from .ids import ids_of
 from .records import checked_priority, checked_records
 from .replies import decode_object, decode_object_or_nothing
 from .retry import Safety
@@ -140,6 +141,4 @@ class Tasks(Endpoints):
 
 
 def _ids(task_ids: Sequence[Id]) -> list[str]:
-    if isinstance(task_ids, (str, int)):
-        raise InvalidInput("task_ids is a single id, not a list of ids", column="task_ids")
-    return [str(task_id) for task_id in task_ids]
+    return [str(task_id) for task_id in ids_of(task_ids, "task_ids")]

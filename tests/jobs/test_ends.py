@@ -157,7 +157,7 @@ def test_who_ends_a_job_gets_its_line(sent: signal.Signals, twice: bool, tmp_pat
         job.send_signal(sent)
         if twice:
             job.send_signal(sent)
-        out, err = job.communicate(timeout=20)
+        out, err = job.communicate(timeout=60)
     finally:
         job.kill()
     os.close(writer)
