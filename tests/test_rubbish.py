@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fake_clock import FakeClock
 
+pytest.importorskip("pyspark.sql.datasource")
+
 import sama_spark
 from sama_spark import Client, MicroBatches, SamaError
 

@@ -13,6 +13,8 @@ from zlib import crc32
 
 import pytest
 
+pytest.importorskip("pyspark.sql.datasource")
+
 from sama_spark import Client, MicroBatches
 from sama_spark.api import ApiClient
 from sama_spark.api.wire import Wire
