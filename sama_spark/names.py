@@ -16,6 +16,7 @@ _LEVEL = r"\s*(?:`(?:[^`]|``)+`|[^`.]+)\s*"
 _NAME = re.compile(rf"{_LEVEL}(?:\.{_LEVEL})*")
 _EACH_LEVEL = re.compile(_LEVEL)
 _PLAIN = re.compile(r"[A-Za-z_]\w*|\*", re.ASCII)
+_LONGEST = 255  # characters of a level, as Unity Catalog has it
 _ABSOLUTE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*:/")
 # Spark puts settings and environment variables in place of ${...} in all SQL, between backticks too.
 _NEVER = re.compile(r"\$\{|[\x00-\x1f\x7f]")
@@ -41,11 +42,11 @@ def levels(name: str, argument: str = "the table", most: int = 3) -> tuple[str, 
     found: list[str] = []
     if not is_path(name) and _NAME.fullmatch(name):
         found = [_bare(level) for level in _EACH_LEVEL.findall(name)]
-    if not found or not all(found) or any(map(_NEVER.search, found)):
+    if not found or not all(found) or any(map(_NEVER.search, found)) or max(map(len, found)) > _LONGEST:
         raise InvalidInput(
             f"{argument}={shown(name)} is no name that a table can have",
             remedy="give one to three levels with dots between them, such as my-catalog.labels; a level that has a dot "
-            "itself stands in backticks; ${, slashes and line ends stand in none",
+            "itself stands in backticks; ${, slashes and line ends stand in none, and 255 characters are the most",
         )
     if len(found) > most:
         example = "catalog.schema.table" if most == 3 else "catalog.schema"
@@ -72,7 +73,7 @@ def check_place(into: str, prefix: str) -> None:
         InvalidInput: one of them cannot; the message names it.
     """
     _check(into, "into", 2)
-    if not isinstance(prefix, str) or _NEVER.search(prefix) or re.search(r"[/`]", prefix):
+    if not isinstance(prefix, str) or _NEVER.search(prefix) or re.search(r"[/`]", prefix) or len(prefix) > _LONGEST:
         raise InvalidInput(
             f"prefix={shown(prefix)} cannot begin a table's name",
             remedy="give text without slashes, backticks, ${ and line ends, such as 'proj-1_'",

@@ -84,10 +84,10 @@ def test_sync(spark: SparkSession, client: Client, project: int, tmp_path: Path)
 @pytest.mark.parametrize(
     ("table", "harm", "column"),
     [
-        ("tasks", _without, "synced_at"),
+        ("tasks", _without, "feed"),
         ("tasks", _of_another_type, "delivered_at"),
         ("deliveries_raw", _without, "parts"),
-        ("annotations", _without, "task_id"),
+        ("annotations", _without, "points"),
     ],
 )
 def test_sync_of_tables_that_were_changed_by_hand(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from sama_spark.api.errors import NotFoundError
+from sama_spark.api.errors import InvalidInput, NotFoundError
 from sama_spark.api.split import plain
 from sama_spark.api.states import TaskStates
 from sama_spark.api.task_text import as_dict
@@ -129,6 +129,8 @@ class StatusRound:
             except NotFoundError:
                 gone = (task["task_id"], task["batch_id"], task["client_batch_id"], GONE, None, None, None)
                 self._keep([(*gone, datetime.now(timezone.utc))])
+            except InvalidInput:  # an id that no call can have
+                self._keep([None])
             else:
                 self._keep([_row(text, None, None, datetime.now(timezone.utc))])
         return True
