@@ -52,7 +52,6 @@ class OutboxOptions:
     on_changed: OnChanged = "skip"
 
     def __post_init__(self) -> None:
-        check_table(self.table, "outbox")
         check_one_of("on_changed", self.on_changed, get_args(OnChanged))
         if not self.keys.names and (self.on_changed != "skip" or self.keys.ignored):
             raise InvalidInput(
@@ -76,6 +75,7 @@ def outbox_options(
                 remedy="name a Delta table in outbox; a column of the name 'content' is given as row_key=['content']",
             )
         return None
+    check_table(table, "outbox")
     if not keys.names and not by_content:
         raise InvalidInput(
             f"outbox {table!r} needs to know what tells one row from another",
