@@ -357,7 +357,8 @@ def test_redaction_leaves_no_spelling_of_the_key(key: str, before: str, after: s
         assert spelling not in redact(f"{before}{spelling}{after}").replace(REDACTED, "\0")
 
 
-@given(st.text(st.characters(categories=["L", "N"]), min_size=8, max_size=20))
+# With a sign that no name of a parameter has: "Signatur" alone is a part of one.
+@given(st.text(st.characters(categories=["L", "N"]), min_size=8, max_size=20).map("§{}".format))
 def test_redaction_drops_queries_of_urls_and_secret_parameters(secret: str) -> None:
     for text in (
         f"see https://host/path?{secret}",
