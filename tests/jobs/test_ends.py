@@ -141,17 +141,22 @@ def test_the_doctor_knows_the_proxy(
     assert "pass@" not in said
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("twice", [False, True])
-def test_who_ends_a_job_gets_its_line(sent: signal.Signals, twice: bool, tmp_path: Path) -> None:
-    """Its key is in a pipe that nobody writes to: it waits."""
-    os.mkfifo(tmp_path / "key")
-    job = subprocess.Popen(
-        [COMMAND, "sync", str(CONF / "sync.yml"), f"api_key={{file: {tmp_path}/key}}"],
+def waiting_job(folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """A sync whose key is in a pipe that nobody writes to: it waits."""
+    os.mkfifo(folder / "key")
+    return subprocess.Popen(
+        [COMMAND, "sync", str(CONF / "sync.yml"), f"api_key={{file: {folder}/key}}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, **environment},
     )
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("twice", [False, True])
+def test_who_ends_a_job_gets_its_line(sent: signal.Signals, twice: bool, tmp_path: Path) -> None:
+    job = waiting_job(tmp_path)
     try:
         writer = waits_for_reader(tmp_path / "key")
         job.send_signal(sent)
@@ -170,14 +175,7 @@ def test_who_ends_a_job_gets_its_line(sent: signal.Signals, twice: bool, tmp_pat
 
 def test_on_databricks_what_ends_a_job_is_raised(tmp_path: Path) -> None:
     """A task of Databricks that returns has succeeded, whatever it returns."""
-    os.mkfifo(tmp_path / "key")
-    job = subprocess.Popen(
-        [COMMAND, "sync", str(CONF / "sync.yml"), f"api_key={{file: {tmp_path}/key}}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "DATABRICKS_RUNTIME_VERSION": "17.3", "JAVA_HOME": "/nowhere", "PATH": "/nowhere"},
-    )
+    job = waiting_job(tmp_path, DATABRICKS_RUNTIME_VERSION="17.3", JAVA_HOME="/nowhere", PATH="/nowhere")
     try:
         writer = waits_for_reader(tmp_path / "key")
         job.send_signal(signal.SIGTERM)
