@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from sama_spark.api.arguments import shown
 from sama_spark.api.errors import InvalidInput
 from sama_spark.api.marked_values import BEFORE_VALUE, MARK, PROBLEM
+from sama_spark.outbound import exact
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -152,7 +153,7 @@ def checkbox_to_output(chosen: str | Column, options: Sequence[str]) -> Column:
         unknown = F.array_except(names, all_options)
         problem = F.when(
             F.size(unknown) > 0,
-            _problem("these are not among the options", F.to_json(unknown)),
+            _problem("these are not among the options", exact.to_json(unknown)),
         )
         answer = F.map_from_arrays(
             all_options, F.transform(all_options, lambda o: F.when(F.array_contains(names, o), "1").otherwise("0"))
@@ -174,7 +175,7 @@ def menu_to_output(levels: str | Column) -> Column:
 
     def made(texts: Column) -> Column:
         broken = (F.size(texts) == 0) | F.exists(texts, lambda level: level.isNull() | level.contains("|"))
-        problem = F.when(broken, _problem("no levels, a null, or the separator | in one", F.to_json(texts)))
+        problem = F.when(broken, _problem("no levels, a null, or the separator | in one", exact.to_json(texts)))
         return F.coalesce(_wrong_type("levels", given, 1, _TEXT), problem, F.array_join(texts, "|"))
 
     return F.when(given.isNotNull(), _let(_parsed(given, "array<string>"), made))
@@ -245,7 +246,7 @@ def _parsed(column: Column, data_type: str) -> Column:
 
     Through JSON: what a column's type is is not known while an expression is built, and this one suits all.
     """
-    return F.from_json(F.to_json(F.struct(column.alias("v"))), f"v {data_type}").getField("v")
+    return F.from_json(exact.to_json(F.struct(column.alias("v"))), f"v {data_type}").getField("v")
 
 
 def _let(value: Column, body: Callable[[Column], Column]) -> Column:
@@ -316,7 +317,7 @@ def _nested_tag(name: str, value: Column) -> Column:
 
 
 def _wrong_length(name: str, values: Column, given: Column, shapes: Column) -> Column:
-    both = F.to_json(F.struct(given.alias("shapes"), values.alias(name)))
+    both = exact.to_json(F.struct(given.alias("shapes"), values.alias(name)))
     problem = _problem(f"tag {name!r} needs one value for all shapes or one for each", both)
     return F.when(F.size(values) != F.size(shapes), problem)
 
@@ -354,5 +355,5 @@ def _problem(reason: str | Column, shown: Column) -> Column:
 
 
 def _shown(value: Column) -> Column:
-    text = F.to_json(F.struct(value.alias("v")))  # {"v":...}
+    text = exact.to_json(F.struct(value.alias("v")))  # {"v":...}
     return F.substr(text, F.lit(6), F.length(text) - 6)
