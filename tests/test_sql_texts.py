@@ -65,7 +65,7 @@ MAKES_SQL = {
     "outbound/columns.py",
     "outbound/create.py",
     "outbound/encode.py",
-    "outbound/exact.py",
+    "exact.py",
     "outbound/outbox/purge.py",
     "outbound/problems.py",
 }

@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from sama_spark import exact
 from sama_spark.api.errors import InvalidInput
 from sama_spark.inbound.flatten import Annotation, Flattener, Frames, Label
 from sama_spark.sessions import check_dataframe
@@ -127,7 +128,7 @@ def json_text(df: DataFrame, name: str) -> Column:
             remedy=f"keep one of them: `{raw}` where it is there, since it has the values to the byte",
         )
     found = df.schema[name].dataType
-    return F.col(name) if isinstance(found, T.StringType) else F.to_json(name)
+    return F.col(name) if isinstance(found, T.StringType) else exact.to_json(F.col(name))
 
 
 def annotation_batches(flattener: Flattener, tasks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.outbound import exact
+from sama_spark import exact
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

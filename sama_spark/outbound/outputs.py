@@ -10,8 +10,8 @@ from pyspark.sql import types as T
 
 from sama_spark.api.errors import ContractError
 from sama_spark.api.marked_values import PROBLEM
+from sama_spark.exact import is_text
 from sama_spark.outbound.contract import OutputFormat, Rule
-from sama_spark.outbound.exact import is_text
 from sama_spark.outbound.render import is_native_json
 from sama_spark.outbound.shapes import misfits
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pyspark.sql import functions as F
 
+from sama_spark import exact
 from sama_spark.api.arguments import shown
 from sama_spark.api.errors import InvalidInput
 from sama_spark.api.marked_values import BEFORE_VALUE, MARK, PROBLEM
-from sama_spark.outbound import exact
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

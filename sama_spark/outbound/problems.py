@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.outbound import exact
+from sama_spark import exact
 from sama_spark.outbound.columns import Computed, array, array_of
 
 if TYPE_CHECKING:

@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from sama_spark import exact
 from sama_spark.api.errors import ContractError
-from sama_spark.outbound import exact
-from sama_spark.outbound.exact import FRACTIONS, INTEGERS, is_text
+from sama_spark.exact import FRACTIONS, INTEGERS, is_text
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

@@ -10,8 +10,8 @@ import msgspec
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from sama_spark import exact
 from sama_spark.api.errors import ContractError
-from sama_spark.outbound import exact
 from sama_spark.outbound.columns import Computed, Member, grouped, json_of
 from sama_spark.outbound.contract import do_you_mean
 

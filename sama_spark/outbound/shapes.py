@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union
 import msgspec
 from pyspark.sql import types as T
 
-from sama_spark.outbound.exact import INTEGERS, is_text
+from sama_spark.exact import INTEGERS, is_text
 
 Schema = Mapping[str, Any]
 

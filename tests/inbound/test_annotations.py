@@ -16,6 +16,7 @@ pytest.importorskip("pyspark")
 import pyarrow as pa
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
+from table_settings import having
 
 from sama_spark import ANNOTATIONS, Client, flatten_annotations
 from sama_spark.api.errors import InvalidInput
@@ -200,6 +201,9 @@ def test_any_dataframe_with_answers(spark: SparkSession, delivered: DataFrame, l
     struct = delivered.select("id", "delivered_at", "answers")
     for df in (text, struct):
         rows = flatten_annotations(df, label="kind").drop("raw")
+        assert_df_equality(rows, expected, transforms=[_without_order])
+    with having(spark, {"spark.sql.jsonGenerator.ignoreNullFields": "false"}):
+        rows = flatten_annotations(struct, label="kind").drop("raw")
         assert_df_equality(rows, expected, transforms=[_without_order])
     bare = spark.createDataFrame([("1", None), ("2", '{"a": "b"}'), ("3", "no JSON")], "id string, answers string")
     rows = flatten_annotations(bare).orderBy("task_id")

@@ -10,9 +10,8 @@ from pyspark.sql import types as T
 from test_encode import DATE, INTEGER, STRING, known, tasks_of
 from test_rows import by_the_writer
 
-from sama_spark import Client
+from sama_spark import Client, exact
 from sama_spark.api.errors import ContractError
-from sama_spark.outbound import exact
 from sama_spark.outbound.contract import Contract, Rule
 from sama_spark.outbound.encode import TaskFields, encode
 from sama_spark.outbound.row_keys import OutboxKeys

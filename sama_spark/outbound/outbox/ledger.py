@@ -25,8 +25,8 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable, table_errors
 from sama_spark.errors import OutboxError
+from sama_spark.exact import TEXT
 from sama_spark.names import check_table
-from sama_spark.outbound.exact import TEXT
 from sama_spark.outbound.row_keys import OutboxKeys
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 from sama_spark.api.errors import InvalidInput
 from sama_spark.delta import DeltaTable, row_count, table_errors
 from sama_spark.errors import OutboxError
+from sama_spark.exact import TEXT
 from sama_spark.names import beside, check_table, in_backticks, sql_name
-from sama_spark.outbound.exact import TEXT
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.tasks import TABLE_SUFFIX
 from sama_spark.outbound.row_keys import key_text

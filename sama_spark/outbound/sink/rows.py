@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sama_spark.api.errors import ContractError
+from sama_spark.exact import is_text, plain_type
 from sama_spark.outbound import addresses
 from sama_spark.outbound.chunk import ROWS_AT_A_TIME, Texts
 from sama_spark.outbound.contract import OUTPUT_PREFIX, Contract, OutputFormat, Rule
 from sama_spark.outbound.encode import TaskFields, refuse
-from sama_spark.outbound.exact import is_text, plain_type
 from sama_spark.outbound.outputs import SpliceMode, output_rule, refuse_misfit, splice_mode
 from sama_spark.outbound.problems import SHOWN_CHARACTERS
 from sama_spark.outbound.sink.arrow import Rendered, Renderer

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from pyspark.sql import types as T
 
-from sama_spark.outbound.exact import FRACTIONS, INTEGERS, is_text
+from sama_spark.exact import FRACTIONS, INTEGERS, is_text
 from sama_spark.outbound.render import (
     DATE_TEXT,
     INTEGER_TEXT,

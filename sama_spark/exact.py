@@ -1,8 +1,9 @@
 """Text and JSON of values, by expressions that no setting of the session, the cluster or the workspace reaches.
 
-What is sent, and what an outbox knows a row by, must not change with `spark.sql.jsonGenerator.ignoreNullFields`, ANSI
-rules, time zones, `timeParserPolicy` or collations. So outbound code calls `to_json` of this module alone, gives
-casts a type object (a type's name is parsed by the session's rules), and writes dates, moments and decimals by itself.
+What is sent, what an outbox knows a row by and what is read back must not change with
+`spark.sql.jsonGenerator.ignoreNullFields`, ANSI rules, time zones, `timeParserPolicy` or collations. So all code calls
+`to_json` of this module alone, gives casts a type object (a type's name is parsed by the session's rules), and writes
+dates, moments and decimals by itself.
 """
 
 from __future__ import annotations
