@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sama_spark.api import RetriableHTTPExceptions
-from sama_spark.api.errors import (
+from sama_spark.api.sama_errors import (
     AuthenticationError,
     BadRequestError,
     BatchFailed,
@@ -49,13 +49,17 @@ from sama_spark.errors import (
 
 if TYPE_CHECKING:
     from sama_spark.client import Client
-    from sama_spark.datasource import register
+    from sama_spark.data_source.datasource import register
     from sama_spark.inbound.annotations import ANNOTATIONS, flatten_annotations
-    from sama_spark.inbound.pre_annotations import to_pre_annotations
-    from sama_spark.inbound.sync.result import SyncResult
+    from sama_spark.inbound.sync.sync_result import SyncResult
+    from sama_spark.outbound.creation_result import CreationResult, DryRun
     from sama_spark.outbound.micro_batches import MicroBatches
     from sama_spark.outbound.outbox.report import OutboxReport
-    from sama_spark.outbound.preannotations import (
+    from sama_spark.outbound.wait import Outcome
+    from sama_spark.pictures.charts import show_label_counts, show_progress
+    from sama_spark.pictures.show import show_annotations
+    from sama_spark.pre_annotations.from_answers import to_pre_annotations
+    from sama_spark.pre_annotations.from_models import (
         boxes_to_output,
         checkbox_to_output,
         menu_to_output,
@@ -63,10 +67,6 @@ if TYPE_CHECKING:
         polygons_to_output,
         polylines_to_output,
     )
-    from sama_spark.outbound.result import CreationResult, DryRun
-    from sama_spark.outbound.wait import Outcome
-    from sama_spark.pictures.annotations import show_annotations
-    from sama_spark.pictures.charts import show_label_counts, show_progress
 
 __all__ = [
     "ANNOTATIONS",
@@ -132,24 +132,24 @@ __all__ = [
 _SPARK_NAMES = {
     "ANNOTATIONS": "sama_spark.inbound.annotations",
     "Client": "sama_spark.client",
-    "CreationResult": "sama_spark.outbound.result",
-    "DryRun": "sama_spark.outbound.result",
+    "CreationResult": "sama_spark.outbound.creation_result",
+    "DryRun": "sama_spark.outbound.creation_result",
     "MicroBatches": "sama_spark.outbound.micro_batches",
     "OutboxReport": "sama_spark.outbound.outbox.report",
     "Outcome": "sama_spark.outbound.wait",
-    "SyncResult": "sama_spark.inbound.sync.result",
-    "boxes_to_output": "sama_spark.outbound.preannotations",
-    "checkbox_to_output": "sama_spark.outbound.preannotations",
+    "SyncResult": "sama_spark.inbound.sync.sync_result",
+    "boxes_to_output": "sama_spark.pre_annotations.from_models",
+    "checkbox_to_output": "sama_spark.pre_annotations.from_models",
     "flatten_annotations": "sama_spark.inbound.annotations",
-    "menu_to_output": "sama_spark.outbound.preannotations",
-    "points_to_output": "sama_spark.outbound.preannotations",
-    "polygons_to_output": "sama_spark.outbound.preannotations",
-    "polylines_to_output": "sama_spark.outbound.preannotations",
-    "register": "sama_spark.datasource",
-    "show_annotations": "sama_spark.pictures.annotations",
+    "menu_to_output": "sama_spark.pre_annotations.from_models",
+    "points_to_output": "sama_spark.pre_annotations.from_models",
+    "polygons_to_output": "sama_spark.pre_annotations.from_models",
+    "polylines_to_output": "sama_spark.pre_annotations.from_models",
+    "register": "sama_spark.data_source.datasource",
+    "show_annotations": "sama_spark.pictures.show",
     "show_label_counts": "sama_spark.pictures.charts",
     "show_progress": "sama_spark.pictures.charts",
-    "to_pre_annotations": "sama_spark.inbound.pre_annotations",
+    "to_pre_annotations": "sama_spark.pre_annotations.from_answers",
 }
 
 

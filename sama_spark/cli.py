@@ -115,7 +115,7 @@ def _sandbox(port: int, host: str, project: str | None) -> int:
 
 
 def _demo(out: Path) -> int:
-    from sama_spark.api.errors import SamaError
+    from sama_spark.api.sama_errors import SamaError
 
     if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
         return _fail("the demo needs Java 17: there is no `java` on the path and no JAVA_HOME")
@@ -125,7 +125,7 @@ def _demo(out: Path) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         return _fail(f"{out} cannot be made ({error.strerror}): name another folder with --out")
-    from sama_spark.demo.run import DemoError, run_demo
+    from sama_spark.demo.steps import DemoError, run_demo
     from sama_spark.sandbox import SandboxError
 
     try:

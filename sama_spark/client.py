@@ -7,40 +7,40 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from sama_spark.api.arguments import check_one_of, check_text, check_texts, check_whole, check_yes_no, names_of, shown
+from sama_spark.api.api_client import ApiClient
 from sama_spark.api.calls import Id, accepts_proj_id
-from sama_spark.api.client import ApiClient
-from sama_spark.api.errors import InvalidInput
-from sama_spark.api.ids import id_of, ids_of, number_of
+from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.api.states import TaskStates
-from sama_spark.inbound.flatten import Flattener
+from sama_spark.arguments import check_one_of, check_text, check_texts, check_whole, check_yes_no, names_of, shown
+from sama_spark.ids import id_of, ids_of, number_of
 from sama_spark.inbound.read import FeedReader
-from sama_spark.inbound.sync.contract import SchemaMode
+from sama_spark.inbound.sync.feeds.status_feed import note_rejected
 from sama_spark.inbound.sync.masks import Masks
 from sama_spark.inbound.sync.purge import COMES_BACK, purge_masks, purge_synced
-from sama_spark.inbound.sync.result import Feed, SyncResult
-from sama_spark.inbound.sync.run import OVERLAP, Sync
-from sama_spark.inbound.sync.states import note_rejected
+from sama_spark.inbound.sync.sync_result import Feed, SyncResult
+from sama_spark.inbound.sync.sync_run import OVERLAP, Sync
+from sama_spark.inbound.sync.table_types import SchemaMode
 from sama_spark.inbound.sync.tables import SyncTables
 from sama_spark.inbound.sync.views import create_views
-from sama_spark.outbound.contract import ContractMode, OutputFormat
 from sama_spark.outbound.create import create_tasks
+from sama_spark.outbound.creation_options import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, CreationOptions, OnInvalid
+from sama_spark.outbound.creation_result import CreationResult
+from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
 from sama_spark.outbound.encode import TaskFields
-from sama_spark.outbound.options import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, CreationOptions, OnInvalid
 from sama_spark.outbound.outbox.outbox import BY_CONTENT, OnChanged, outbox_options
 from sama_spark.outbound.outbox.purge import Purged, purge_tables
 from sama_spark.outbound.outbox.report import OutboxReport
 from sama_spark.outbound.outbox.settle import Word, resume
-from sama_spark.outbound.result import CreationResult
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.sessions import check_dataframe, check_session, refuse_stream
 from sama_spark.staging import STAGING_TTL, Staging, local_path
+from sama_spark.vendors.sama.reader import Flattener
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import DataType
 
-    from sama_spark.inbound.flatten import Frames, Label
+    from sama_spark.vendors.sama.reader import Frames, Label
 
 
 class Client(ApiClient):

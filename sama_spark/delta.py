@@ -18,7 +18,7 @@ from uuid import uuid4
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.api.errors import SamaError
+from sama_spark.api.sama_errors import SamaError
 from sama_spark.errors import TableError
 from sama_spark.names import is_path, quoted, sql_name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sama_spark.api.errors import InvalidInput, InvalidRowsError, SamaError
+from sama_spark.api.sama_errors import InvalidInput, InvalidRowsError, SamaError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from sama_spark.api.errors import InvalidInput
+from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.databricks_utilities import find_dbutils
 
 KEY_ENV = "SAMA_API_KEY"

@@ -6,4 +6,4 @@ It must never fail to import, which would hide the sources of all such modules.
 from contextlib import suppress
 
 with suppress(ImportError):  # Spark before 4.0 has no Python data sources
-    from sama_spark.datasource import SamaDataSource as DefaultSource  # noqa: F401
+    from sama_spark.data_source.datasource import SamaDataSource as DefaultSource  # noqa: F401

@@ -32,7 +32,7 @@ try:
 except ImportError:  # Windows, where nobody is found to be dead
     fcntl = None  # type: ignore[assignment]
 
-from sama_spark.api.errors import SamaError
+from sama_spark.api.sama_errors import SamaError
 from sama_spark.errors import StagingError
 
 if TYPE_CHECKING:

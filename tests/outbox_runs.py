@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark import Client
-    from sama_spark.outbound.result import CreationResult
+    from sama_spark.outbound.creation_result import CreationResult
     from sama_spark.sandbox import Sandbox
 
 

@@ -21,10 +21,10 @@ from pyspark.sql import functions as F
 
 import sama_spark
 from sama_spark import Client
-from sama_spark.api.errors import InvalidInput, InvalidRowsError
-from sama_spark.datasource import SamaDataSource, TaskWriter
+from sama_spark.api.sama_errors import InvalidInput, InvalidRowsError
+from sama_spark.data_source.datasource import SamaDataSource, TaskWriter
+from sama_spark.data_source.write_options import read_options
 from sama_spark.errors import StagingError
-from sama_spark.outbound.sink.options import read_options
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -22,7 +22,7 @@ from table_settings import having
 import sama_spark
 from sama_spark import Client
 from sama_spark.delta import DeltaTable, _decoded, _encoded, ddl_comment, sql_in, sql_text
-from sama_spark.inbound.contract import learnt_type, observed_type
+from sama_spark.inbound.delivery_types import learnt_type, observed_type
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -51,11 +51,11 @@ PACKAGE = Path(sama_spark.__file__).parent
 # Where SQL is made: whoever adds one, sees that no text from outside comes in but by `sql_text` or `quoted`.
 MAKES_SQL = {
     "delta.py",
-    "demo/run.py",
+    "demo/steps.py",
     "inbound/annotations.py",
     "inbound/sync/changed.py",
     "inbound/sync/purge.py",
-    "inbound/sync/states.py",
+    "inbound/sync/feeds/status_feed.py",
     "inbound/sync/tables.py",
     "inbound/sync/views.py",
     "inbound/sync/watermark.py",

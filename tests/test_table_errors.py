@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sama_spark import Client, delta
-from sama_spark.api.errors import SamaError
+from sama_spark.api.sama_errors import SamaError
 from sama_spark.delta import DeltaTable, table_errors
 from sama_spark.errors import OutboxError, SyncError, TableError
 

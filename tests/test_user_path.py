@@ -22,8 +22,8 @@ from serverless_worker import PRIVATE
 import sama_spark
 from sama_spark import Client, MicroBatches, TaskStates, boxes_to_output, flatten_annotations, to_pre_annotations
 from sama_spark import staging as stages
-from sama_spark.api.retry import Pacer
 from sama_spark.errors import StagingError
+from sama_spark.http.retry import Pacer
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

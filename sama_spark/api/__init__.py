@@ -1,13 +1,14 @@
 """Sama over HTTP: every endpoint, retried as far as it is safe. Imports no Spark."""
 
-from . import batches, errors
-from .batches import BatchItem, BatchJob, WaitingBatch
-from .client import ApiClient
-from .errors import *  # noqa: F403 - the tree of errors is public as a whole
-from .errors import RetryableError
-from .projects import TemporaryCredentials
-from .retry import Clock, SystemClock
-from .states import TaskStates
+from sama_spark.api import batches
+from sama_spark.api import sama_errors as errors
+from sama_spark.api.api_client import ApiClient
+from sama_spark.api.batches import BatchItem, BatchJob, WaitingBatch
+from sama_spark.api.projects import TemporaryCredentials
+from sama_spark.api.sama_errors import *  # noqa: F403 - the tree of errors is public as a whole
+from sama_spark.api.sama_errors import RetryableError
+from sama_spark.api.states import TaskStates
+from sama_spark.http.retry import Clock, SystemClock
 
 RetriableHTTPExceptions = RetryableError
 """The name that Sama's own SDK exports."""

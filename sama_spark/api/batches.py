@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import msgspec
 
-from . import split
-from .errors import (
+from sama_spark.api import broken_json as split
+from sama_spark.api.interrupted import tell
+from sama_spark.api.replies import decode_object
+from sama_spark.api.sama_errors import (
     BadRequestError,
     BatchFailed,
     BatchStateError,
@@ -24,12 +26,10 @@ from .errors import (
     UploadUrlRefused,
     WaitTimedOut,
 )
-from .interrupted import tell
-from .replies import decode_object
-from .wire import Body
+from sama_spark.http.wire import Body
 
 if TYPE_CHECKING:
-    from .creation import Creation
+    from sama_spark.api.creation import Creation
 
 R = TypeVar("R")
 _log = logging.getLogger("sama_spark")

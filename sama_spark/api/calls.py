@@ -7,15 +7,15 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from .arguments import ARGUMENTS, shown
-from .call import Call, path_of
-from .errors import ExperimentalCallError, InvalidInput, InvalidResponse, SamaError
-from .interrupted import tell
-from .records import to_json
-from .replies import decode_object
-from .retry import Clock, Safety
-from .task_text import Page
-from .transport import Transport
+from sama_spark.api.interrupted import tell
+from sama_spark.api.records import to_json
+from sama_spark.api.replies import decode_object
+from sama_spark.api.sama_errors import ExperimentalCallError, InvalidInput, InvalidResponse, SamaError
+from sama_spark.api.task_text import Page
+from sama_spark.arguments import ARGUMENTS, shown
+from sama_spark.http.call import Call, path_of
+from sama_spark.http.retry import Clock, Safety
+from sama_spark.http.transport import Transport
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -9,18 +9,18 @@ from typing import Any
 
 import msgspec
 
-from . import batches
-from .batches import BatchItem, BatchJob, WaitingBatch
-from .call import Call
-from .calls import Endpoints, Id, accepts_proj_id, located, page_size
-from .errors import InvalidInput, InvalidResponse, SamaError
-from .paging import number_pages
-from .records import checked_records, tasks_body
-from .replies import decode_object, decode_object_or_nothing, decode_page
-from .retry import Safety
-from .secrets import Secret
-from .task_text import as_dict
-from .wire import Body
+from sama_spark.api import batches
+from sama_spark.api.batches import BatchItem, BatchJob, WaitingBatch
+from sama_spark.api.calls import Endpoints, Id, accepts_proj_id, located, page_size
+from sama_spark.api.paging import number_pages
+from sama_spark.api.records import checked_records, tasks_body
+from sama_spark.api.replies import decode_object, decode_object_or_nothing, decode_page
+from sama_spark.api.sama_errors import InvalidInput, InvalidResponse, SamaError
+from sama_spark.api.task_text import as_dict
+from sama_spark.http.call import Call
+from sama_spark.http.retry import Safety
+from sama_spark.http.secrets import Secret
+from sama_spark.http.wire import Body
 
 _log = logging.getLogger("sama_spark")
 

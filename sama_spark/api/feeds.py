@@ -9,16 +9,16 @@ from typing import Any
 
 import msgspec
 
-from .call import Call, path_of
-from .calls import Endpoints, Id, accepts_proj_id, located
-from .errors import LinkRefused
-from .paging import cursor_pages, number_pages, scan_delivered, scan_status
-from .records import checked_priority, to_json
-from .replies import decode_page, decode_single_task
-from .retry import Safety
-from .secrets import Secret
-from .states import TaskStates
-from .task_text import Page, TaskText, as_dict
+from sama_spark.api.calls import Endpoints, Id, accepts_proj_id, located
+from sama_spark.api.paging import cursor_pages, number_pages, scan_delivered, scan_status
+from sama_spark.api.records import checked_priority, to_json
+from sama_spark.api.replies import decode_page, decode_single_task
+from sama_spark.api.sama_errors import LinkRefused
+from sama_spark.api.states import TaskStates
+from sama_spark.api.task_text import Page, TaskText, as_dict
+from sama_spark.http.call import Call, path_of
+from sama_spark.http.retry import Safety
+from sama_spark.http.secrets import Secret
 
 
 class Feeds(Endpoints):

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from .errors import InvalidResponse
-from .task_text import Page, TaskText, without_links
+from sama_spark.api.sama_errors import InvalidResponse
+from sama_spark.api.task_text import Page, TaskText, without_links
 
 FetchPage = Callable[[int], Page]
 """Fetches a page by its number, from 1."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from .calls import Endpoints, Id, accepts_proj_id
-from .replies import decode_object
-from .retry import Safety
+from sama_spark.api.calls import Endpoints, Id, accepts_proj_id
+from sama_spark.api.replies import decode_object
+from sama_spark.http.retry import Safety
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from .arguments import shown
-from .errors import InvalidInput, InvalidRowsError
-from .marked_values import is_marked, problem_in
-from .secrets import redact_urls
+from sama_spark.api.marked_values import is_marked, problem_in
+from sama_spark.api.sama_errors import InvalidInput, InvalidRowsError
+from sama_spark.arguments import shown
+from sama_spark.http.secrets import redact_urls
 
 # A date in text, without a year 0. `\z` and not `$`, which lets a line end stand behind it.
 DATE_TEXT = r"^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}\z"

@@ -9,10 +9,11 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from . import errors, split
-from .errors import SamaError
-from .secrets import REDACTED, Redactor
-from .task_text import Page, TaskText, task_text, task_text_of_odd_page
+from sama_spark.api import broken_json as split
+from sama_spark.api import sama_errors as errors
+from sama_spark.api.sama_errors import SamaError
+from sama_spark.api.task_text import Page, TaskText, task_text, task_text_of_odd_page
+from sama_spark.http.secrets import REDACTED, Redactor
 
 T = TypeVar("T")
 _EXCERPT = 500

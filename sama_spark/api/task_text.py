@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from . import split
+from sama_spark.api import broken_json as split
 
 _NOTHING = msgspec.Raw(b"null")
 _LINK = re.compile(rb'(https?:[^"?\s]*)\?[^"]*')  # signed anew at every reading

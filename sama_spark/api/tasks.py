@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .calls import Endpoints, Id, accepts_proj_id
-from .errors import InvalidInput
-from .ids import ids_of
-from .records import checked_priority, checked_records
-from .replies import decode_object, decode_object_or_nothing
-from .retry import Safety
+from sama_spark.api.calls import Endpoints, Id, accepts_proj_id
+from sama_spark.api.records import checked_priority, checked_records
+from sama_spark.api.replies import decode_object, decode_object_or_nothing
+from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.http.retry import Safety
+from sama_spark.ids import ids_of
 
 
 class Tasks(Endpoints):

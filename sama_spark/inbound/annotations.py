@@ -14,9 +14,9 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark import exact
-from sama_spark.api.errors import InvalidInput
-from sama_spark.inbound.flatten import Annotation, Flattener, Frames, Label
+from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.sessions import check_dataframe
+from sama_spark.vendors.sama.reader import Annotation, Flattener, Frames, Label
 
 if TYPE_CHECKING:
     import pyarrow as pa

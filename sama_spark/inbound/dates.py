@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.api.records import DATE_TEXT
-from sama_spark.inbound.contract import rebuilt
+from sama_spark.inbound.delivery_types import rebuilt
 
 _TRIES_CASTS = hasattr(Column, "try_cast")  # Spark 4.0 brought it
 

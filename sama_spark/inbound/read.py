@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from sama_spark.api.errors import NotFoundError, SamaError
+from sama_spark.api.sama_errors import NotFoundError, SamaError
 from sama_spark.errors import FeedInterrupted
-from sama_spark.inbound.feeds import ahead, line_tables, stage_lines
+from sama_spark.inbound.lines import ahead, line_tables, stage_lines
 from sama_spark.inbound.table import (
     TABLE_BYTES,
     asked_type,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import DataType
 
-    from sama_spark.api.client import ApiClient
+    from sama_spark.api.api_client import ApiClient
     from sama_spark.api.task_text import Page
     from sama_spark.staging import Stage, Staging
 

@@ -13,17 +13,17 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from sama_spark.api.errors import InvalidInput
-from sama_spark.format_options import BASE_URL
-from sama_spark.inbound.flatten import Frames
-from sama_spark.inbound.sync.contract import SchemaMode
-from sama_spark.inbound.sync.result import Feed
+from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.data_source.text_options import BASE_URL
+from sama_spark.inbound.sync.sync_result import Feed
+from sama_spark.inbound.sync.table_types import SchemaMode
 from sama_spark.keys import KeyReference
 from sama_spark.names import check_place, check_table
-from sama_spark.outbound.contract import ContractMode, OutputFormat
-from sama_spark.outbound.options import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, OnInvalid
+from sama_spark.outbound.creation_options import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, OnInvalid
+from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
 from sama_spark.outbound.outbox.outbox import OnChanged
 from sama_spark.outbound.outbox.settle import Word
+from sama_spark.vendors.sama.reader import Frames
 
 StatusFeed = Literal["status", "batches", "stats"]
 Seconds = Annotated[int, Meta(ge=0, le=31_536_000)]  # a year

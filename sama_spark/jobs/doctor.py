@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from sama_spark.api.client import ApiClient
-from sama_spark.api.errors import (
+from sama_spark.api.api_client import ApiClient
+from sama_spark.api.sama_errors import (
     AuthenticationError,
     InvalidInput,
     InvalidResponse,
@@ -20,18 +20,18 @@ from sama_spark.api.errors import (
     RetryableError,
     SamaError,
 )
-from sama_spark.api.secrets import Redactor
+from sama_spark.http.secrets import Redactor
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.jobs.config import Upload
+from sama_spark.jobs.job_session import job_session
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
 from sama_spark.jobs.probes import Unavailable, capabilities, rivals, table_probe
 from sama_spark.jobs.process import as_a_job
 from sama_spark.jobs.record import in_short
 from sama_spark.jobs.run import finish, told
-from sama_spark.jobs.session import job_session
 from sama_spark.jobs.work import rows_of
 from sama_spark.names import split
-from sama_spark.outbound.contract import Contract
+from sama_spark.outbound.creation_schema import Contract
 from sama_spark.staging import Staging
 
 if TYPE_CHECKING:

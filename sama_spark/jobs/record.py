@@ -12,7 +12,7 @@ from sama_spark.databricks_utilities import find_dbutils, on_databricks
 from sama_spark.delta import DeltaTable
 from sama_spark.inbound.sync.tables import RUNS
 from sama_spark.jobs.config import AnyJob, Purge, Status, Sync
-from sama_spark.jobs.session import running_session
+from sama_spark.jobs.job_session import running_session
 from sama_spark.names import inside
 
 log = logging.getLogger("sama_spark")

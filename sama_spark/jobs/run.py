@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from sama_spark.api.errors import SamaError
-from sama_spark.api.secrets import Redactor, Secret
+from sama_spark.api.sama_errors import SamaError
 from sama_spark.client import Client
 from sama_spark.databricks_utilities import on_databricks
 from sama_spark.errors import BatchesNotStarted
+from sama_spark.http.secrets import Redactor, Secret
+from sama_spark.jobs.job_session import job_session
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
 from sama_spark.jobs.process import Terminated, as_a_job
 from sama_spark.jobs.record import as_text, record, set_task_values
-from sama_spark.jobs.session import job_session
 from sama_spark.jobs.work import Work
 
 if TYPE_CHECKING:

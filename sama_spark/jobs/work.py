@@ -13,18 +13,18 @@ from msgspec import structs
 from pyspark.sql import functions as F
 
 from sama_spark.errors import OutboxUnsure, TasksNotCreated
-from sama_spark.inbound.sync.status_round import ENDED
+from sama_spark.inbound.sync.feeds.status_round import ENDED
 from sama_spark.inbound.sync.tables import SyncTables
 from sama_spark.jobs.config import AnyJob, Job, Purge, Resume, Source, Status, Sync, Upload
 from sama_spark.names import is_path, sql_name
+from sama_spark.outbound.creation_result import DryRun
 from sama_spark.outbound.outbox.ledger import Ledger
-from sama_spark.outbound.result import DryRun
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.client import Client
-    from sama_spark.inbound.sync.result import SyncResult
+    from sama_spark.inbound.sync.sync_result import SyncResult
 
 log = logging.getLogger("sama_spark")
 

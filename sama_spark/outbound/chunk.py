@@ -16,8 +16,8 @@ import msgspec
 from msgspec import structs
 
 from sama_spark.api.marked_values import is_marked, problem_in
-from sama_spark.api.secrets import redact_urls
-from sama_spark.outbound import shapes
+from sama_spark.http.secrets import redact_urls
+from sama_spark.outbound import output_shapes as shapes
 
 if TYPE_CHECKING:
     import pyarrow as pa

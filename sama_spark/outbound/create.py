@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from sama_spark.api.errors import InvalidRowsError, NotFoundError
+from sama_spark.api.sama_errors import InvalidRowsError, NotFoundError
 from sama_spark.delta import DeltaTable, row_count
 from sama_spark.errors import BatchesNotStarted, TooManyTasks
 from sama_spark.outbound.chunk import FEW_INVALID, PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
-from sama_spark.outbound.contract import Contract
+from sama_spark.outbound.creation_options import CreationOptions
+from sama_spark.outbound.creation_result import CreationResult, DryRun
+from sama_spark.outbound.creation_schema import Contract
 from sama_spark.outbound.encode import EncodedRows, encode
 from sama_spark.outbound.looks import tiny_shapes
-from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.outbox.outbox import Outbox
 from sama_spark.outbound.outputs import SpliceMode
 from sama_spark.outbound.pieces import (
@@ -31,7 +32,6 @@ from sama_spark.outbound.pieces import (
     stream_pieces,
 )
 from sama_spark.outbound.rejected import RejectedRows
-from sama_spark.outbound.result import CreationResult, DryRun
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.outbound.tables import RunTables
 from sama_spark.outbound.upload import Batch, Uploader
@@ -40,7 +40,7 @@ from sama_spark.staging import private_stage
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from sama_spark.api.client import ApiClient
+    from sama_spark.api.api_client import ApiClient
     from sama_spark.staging import Stage, Staging
 
 

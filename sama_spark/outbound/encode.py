@@ -12,12 +12,12 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark import exact
-from sama_spark.api.arguments import check_texts, check_whole, check_yes_no
-from sama_spark.api.errors import ContractError, InvalidInput
+from sama_spark.api.sama_errors import ContractError, InvalidInput
+from sama_spark.arguments import check_texts, check_whole, check_yes_no
 from sama_spark.exact import is_text
 from sama_spark.outbound import addresses
 from sama_spark.outbound.columns import Computed, Member, grouped, in_order, json_of, numbered
-from sama_spark.outbound.contract import INT32, OUTPUT_PREFIX, Contract, OutputFormat, Rule, do_you_mean
+from sama_spark.outbound.creation_schema import INT32, OUTPUT_PREFIX, Contract, OutputFormat, Rule, do_you_mean
 from sama_spark.outbound.outputs import SpliceMode, output_rule, refuse_misfit, splice_mode
 from sama_spark.outbound.problems import Problems
 from sama_spark.outbound.render import Value, render

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.names import in_backticks
-from sama_spark.outbound.contract import OUTPUT_PREFIX
+from sama_spark.outbound.creation_schema import OUTPUT_PREFIX
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sama_spark.api.arguments import check_function, check_text, check_texts, names_of
-from sama_spark.api.errors import InvalidInput
-from sama_spark.api.ids import id_of
+from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.arguments import check_function, check_text, check_texts, names_of
+from sama_spark.ids import id_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from sama_spark.client import Client
-    from sama_spark.outbound.result import CreationResult
+    from sama_spark.outbound.creation_result import CreationResult
 
 
 class MicroBatches:

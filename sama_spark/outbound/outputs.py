@@ -8,12 +8,12 @@ from typing import Literal
 
 from pyspark.sql import types as T
 
-from sama_spark.api.errors import ContractError
 from sama_spark.api.marked_values import PROBLEM
+from sama_spark.api.sama_errors import ContractError
 from sama_spark.exact import is_text
-from sama_spark.outbound.contract import OutputFormat, Rule
+from sama_spark.outbound.creation_schema import OutputFormat, Rule
+from sama_spark.outbound.output_shapes import misfits
 from sama_spark.outbound.render import is_native_json
-from sama_spark.outbound.shapes import misfits
 
 SpliceMode = str
 """How a text becomes JSON: "json", an object or array; "auto", the same or else a string; or JSON Schema (as text), an

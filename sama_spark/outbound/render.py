@@ -32,13 +32,13 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark import exact
-from sama_spark.api.errors import ContractError
+from sama_spark.api.sama_errors import ContractError
 from sama_spark.exact import FRACTIONS, INTEGERS, is_text
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-    from sama_spark.outbound.contract import Rule
+    from sama_spark.outbound.creation_schema import Rule
 
 _NESTED = (T.StructType, T.ArrayType, T.MapType)
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from sama_spark.api import batches
-from sama_spark.api.errors import InvalidResponse, SamaError
 from sama_spark.api.interrupted import tell_batches
+from sama_spark.api.sama_errors import InvalidResponse, SamaError
 from sama_spark.errors import BatchesNotStarted
 from sama_spark.outbound.pieces import ChunkBuffer, Piece
 
 if TYPE_CHECKING:
-    from sama_spark.api.client import ApiClient
+    from sama_spark.api.api_client import ApiClient
 
 _log = logging.getLogger("sama_spark")
 

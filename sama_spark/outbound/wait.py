@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sama_spark.api.batches import ENDED_BADLY, BatchItem, BatchJob
-from sama_spark.api.errors import BadRequestError, SamaError, WaitTimedOut
+from sama_spark.api.sama_errors import BadRequestError, SamaError, WaitTimedOut
 from sama_spark.errors import TasksUnaccounted
 
 if TYPE_CHECKING:
-    from sama_spark.api.client import ApiClient
+    from sama_spark.api.api_client import ApiClient
     from sama_spark.outbound.upload import Batch
 
 _ENDED = ENDED_BADLY | {"completed"}

@@ -13,9 +13,9 @@ from urllib.parse import urljoin, urlsplit
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sama_spark.api.failures import Failure, Trouble
-from sama_spark.api.secrets import Secret, redactor_for_upload
-from sama_spark.api.wire import Wire
+from sama_spark.http.failures import Failure, Trouble
+from sama_spark.http.secrets import Secret, redactor_for_upload
+from sama_spark.http.wire import Wire
 from sama_spark.staging import local_path
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sama_spark.sandbox.process import Sandbox, SandboxError
+from sama_spark.sandbox.sandbox import Sandbox, SandboxError
 from sama_spark.sandbox.server import DEFAULT_KEY, run
 from sama_spark.sandbox.switches import Switches
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from sama_spark.sandbox import masks, schemas
+from sama_spark.sandbox import png_masks as masks
+from sama_spark.sandbox import schemas
 from sama_spark.sandbox.definitions import Output, menu_path
-from sama_spark.sandbox.projects import Project
+from sama_spark.sandbox.project import Project
 from sama_spark.sandbox.signing import ASSETS
-from sama_spark.sandbox.tasks import EMPTY, Task, dumps, join_object
+from sama_spark.sandbox.task import EMPTY, Task, dumps, join_object
 
 PENDING = ("new", "in progress", "completed", "approved", "rejected")
 Json = Any

@@ -15,18 +15,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from sama_spark.sandbox import control, feeds, masks, requests, schemas
+from sama_spark.sandbox import control, requests, schemas
+from sama_spark.sandbox import png_masks as masks
+from sama_spark.sandbox import reading as feeds
 from sama_spark.sandbox.annotators import mask_boxes
-from sama_spark.sandbox.batches import Item, check_data, create_task
+from sama_spark.sandbox.batch import Item, check_data, create_task
 from sama_spark.sandbox.clock import to_text
 from sama_spark.sandbox.definitions import INT32
-from sama_spark.sandbox.errors import ApiError, StoreError, bad_request, not_found
 from sama_spark.sandbox.faults import CONTROL, FaultLayer
 from sama_spark.sandbox.guard import check_control
 from sama_spark.sandbox.hub import Hub
-from sama_spark.sandbox.projects import Project
+from sama_spark.sandbox.project import Project
+from sama_spark.sandbox.refusals import ApiError, StoreError, bad_request, not_found
 from sama_spark.sandbox.signing import ASSETS, UPLOADS
-from sama_spark.sandbox.tasks import Task, dumps
+from sama_spark.sandbox.task import Task, dumps
 
 MAX_INLINE = 1000
 MAX_IDS = 1000

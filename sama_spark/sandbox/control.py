@@ -13,13 +13,13 @@ import msgspec
 
 from sama_spark.sandbox import clock
 from sama_spark.sandbox.annotators import annotate
-from sama_spark.sandbox.errors import bad_request
 from sama_spark.sandbox.faults import Fault
 from sama_spark.sandbox.hub import Hub
-from sama_spark.sandbox.projects import Project
+from sama_spark.sandbox.project import Project
+from sama_spark.sandbox.refusals import bad_request
 from sama_spark.sandbox.signing import ASSETS
 from sama_spark.sandbox.switches import change
-from sama_spark.sandbox.tasks import Task, join_object
+from sama_spark.sandbox.task import Task, join_object
 
 SEEDS = "application/x-ndjson"
 State = Literal["new", "in progress", "completed", "approved", "delivered", "rejected", "acknowledged"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from sama_spark.sandbox import clock
-from sama_spark.sandbox.shapes import Image, MovingGroup, Shape
+from sama_spark.sandbox.scene_shapes import Image, MovingGroup, Shape
 
 OUTPUT_PREFIX = "output_"
 MAX_STRING = 16 * 1024 * 1024

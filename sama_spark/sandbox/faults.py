@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sama_spark.sandbox.errors import ApiError, StoreError
+from sama_spark.sandbox.refusals import ApiError, StoreError
 from sama_spark.sandbox.signing import ASSETS, UPLOADS
 
 CONTROL = "/_sandbox/"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sama_spark.sandbox.errors import ApiError
+from sama_spark.sandbox.refusals import ApiError
 from sama_spark.sandbox.signing import ASSETS
 
 CONTROL_KEY = "X-Sandbox-Key"

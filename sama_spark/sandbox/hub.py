@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-from sama_spark.sandbox.batches import Batch
+from sama_spark.sandbox.batch import Batch
 from sama_spark.sandbox.clock import NS, Clock
 from sama_spark.sandbox.definitions import inputs_of, outputs_of
-from sama_spark.sandbox.errors import ApiError, bad_request, not_found
 from sama_spark.sandbox.faults import Traffic
-from sama_spark.sandbox.projects import Project
+from sama_spark.sandbox.project import Project
+from sama_spark.sandbox.refusals import ApiError, bad_request, not_found
 from sama_spark.sandbox.signing import Signer
 from sama_spark.sandbox.switches import Switches
 

@@ -9,11 +9,11 @@ from starlette.requests import Request
 
 from sama_spark.sandbox import clock
 from sama_spark.sandbox.definitions import INT32
-from sama_spark.sandbox.errors import ApiError, bad_request
-from sama_spark.sandbox.feeds import DATE_TYPES, MATCHES, Filter, ids
 from sama_spark.sandbox.hub import Hub
-from sama_spark.sandbox.projects import Project
-from sama_spark.sandbox.tasks import STATES
+from sama_spark.sandbox.project import Project
+from sama_spark.sandbox.reading import DATE_TYPES, MATCHES, Filter, ids
+from sama_spark.sandbox.refusals import ApiError, bad_request
+from sama_spark.sandbox.task import STATES
 
 Body = TypeVar("Body")
 JSON = "application/json"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sama_spark.sandbox.definitions import OUTPUT_PREFIX, Input, Output
-from sama_spark.sandbox.projects import Project
-from sama_spark.sandbox.shapes import POINTS
-from sama_spark.sandbox.tasks import STATES
+from sama_spark.sandbox.project import Project
+from sama_spark.sandbox.scene_shapes import POINTS
+from sama_spark.sandbox.task import STATES
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 Schema = dict[str, Any]

@@ -21,10 +21,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from sama_spark.plain_yaml import NotYaml, read_yaml
 from sama_spark.sandbox.app import build
 from sama_spark.sandbox.control import CreateProject
-from sama_spark.sandbox.errors import ApiError
 from sama_spark.sandbox.faults import TRANSPORT
 from sama_spark.sandbox.guard import Guard
 from sama_spark.sandbox.hub import Hub
+from sama_spark.sandbox.refusals import ApiError
 
 DEFAULT_KEY = "sandbox-key"
 

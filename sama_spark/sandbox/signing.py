@@ -9,7 +9,7 @@ from hashlib import sha256
 from urllib.parse import parse_qs
 
 from sama_spark.sandbox.clock import NS, Clock
-from sama_spark.sandbox.errors import StoreError
+from sama_spark.sandbox.refusals import StoreError
 
 UPLOADS = "/_uploads/"
 ASSETS = "/_assets/"

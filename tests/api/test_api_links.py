@@ -14,7 +14,7 @@ from scripted_server import KEY, Answer, ScriptedServer
 
 from sama_spark import api
 from sama_spark.api import ApiClient, WaitingBatch, batches
-from sama_spark.api.connections import is_inside
+from sama_spark.http.connections import is_inside
 
 INSIDE = [
     "127.0.0.1",

@@ -19,7 +19,7 @@ from scripted_server import KEY, Answer, ScriptedServer
 
 from sama_spark import api
 from sama_spark.api import ApiClient
-from sama_spark.api.proxies import Proxy, ProxyUnusable, proxy_for
+from sama_spark.http.proxies import Proxy, ProxyUnusable, proxy_for
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 

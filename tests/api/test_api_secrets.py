@@ -23,8 +23,8 @@ from scripted_server import KEY, Answer, Got, ScriptedServer, fixed_random, stam
 
 from sama_spark import api
 from sama_spark.api import ApiClient, batches
-from sama_spark.api.errors import InvalidInput, SamaError, ServerError
-from sama_spark.api.secrets import REDACTED, Redactor, Secret, redact_urls
+from sama_spark.api.sama_errors import InvalidInput, SamaError, ServerError
+from sama_spark.http.secrets import REDACTED, Redactor, Secret, redact_urls
 
 INFO = "projects/42.json"
 BATCHES = "projects/42/batches.json"
@@ -240,11 +240,11 @@ INTERRUPTIONS: dict[str, Callable[[], BaseException]] = {
     "unforeseen": lambda: AttributeError(f"of {KEY}"),
 }
 PLACES = {
-    "connecting": "sama_spark.api.connections._Watched._new_conn",
-    "sending": "sama_spark.api.connections._Watched.send",
+    "connecting": "sama_spark.http.connections._Watched._new_conn",
+    "sending": "sama_spark.http.connections._Watched.send",
     "headers": "http.client.HTTPResponse.begin",
-    "body": "sama_spark.api.wire._unpacked",
-    "proxy": "sama_spark.api.wire.proxy_for",
+    "body": "sama_spark.http.wire._unpacked",
+    "proxy": "sama_spark.http.wire.proxy_for",
 }
 
 

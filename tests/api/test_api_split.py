@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sama_spark.api import split
+from sama_spark.api import broken_json as split
 from sama_spark.api.replies import ErrorsInReply, decode_page, decode_single_task
 from sama_spark.api.task_text import as_dict
 

@@ -16,7 +16,8 @@ from rogue_server import Rogue, says
 from scripted_server import KEY, Answer, ScriptedServer, fixed_random
 
 from sama_spark import api
-from sama_spark.api import ApiClient, retry
+from sama_spark.api import ApiClient
+from sama_spark.http import retry
 
 INFO = "projects/42.json"
 BATCHES = "projects/42/batches.json"

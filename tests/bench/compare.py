@@ -27,7 +27,7 @@ from tables import sync_figures
 
 from sama_spark import Client
 from sama_spark.local import local_session
-from sama_spark.outbound.contract import Contract
+from sama_spark.outbound.creation_schema import Contract
 from sama_spark.outbound.encode import encode
 from sama_spark.outbound.outbox.ledger import KEYS_IN_LINE, Fact, Ledger
 from sama_spark.outbound.row_keys import OutboxKeys

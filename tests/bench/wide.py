@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from sama_spark.local import local_session
-from sama_spark.outbound.contract import Contract, Rule
+from sama_spark.outbound.creation_schema import Contract, Rule
 from sama_spark.outbound.encode import encode
 
 COLUMNS = (10, 300)

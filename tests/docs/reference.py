@@ -15,5 +15,7 @@ if __name__ == "__main__":
     vars(sama_spark).update({name: getattr(sama_spark, name) for name in sama_spark.__all__})
     pdoc.render.configure(docformat="google", show_source=False)
     folder = Path(sys.argv[1])
-    pdoc.pdoc("sama_spark", "sama_spark.api.client", "sama_spark.sandbox", "sama_spark.local", output_directory=folder)
+    pdoc.pdoc(
+        "sama_spark", "sama_spark.api.api_client", "sama_spark.sandbox", "sama_spark.local", output_directory=folder
+    )
     print(f"open {folder / 'sama_spark.html'}")

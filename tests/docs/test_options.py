@@ -16,16 +16,17 @@ import pytest
 import sama_spark
 from sama_spark import Client, CreationResult
 from sama_spark.api import batches, creation, paging
-from sama_spark.api.client import ApiClient
-from sama_spark.format_options import COMMON, Parser, bool_of, int_of, text_of
-from sama_spark.inbound import contract, table
-from sama_spark.inbound.sync import contract as sync_contract
-from sama_spark.inbound.sync import status_round
+from sama_spark.api.api_client import ApiClient
+from sama_spark.data_source.text_options import COMMON, Parser, bool_of, int_of, text_of
+from sama_spark.inbound import delivery_types as contract
+from sama_spark.inbound import table
+from sama_spark.inbound.sync import table_types as sync_contract
+from sama_spark.inbound.sync.feeds import status_round
 from sama_spark.keys import KEY_ENV
 from sama_spark.local import local_session
 from sama_spark.outbound import rejected
-from sama_spark.outbound.options import CHUNK_BYTES, CHUNK_ROWS
-from sama_spark.pictures.annotations import _LOOKED_AT, _MOST_ROWS
+from sama_spark.outbound.creation_options import CHUNK_BYTES, CHUNK_ROWS
+from sama_spark.pictures.show import _LOOKED_AT, _MOST_ROWS
 from sama_spark.sandbox import Sandbox
 
 pytest.importorskip("pyspark.sql.datasource")  # or `format("sama")` has no options
@@ -176,7 +177,7 @@ def test_filters_say_which_feeds_take_them(feed: str) -> None:
 
 
 def both_ways() -> dict[str, Any]:
-    from sama_spark.outbound.sink.options import read_options
+    from sama_spark.data_source.write_options import read_options
 
     target = read_options({"project": "4242"}, stream=False).target
     return dict.fromkeys(COMMON) | {
@@ -188,7 +189,7 @@ def both_ways() -> dict[str, Any]:
 
 
 def writing() -> dict[str, Any]:
-    from sama_spark.outbound.sink import options as sink
+    from sama_spark.data_source import write_options as sink
 
     read = sink.read_options({"project": "4242"}, stream=False)
     run = read.target.options
@@ -197,7 +198,7 @@ def writing() -> dict[str, Any]:
 
 
 def reading() -> dict[str, Any]:
-    from sama_spark.inbound.source import options as source
+    from sama_spark.data_source import read_options as source
 
     read = source.read_options({"project": "4242"})
     assert not read.filters, "so that those of the calls hold"
@@ -223,8 +224,8 @@ def as_text(value: Any) -> str:
 
 @pytest.mark.parametrize("heading", FORMAT)
 def test_options_of_the_format(heading: str) -> None:
-    from sama_spark.inbound.source import options as source
-    from sama_spark.outbound.sink import options as sink
+    from sama_spark.data_source import read_options as source
+    from sama_spark.data_source import write_options as sink
 
     listed = options_in(heading)
     assert {name: row[2].strip("`") for name, row in listed.items()} == {

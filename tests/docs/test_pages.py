@@ -19,9 +19,12 @@ from serverless import unguarded
 
 import sama_spark
 from sama_spark import ANNOTATIONS, Client
-from sama_spark.api.retry import Pacer
-from sama_spark.inbound.sync import batches, states, stats, tables
-from sama_spark.sandbox.masks import png
+from sama_spark.http.retry import Pacer
+from sama_spark.inbound.sync import tables
+from sama_spark.inbound.sync.feeds import batch_feed as batches
+from sama_spark.inbound.sync.feeds import stats_feed as stats
+from sama_spark.inbound.sync.feeds import status_feed as states
+from sama_spark.sandbox.png_masks import png
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

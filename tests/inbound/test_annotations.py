@@ -19,9 +19,9 @@ from pyspark.sql import functions as F
 from table_settings import having
 
 from sama_spark import ANNOTATIONS, Client, flatten_annotations
-from sama_spark.api.errors import InvalidInput
+from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.inbound.annotations import annotation_batches
-from sama_spark.inbound.flatten import Flattener
+from sama_spark.vendors.sama.reader import Flattener
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

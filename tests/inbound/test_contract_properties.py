@@ -13,7 +13,7 @@ pytest.importorskip("pyspark")
 
 from pyspark.sql import types as T
 
-from sama_spark.inbound.contract import delivery_types, grown, sama_name, saveable
+from sama_spark.inbound.delivery_types import delivery_types, grown, sama_name, saveable
 
 SCALARS: list[dict[str, Any]] = [
     {"type": "string"},

@@ -13,7 +13,7 @@ pytest.importorskip("pyspark")
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.inbound.contract import saveable
+from sama_spark.inbound.delivery_types import saveable
 from sama_spark.inbound.table import RESCUED, typed_tasks
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark import Client, TaskStates
-from sama_spark.api.errors import SamaError
+from sama_spark.api.sama_errors import SamaError
 
 if TYPE_CHECKING:
     from pathlib import Path

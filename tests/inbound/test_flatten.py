@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sama_spark import Client
-from sama_spark.api.errors import InvalidInput
-from sama_spark.inbound.flatten import Annotation, Flattener, Frames, Label
+from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.vendors.sama.reader import Annotation, Flattener, Frames, Label
 
 Json = Any
 CORNERS = [[10, 20], [110, 20], [10, 80.5], [110, 80.5]]

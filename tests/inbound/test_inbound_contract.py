@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("pyspark")
 
-from sama_spark.inbound.contract import delivery_types, saveable
+from sama_spark.inbound.delivery_types import delivery_types, saveable
 
 
 def types_of(data: dict[str, Any], answers: dict[str, Any]) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sama_spark.api.task_text import task_text
 from sama_spark.errors import StagingError
-from sama_spark.inbound.feeds import LINE_END, SPANS, ahead, spans, stage_lines
+from sama_spark.inbound.lines import LINE_END, SPANS, ahead, spans, stage_lines
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sama_spark import Client
-from sama_spark.api.errors import LinkRefused
+from sama_spark.api.sama_errors import LinkRefused
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import StagingError
 from sama_spark.inbound.sync.masks import Mask, copy
-from sama_spark.sandbox.masks import png
+from sama_spark.sandbox.png_masks import png
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -16,9 +16,9 @@ pytest.importorskip("pyspark")
 from chispa import assert_df_equality
 
 from sama_spark import Client, to_pre_annotations
-from sama_spark.api.errors import InvalidInput
 from sama_spark.api.marked_values import problem_in
-from sama_spark.inbound.pre_annotations import cut
+from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.pre_annotations.from_answers import cut
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -21,7 +21,7 @@ from fake_clock import FakeClock
 
 from sama_spark import Client
 from sama_spark import staging as staging_module
-from sama_spark.api.errors import SamaError
+from sama_spark.api.sama_errors import SamaError
 from sama_spark.errors import FeedInterrupted, StagingError
 
 if TYPE_CHECKING:

@@ -23,15 +23,15 @@ from pyspark.sql import types as T
 
 import sama_spark
 from sama_spark import Client, SamaError, flatten_annotations
-from sama_spark.api.errors import InvalidInput
+from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.api.task_text import task_text
-from sama_spark.datasource import SamaDataSource
+from sama_spark.data_source import batch_read as read
+from sama_spark.data_source.datasource import SamaDataSource
+from sama_spark.data_source.read_options import read_options
+from sama_spark.data_source.read_rows import SCHEMA, arrow_batches
+from sama_spark.data_source.stream_times import Window, micros, to_text
 from sama_spark.errors import StagingError
-from sama_spark.inbound.feeds import LINE_END, stage_lines
-from sama_spark.inbound.source import read
-from sama_spark.inbound.source.options import read_options
-from sama_spark.inbound.source.rows import SCHEMA, arrow_batches
-from sama_spark.inbound.source.times import Window, micros, to_text
+from sama_spark.inbound.lines import LINE_END, stage_lines
 from sama_spark.inbound.table import staged_lines, task_table
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def test_partitions_and_batches_of_any_size(options: dict[str, str], monkeypatch
     monkeypatch.setattr(read, "PARTITION_BYTES", 3000)
     _, partitions = read.stage_pages(pages, read_options(options).stage)
     assert 1 < len(partitions) < 5
-    monkeypatch.setattr("sama_spark.inbound.source.rows.BATCH_BYTES", 700)
+    monkeypatch.setattr("sama_spark.data_source.read_rows.BATCH_BYTES", 700)
     batches = [batch for partition in partitions for batch in read.read_pages(partition, SCHEMA)]
     assert sorted(int(n, 16) for batch in batches for n in batch["id"].to_pylist()) == list(range(15))
     assert len(batches) > len(partitions)

@@ -11,11 +11,11 @@ from deliveries import PAGE, delivery
 from pyspark.sql import functions as F
 
 from sama_spark import Client
-from sama_spark.api.errors import SamaError
+from sama_spark.api.sama_errors import SamaError
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import SyncError
 from sama_spark.inbound.sync import changed
-from sama_spark.inbound.sync.run import OVERLAP
+from sama_spark.inbound.sync.sync_run import OVERLAP
 from sama_spark.inbound.sync.watermark import moment
 
 if TYPE_CHECKING:

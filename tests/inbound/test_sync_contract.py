@@ -11,11 +11,11 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark import Client
-from sama_spark.api.errors import InvalidInput
 from sama_spark.api.replies import decode_page
+from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.errors import SyncError
-from sama_spark.inbound.contract import grown, learnt_type
-from sama_spark.inbound.sync.contract import Contract, observed
+from sama_spark.inbound.delivery_types import grown, learnt_type
+from sama_spark.inbound.sync.table_types import Contract, observed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,8 +17,9 @@ from test_sync import contents, dying_after
 from sama_spark import Client
 from sama_spark.delta import DeltaTable, is_conflict
 from sama_spark.errors import SyncError
-from sama_spark.inbound.sync import changed, landing, run
-from sama_spark.inbound.sync.contract import Contract
+from sama_spark.inbound.sync import changed, landing
+from sama_spark.inbound.sync import sync_run as run
+from sama_spark.inbound.sync.table_types import Contract
 from sama_spark.inbound.sync.tables import SyncTables
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.api.replies import decode_page
-from sama_spark.inbound.contract import delivery_types, sama_name, saveable
-from sama_spark.inbound.feeds import line_tables
+from sama_spark.inbound.delivery_types import delivery_types, sama_name, saveable
+from sama_spark.inbound.lines import line_tables
 from sama_spark.inbound.table import RESCUED, Line, arrow_rows, typed_tasks
 
 if TYPE_CHECKING:

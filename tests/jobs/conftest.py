@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from sama_spark.api.retry import Pacer
 from sama_spark.cli import main
+from sama_spark.http.retry import Pacer
 
 if TYPE_CHECKING:
     from sama_spark.sandbox import Sandbox

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from sama_spark.api.interrupted import tell_batches
-from sama_spark.api.secrets import Redactor
+from sama_spark.http.secrets import Redactor
 from sama_spark.jobs.process import as_a_job
 from sama_spark.jobs.run import told
 

@@ -19,8 +19,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sama_spark.api.secrets import Redactor, Secret
 from sama_spark.cli import main
+from sama_spark.http.secrets import Redactor, Secret
 from sama_spark.jobs import process, work
 from sama_spark.jobs.config import JOBS
 from sama_spark.jobs.record import as_text, in_short

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sama_spark import Client
-from sama_spark.api.errors import AuthenticationError
+from sama_spark.api.sama_errors import AuthenticationError
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import SyncError
 

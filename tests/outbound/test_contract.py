@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sama_spark.api.errors import ContractError
-from sama_spark.outbound.contract import Contract, Rule
+from sama_spark.api.sama_errors import ContractError
+from sama_spark.outbound.creation_schema import Contract, Rule
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 from sama_spark import Client
 from sama_spark import staging as staging_module
-from sama_spark.api.errors import (
+from sama_spark.api.sama_errors import (
     BatchUnsure,
     ContractError,
     InvalidInput,

@@ -11,12 +11,12 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from serverless import unguarded
 
-from sama_spark.api.errors import ContractError
+from sama_spark.api.sama_errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
-from sama_spark.outbound.contract import Contract, Rule
 from sama_spark.outbound.create import cutter_for
+from sama_spark.outbound.creation_options import CreationOptions
+from sama_spark.outbound.creation_schema import Contract, Rule
 from sama_spark.outbound.encode import encode
-from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import ChunkBuffer, invalid_rows_in, stream_pieces
 
 if TYPE_CHECKING:

@@ -16,14 +16,14 @@ from pyspark import cloudpickle
 from pyspark.sql import types as T
 from test_encode import DATE, INTEGER, INVALID, REFUSALS, RENDERINGS, STRING, known, tasks_of
 
-from sama_spark.api.errors import ContractError
+from sama_spark.api.sama_errors import ContractError
+from sama_spark.data_source.write_rows import plan_rows
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
-from sama_spark.outbound.contract import Contract, Rule
 from sama_spark.outbound.create import cutter_for
+from sama_spark.outbound.creation_options import CreationOptions
+from sama_spark.outbound.creation_schema import Contract, Rule
 from sama_spark.outbound.encode import TaskFields, encode
-from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import ChunkBuffer, StreamedPiece, invalid_rows_in, stream_pieces
-from sama_spark.outbound.sink.rows import plan_rows
 
 pytestmark = pytest.mark.one_kind
 

@@ -18,7 +18,7 @@ from pyspark.sql import types as T
 
 from sama_spark import exact
 from sama_spark.outbound import columns
-from sama_spark.outbound.contract import Contract, Rule
+from sama_spark.outbound.creation_schema import Contract, Rule
 from sama_spark.outbound.encode import TaskFields, encode
 from sama_spark.outbound.row_keys import OutboxKeys
 

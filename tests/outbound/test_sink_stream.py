@@ -19,8 +19,8 @@ pytest.importorskip("pyspark.sql.datasource")
 
 import sama_spark
 from sama_spark import Client
+from sama_spark.data_source.stream_record import KEPT, Sent, StreamRecord
 from sama_spark.errors import StagingError
-from sama_spark.outbound.sink.record import KEPT, Sent, StreamRecord
 from sama_spark.outbound.upload import Batch
 from sama_spark.staging import Stage
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sama_spark import Client
-from sama_spark.api.errors import ContractError, InvalidInput, InvalidRowsError
-from sama_spark.outbound.contract import Contract
+from sama_spark.api.sama_errors import ContractError, InvalidInput, InvalidRowsError
 from sama_spark.outbound.create import cutter_for
+from sama_spark.outbound.creation_options import CreationOptions
+from sama_spark.outbound.creation_schema import Contract
 from sama_spark.outbound.encode import TaskFields, encode
-from sama_spark.outbound.options import CreationOptions
 from sama_spark.outbound.pieces import ChunkBuffer, stream_pieces
 
 if TYPE_CHECKING:

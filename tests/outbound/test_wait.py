@@ -14,8 +14,8 @@ from fake_clock import FakeClock
 
 from sama_spark import Client, Outcome, TasksUnaccounted
 from sama_spark.api import ApiClient, batches
-from sama_spark.api.errors import AuthenticationError, SamaError, ServerError, WaitTimedOut
-from sama_spark.outbound.result import CreationResult
+from sama_spark.api.sama_errors import AuthenticationError, SamaError, ServerError, WaitTimedOut
+from sama_spark.outbound.creation_result import CreationResult
 from sama_spark.outbound.upload import Batch
 from sama_spark.outbound.wait import BatchOutcome
 

@@ -9,7 +9,7 @@ import pytest
 from test_encode import INTEGER, STRING, known, tasks_of
 
 from sama_spark.outbound.columns import Computed
-from sama_spark.outbound.contract import Contract, Rule
+from sama_spark.outbound.creation_schema import Contract, Rule
 from sama_spark.outbound.encode import encode
 from sama_spark.outbound.row_keys import OutboxKeys
 

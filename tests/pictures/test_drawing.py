@@ -20,13 +20,13 @@ pytest.importorskip("matplotlib")
 import matplotlib
 from PIL import Image
 
-from sama_spark.inbound.flatten import Flattener
 from sama_spark.pictures.charts import _draw_label_counts, _draw_progress
 from sama_spark.pictures.colours import PALETTE, colour_of, is_light
 from sama_spark.pictures.images import Unreadable, read_image, read_mask
 from sama_spark.pictures.sheet import Scene, around, draw_sheet
 from sama_spark.pictures.words import shown
-from sama_spark.sandbox.masks import png
+from sama_spark.sandbox.png_masks import png
+from sama_spark.vendors.sama.reader import Flattener
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

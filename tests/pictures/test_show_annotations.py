@@ -16,7 +16,7 @@ from PIL import Image
 
 import sama_spark.pictures
 from sama_spark import flatten_annotations, show_annotations, show_label_counts, show_progress
-from sama_spark.api.errors import InvalidInput
+from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.pictures.images import Unreadable, _reason, read_image
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def test_tasks_are_drawn_over_their_images(spark: SparkSession, tmp_path: Path) 
 
 
 def test_so_many_rows_are_collected_and_no_more(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sama_spark.pictures.annotations._MOST_ROWS", 3)
+    monkeypatch.setattr("sama_spark.pictures.show._MOST_ROWS", 3)
     figure = show_annotations(flatten_annotations(deliveries(spark), label="kind"))
     assert figure.get_suptitle() == "The first 3 annotations of these tasks"
     assert sum(len(axes.patches) for axes in figure.axes) < 3

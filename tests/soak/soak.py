@@ -24,7 +24,7 @@ from fake_clock import FakeClock  # noqa: E402
 from mortal import CLAIM, CONTINUE, FACT, FIND, HEAD, OPEN, PUT, STATUS, Died, Mortal, tasks_of, watch_ledger  # noqa: E402
 from paper import PaperFrame, PaperSpark, on_paper  # noqa: E402
 
-from sama_spark.api.errors import SamaError  # noqa: E402
+from sama_spark.api.sama_errors import SamaError  # noqa: E402
 from sama_spark.sandbox import Sandbox  # noqa: E402
 
 FAULTS: list[dict[str, Any]] = [

@@ -10,8 +10,8 @@ from sama_spark.delta import is_conflict, table_errors
 from sama_spark.errors import SyncError
 
 if TYPE_CHECKING:
-    from sama_spark.inbound.sync.result import Feed, SyncResult
-    from sama_spark.inbound.sync.run import Sync
+    from sama_spark.inbound.sync.sync_result import Feed, SyncResult
+    from sama_spark.inbound.sync.sync_run import Sync
 
     Run = Callable[[Sync, Sequence[Feed]], SyncResult]
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from sama_spark.inbound.flatten import Label
+    from sama_spark.vendors.sama.reader import Label
 
 _LOOKED_AT = 20_000  # shapes
 _SHOWN = 20

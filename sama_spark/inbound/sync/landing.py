@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.delta import is_conflict, time_column
-from sama_spark.inbound.feeds import ahead, line_tables, stage_lines
+from sama_spark.inbound.lines import ahead, line_tables, stage_lines
 from sama_spark.inbound.table import TABLE_BYTES, Line, arrow_rows, as_timestamp, staged_lines
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sama_spark.api.task_text import Page
     from sama_spark.delta import DeltaTable
-    from sama_spark.inbound.sync.result import FeedSync
+    from sama_spark.inbound.sync.sync_result import FeedSync
     from sama_spark.staging import Stage
 
 PROBLEM = "problem"

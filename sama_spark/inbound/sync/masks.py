@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from pyspark.sql import functions as F
 
-from sama_spark.api.errors import (
+from sama_spark.api.paging import sort_key
+from sama_spark.api.sama_errors import (
     AuthenticationError,
     BadRequestError,
     ConnectionFailed,
@@ -30,17 +31,16 @@ from sama_spark.api.errors import (
     RequestTimedOut,
     RetryableError,
 )
-from sama_spark.api.paging import sort_key
 from sama_spark.inbound.annotations import flatten_annotations
-from sama_spark.inbound.flatten import Flattener
 from sama_spark.staging import Stage
+from sama_spark.vendors.sama.reader import Flattener
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from sama_spark.api.client import ApiClient
+    from sama_spark.api.api_client import ApiClient
     from sama_spark.delta import DeltaTable
-    from sama_spark.inbound.sync.result import FeedSync
+    from sama_spark.inbound.sync.sync_result import FeedSync
 
 log = logging.getLogger("sama_spark")
 

@@ -11,8 +11,8 @@ from pyspark.sql import types as T
 from sama_spark.delta import SKIP_BY, DeltaTable, columns_ddl, quoted_ddl, table_errors
 from sama_spark.errors import SyncError
 from sama_spark.inbound.annotations import ANNOTATIONS
-from sama_spark.inbound.contract import saveable
-from sama_spark.inbound.sync.contract import Contract, SchemaMode
+from sama_spark.inbound.delivery_types import saveable
+from sama_spark.inbound.sync.table_types import Contract, SchemaMode
 from sama_spark.names import check_place, inside, is_path, sql_name
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from sama_spark.delta import DeltaTable
-    from sama_spark.inbound.flatten import Frames, Label
     from sama_spark.inbound.sync.changed import Changed
-    from sama_spark.inbound.sync.contract import Contract
     from sama_spark.inbound.sync.masks import Masks
-    from sama_spark.inbound.sync.result import FeedSync
+    from sama_spark.inbound.sync.sync_result import FeedSync
+    from sama_spark.inbound.sync.table_types import Contract
     from sama_spark.inbound.sync.tables import SyncTables
+    from sama_spark.vendors.sama.reader import Frames, Label
 
 
 def replace_annotations(

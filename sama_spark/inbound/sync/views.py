@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sama_spark.delta import ddl_comment, table_errors
 from sama_spark.errors import SyncError
 from sama_spark.inbound.annotations import ANNOTATIONS
-from sama_spark.inbound.sync.states import task_states
+from sama_spark.inbound.sync.feeds.status_feed import task_states
 from sama_spark.names import quoted
 
 if TYPE_CHECKING:

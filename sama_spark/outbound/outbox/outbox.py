@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
-from sama_spark.api.arguments import check_one_of
-from sama_spark.api.errors import InvalidInput
-from sama_spark.api.secrets import redact_urls
+from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.arguments import check_one_of
 from sama_spark.errors import ChangedRows, OutboxError
+from sama_spark.http.secrets import redact_urls
 from sama_spark.names import check_table
 from sama_spark.outbound.outbox.known_rows import KnownRows
 from sama_spark.outbound.outbox.ledger import KEYS_IN_LINE, Claim, Head, Ledger
 from sama_spark.outbound.outbox.report import OutboxReport, SettledBatch
 from sama_spark.outbound.outbox.run_rows import RunRows
 from sama_spark.outbound.outbox.settle import Settler, lease_for, permit
-from sama_spark.outbound.outbox.tasks import map_tasks
+from sama_spark.outbound.outbox.task_ids import map_tasks
 from sama_spark.outbound.pieces import PiecePart, StagedPiece
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.outbound.upload import Batch, Uploader
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from sama_spark.api.client import ApiClient
+    from sama_spark.api.api_client import ApiClient
     from sama_spark.outbound.wait import Outcome
 
 log = logging.getLogger("sama_spark")

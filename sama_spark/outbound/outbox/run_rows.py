@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from sama_spark.api.secrets import redact_urls
 from sama_spark.errors import RepeatedKeys
+from sama_spark.http.secrets import redact_urls
 from sama_spark.outbound.pieces import PiecePart, StagedPiece, decode_rows
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 import msgspec
 
 from sama_spark.api import batches
-from sama_spark.api.arguments import check_mapping, check_seconds, check_text, shown
 from sama_spark.api.batches import ENDED_BADLY, STARTED
-from sama_spark.api.errors import BatchStateError, InvalidInput, NotFoundError, SamaError
-from sama_spark.api.ids import number_of
 from sama_spark.api.interrupted import tell_batches
+from sama_spark.api.sama_errors import BatchStateError, InvalidInput, NotFoundError, SamaError
+from sama_spark.arguments import check_mapping, check_seconds, check_text, shown
 from sama_spark.errors import LeaseOver, TasksUnaccounted
+from sama_spark.ids import number_of
 from sama_spark.outbound.outbox.ledger import Claim, Fact, Head, Ledger, OpenBatch, State
 from sama_spark.outbound.outbox.report import OutboxReport, SettledBatch
 from sama_spark.outbound.row_keys import key_in
@@ -27,7 +27,7 @@ from sama_spark.outbound.wait import BatchOutcome, FailedItem, count_tasks
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from sama_spark.api.client import ApiClient
+    from sama_spark.api.api_client import ApiClient
 
 log = logging.getLogger("sama_spark")
 

@@ -15,7 +15,7 @@ import pytest
 from killing import Arrive, hold_all, stand_still
 from mortal import CLAIM, CONTINUE, FACT, OPEN, PUT, Mortal, watch_ledger
 
-from sama_spark.api.retry import SystemClock
+from sama_spark.http.retry import SystemClock
 from sama_spark.sandbox import Sandbox
 
 # name: step, which one of its name, and whether it happens before the driver is held

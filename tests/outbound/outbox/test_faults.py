@@ -11,7 +11,7 @@ from fake_clock import FakeClock
 from mortal import CLAIM, CONTINUE, Died, Mortal, tasks_of, urls, watch_ledger
 from paper import PaperFrame, PaperSpark, on_paper
 
-from sama_spark.api.errors import BatchStateError, SamaError
+from sama_spark.api.sama_errors import BatchStateError, SamaError
 from sama_spark.errors import BatchesNotStarted, OutboxError
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.settle import CONTINUE as CONTINUE_SECONDS

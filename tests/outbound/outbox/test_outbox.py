@@ -26,7 +26,7 @@ pytestmark = pytest.mark.one_kind
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from sama_spark.outbound.result import CreationResult
+    from sama_spark.outbound.creation_result import CreationResult
     from sama_spark.sandbox import Sandbox
 
 

@@ -13,7 +13,7 @@ import pytest
 from mortal import CLAIM, CONTINUE, FIND, HEAD, OPEN, PUT, Died, Mortal, SharedClock, tasks_of, urls, watch_ledger
 from paper import PaperFrame, PaperSpark, on_paper
 
-from sama_spark.api.errors import SamaError
+from sama_spark.api.sama_errors import SamaError
 
 pytestmark = pytest.mark.one_kind
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from mortal import CLAIM, CONTINUE, FACT, FIND, HEAD, OPEN, PUT, STATUS, Died, Mortal, tasks_of, urls
 from paper import PaperFrame, PaperSpark, on_paper
 
-from sama_spark.api.errors import SamaError
+from sama_spark.api.sama_errors import SamaError
 from sama_spark.sandbox import Sandbox
 
 if TYPE_CHECKING:

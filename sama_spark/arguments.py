@@ -1,0 +1,171 @@
+"""What callers give, looked at before anything is sent: each refusal names its argument."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.ids import client_id_of, id_of, landed_ids_of
+
+_DAY = 86_400  # seconds
+_LABEL = re.compile("[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")  # of a host's name
+_LONGEST = 4_096
+
+
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Refuse what is no whole number from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a whole number")
+    if value < least or (most is not None and value > most):
+        up_to = "or more" if most is None else f"to {most}"
+        raise InvalidInput(f"{name} is {value}", column=name, remedy=f"give a number of {least} {up_to}")
+
+
+def check_seconds(name: str, value: Any) -> None:
+    """Refuse what is no number of 0 or more."""
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not fits or math.isnan(value) or value < 0:
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give seconds, 0 or more")
+
+
+def seconds_of(value: float, name: str) -> float:
+    """Seconds to wait: above 0, and a day at most."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _DAY:
+        raise InvalidInput(
+            f"{name} is {value!r}: seconds are due, above 0 and at most {_DAY:,}",
+            column=name,
+            remedy="Nothing was sent.",
+        )
+    return float(value)
+
+
+def base_url_of(base_url: str) -> str:
+    """The API's address without a last slash: one that can be asked, whatever is there."""
+    try:
+        parts = urlsplit(base_url)
+        host = parts.hostname or ""
+        if ":" in host:
+            ip_address(host)
+        elif len(host) > 253 or not all(map(_LABEL.fullmatch, host.removesuffix(".").split("."))):
+            raise ValueError
+        plain = base_url.isascii() and base_url.isprintable() and not re.search(r"[\s?#@\\]", base_url)
+        if not plain or parts.scheme not in ("http", "https") or parts.port == 0:
+            raise ValueError
+        return base_url.rstrip("/")
+    except (ValueError, TypeError, AttributeError):
+        pass
+    # Outside of the `except`: the address may hold a password.
+    raise InvalidInput(
+        "base_url is not a plain http(s) address",
+        remedy='Give one like "https://api.sama.com/v2", without blanks, query, user or password.',
+    )
+
+
+def check_text(name: str, value: Any) -> None:
+    """Refuse what is no text, an empty one, and one that is longer than any name or path."""
+    if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST:
+        raise InvalidInput(
+            f"{name} is {shown(value)}", column=name, remedy=f"give a text of 1 to {_LONGEST:,} characters"
+        )
+
+
+def check_texts(**values: Any) -> None:
+    """As `check_text` for each, where None is left out."""
+    for name, value in values.items():
+        if value is not None:
+            check_text(name, value)
+
+
+def check_yes_no(**values: Any) -> None:
+    """Refuse what is neither True nor False."""
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give True or False")
+
+
+def check_one_of(name: str, value: Any, options: Sequence[str]) -> None:
+    """Refuse what is none of these words."""
+    if not isinstance(value, str) or value not in options:
+        raise InvalidInput(f"{name}={shown(value)} is not understood", column=name, remedy=f"give one of {options}")
+
+
+def check_function(name: str, value: Any) -> None:
+    """Refuse what cannot be called; None is left out."""
+    if value is not None and not callable(value):
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a function")
+
+
+def check_mapping(name: str, value: Any) -> None:
+    """Refuse what is no mapping."""
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a dict")
+
+
+def names_of(name: str, value: Any) -> tuple[str, ...]:
+    """One name, or several, as a tuple."""
+    if isinstance(value, str) and value:
+        return (value,)
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
+        names = tuple(value)
+        if all(isinstance(one, str) for one in names):
+            return names
+    raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give the name of a column, or a list of names")
+
+
+def _text(value: Any, name: str) -> Any:
+    if value is not None:
+        check_text(name, value)
+    return value
+
+
+def _texts(value: Any, name: str) -> Any:
+    return value if value is None or isinstance(value, str) else names_of(name, value)
+
+
+def _seconds(value: Any, name: str) -> Any:
+    if value is not None or name == "timeout":
+        check_seconds(name, value)
+    return value
+
+
+def _records(value: Any, name: str) -> Any:
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a list of dicts")
+    return value
+
+
+def _from_one(value: Any, name: str) -> Any:
+    check_whole(name, value, 1)
+    return value
+
+
+ARGUMENTS: dict[str, Callable[[Any, str], Any]] = {
+    "project_id": id_of,
+    "batch_id": id_of,
+    "task_id": id_of,
+    "task_ids": landed_ids_of,
+    "client_batch_id": client_id_of,
+    "client_batch_id_match_type": _text,
+    "consumer": _text,
+    "notification_email": _text,
+    "tasks_file_name": _text,
+    "primary_keys": _texts,
+    "timeout": _seconds,
+    "deadline": _seconds,
+    "task_data_records": _records,
+    "tasks": _records,
+    "first": _from_one,
+}
+"""What a method makes of its arguments of these names before it does anything: from value and name to value."""
+
+
+def shown(value: Any) -> str:
+    """A value in an error, short. Of long texts only the length: what stands in a wrong place may be anything."""
+    if isinstance(value, str) and len(value) > 100:
+        return f"a text of {len(value):,} characters"
+    return repr(value) if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"

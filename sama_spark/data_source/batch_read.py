@@ -1,0 +1,103 @@
+"""`spark.read.format("sama")`: planning, beside the driver, fetches the feed and stages it; workers read the stage."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyspark.sql.datasource import DataSourceReader, InputPartition
+
+from sama_spark.data_source.read_rows import arrow_batches
+from sama_spark.errors import StagingError
+from sama_spark.inbound.lines import LINE_END, ahead, stage_lines
+from sama_spark.staging import stage_errors
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql.types import StructType
+
+    from sama_spark.api.task_text import Page
+    from sama_spark.data_source.read_options import SourceOptions
+    from sama_spark.staging import Stage
+
+KIND = "sama-spark-source"  # says whose it is in a temporary folder
+PARTITION_BYTES = 32 << 20
+
+
+class StagedPages(InputPartition):
+    """Files of lines for one Spark task, each with its size in bytes."""
+
+    def __init__(self, files: tuple[tuple[Path, int], ...]) -> None:
+        super().__init__(files)
+        self.files = files
+
+
+class TaskReader(DataSourceReader):
+    """One planned read. What it stages stays for seven days, since nobody says when a DataFrame is done with."""
+
+    def __init__(self, options: SourceOptions, schema: StructType) -> None:
+        self._options, self._schema = options, schema
+
+    def partitions(self) -> list[InputPartition]:
+        stage = self._options.stage
+        stage.sweep(KIND)
+        with self._options.pages() as pages:
+            _, staged = stage_pages(pages, stage)
+        return [*staged] or [StagedPages(())]  # Spark makes one of its own of none
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        return read_pages(partition, self._schema)
+
+
+def stage_pages(pages: Iterable[Page], stage: Stage) -> tuple[Path, list[StagedPages]]:
+    """Beside the driver: write all pages into a folder of their own, which is gone if that fails.
+
+    Raises:
+        StagingError: the folder cannot be written.
+    """
+    folder = stage.new_run(KIND)
+    try:
+        with stage_errors(folder):
+            stage_lines(ahead(iter(pages)), folder)
+        return folder, _grouped(sorted(folder.iterdir()))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def read_pages(partition: InputPartition, schema: StructType) -> Iterator[pa.RecordBatch]:
+    """On a worker: the rows of staged pages.
+
+    Raises:
+        StagingError: driver and workers do not share the stage, or it was cleared.
+    """
+    assert isinstance(partition, StagedPages)  # noqa: S101 - Spark gives back what it was given
+    return arrow_batches(_lines(partition), schema)
+
+
+def _lines(partition: StagedPages) -> Iterator[bytes]:
+    for file, size in partition.files:
+        text = file.read_bytes() if file.is_file() else b""
+        if len(text) != size:
+            raise StagingError(
+                f"the driver staged {size:,} bytes in {str(file)!r}, and a worker sees {len(text):,}",
+                remedy="name a folder that driver and workers share in option `staging`, such as "
+                "/Volumes/catalog/schema/volume; what was staged more than seven days ago is gone: read again",
+            )
+        yield from text.removesuffix(LINE_END.encode()).split(LINE_END.encode())
+
+
+def _grouped(files: Iterable[Path]) -> list[StagedPages]:
+    """Some 32 MiB for each Spark task."""
+    groups: list[list[tuple[Path, int]]] = []
+    room = 0
+    for file in files:
+        size = file.stat().st_size
+        if size > room:
+            groups.append([])
+            room = PARTITION_BYTES
+        groups[-1].append((file, size))
+        room -= size
+    return [StagedPages(tuple(group)) for group in groups]

@@ -1,0 +1,174 @@
+"""Options of `format("sama")` when it is read: text in, the parameters of the reading methods out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from sama_spark.api.api_client import ApiClient
+from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.api.task_text import Page
+from sama_spark.data_source.stream_times import micros
+from sama_spark.data_source.text_options import (
+    BASE_URL,
+    Parser,
+    bool_of,
+    int_of,
+    key_in,
+    parse_options,
+    project_in,
+    staging_in,
+    text_of,
+)
+from sama_spark.keys import KeyReference
+from sama_spark.staging import Stage
+
+LAG = 60
+_FEEDS = ("delivered", "status")
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What to read. Holds no secret and no connection: it travels in Spark's plans.
+
+    `filters`: by the parameter names of `ApiClient`. `lag`: seconds that a stream stays behind now.
+    """
+
+    project_id: str
+    base_url: str
+    key: KeyReference
+    feed: str
+    filters: Mapping[str, Any]
+    staging: Path | None
+    lag: int | None
+
+    @property
+    def stage(self) -> Stage:
+        return Stage(Path(tempfile.gettempdir()) if self.staging is None else self.staging / "sama-spark")
+
+    @contextmanager
+    def pages(self, **more: Any) -> Iterator[Iterator[Page]]:
+        """The pages of the feed, while the block lasts. `more`: filters that stand in for given ones."""
+        with closing(ApiClient(self.key.resolve(), base_url=self.base_url)) as api:
+            read = api.status_pages if self.feed == "status" else api.delivered_pages
+            yield read(self.project_id, **{**self.filters, **more})
+
+    def of_a_table(self) -> SourceOptions:
+        """The same, for `spark.read`.
+
+        Raises:
+            InvalidInput: an option is for streams.
+        """
+        if self.lag is not None:
+            raise InvalidInput("option `lag` is for streams", remedy="leave it out, or use spark.readStream")
+        return self
+
+    def of_a_stream(self) -> SourceOptions:
+        """The same, for `spark.readStream`.
+
+        Raises:
+            InvalidInput: the feed cannot be a stream.
+        """
+        if self.feed != "delivered":
+            raise InvalidInput(
+                f"feed {self.feed!r} is no stream: a task's status changes and tells not when",
+                remedy='read it with spark.read, or stream feed "delivered"',
+            )
+        return self
+
+    def start(self) -> int:
+        """Where a stream begins, in microseconds since 1970."""
+        return _micros_of(self.filters.get("from_timestamp", "1970-01-01")) or 0
+
+
+def read_options(given: Mapping[str, str]) -> SourceOptions:
+    """Read all options; names in any case, as Spark gives them.
+
+    Raises:
+        InvalidInput: one is unknown, missing, not understood, or not of this feed. Values that may be a key are
+            not repeated.
+    """
+    values = parse_options(given, _PARSERS, {"answers_schema": _UNTYPED, "consumer": _SINCE_LAST_CALL})
+    feed = values.get("feed", "delivered")
+    filters = {name: value for name, value in values.items() if name in _STATUS or name in _DELIVERED}
+    if others := sorted(set(filters) - set(_STATUS if feed == "status" else _DELIVERED)):
+        raise InvalidInput(
+            f"feed {feed!r} takes no option `{others[0]}`",
+            remedy=f"leave it out, or read feed {'delivered' if feed == 'status' else 'status'!r}",
+        )
+    return SourceOptions(
+        project_id=project_in(values),
+        base_url=values.get("base_url", BASE_URL),
+        key=key_in(values),
+        feed=feed,
+        filters=filters,
+        staging=staging_in(values),
+        lag=values.get("lag"),
+    )
+
+
+_UNTYPED = InvalidInput(
+    "`answers_schema` needs a session, which a source does not have",
+    remedy="type the JSON text with from_json(answers_raw, ...) or parse_json(answers_raw), or use "
+    "client.get_delivered_tasks_to_table",
+)
+_SINCE_LAST_CALL = InvalidInput(
+    "since_last_call is no feed of this source: Spark may plan a read more than once, and Sama never serves a page "
+    "of it again",
+    remedy="use client.get_delivered_tasks_since_last_call_to_table, or client.sync with it among `feeds`",
+)
+
+
+def _feed(name: str, text: str) -> str:
+    feed = text.strip().lower()
+    if feed == "since_last_call":
+        raise _SINCE_LAST_CALL
+    if feed not in _FEEDS:
+        nearest = get_close_matches(feed, _FEEDS, n=1)
+        raise InvalidInput(
+            f"option `{name}` is {text!r}",
+            remedy=f"do you mean {nearest[0]!r}?" if nearest else f"give one of {_FEEDS}",
+        )
+    return feed
+
+
+def _time(name: str, text: str) -> str:
+    if _micros_of(text) is None:
+        raise InvalidInput(f"option `{name}` is no time", remedy="give RFC 3339, such as 2026-01-31T00:00:00Z")
+    return text
+
+
+def _micros_of(text: str) -> int | None:
+    return micros(text if "T" in text else f"{text}T00:00:00Z")  # a day is its midnight
+
+
+def _seconds(name: str, text: str) -> int:
+    seconds = int_of(name, text)
+    if seconds < 0:
+        raise InvalidInput(f"option `{name}` is {seconds}", remedy="give seconds, 0 or more")
+    return seconds
+
+
+_DELIVERED: Mapping[str, Parser] = {
+    "batch_id": text_of,
+    "client_batch_id": text_of,
+    "client_batch_id_match_type": text_of,
+    "from_timestamp": _time,
+    "task_id": text_of,
+}
+_STATUS: Mapping[str, Parser] = {
+    **{name: parser for name, parser in _DELIVERED.items() if name != "task_id"},
+    "to_timestamp": _time,
+    "date_type": text_of,
+    "state": text_of,
+    "omit_answers": bool_of,
+    "same_as_delivery": bool_of,
+    "primary_keys": text_of,
+    "priority": int_of,
+}
+_PARSERS: Mapping[str, Parser] = {"feed": _feed, "lag": _seconds, **_DELIVERED, **_STATUS}

@@ -1,0 +1,157 @@
+"""On a worker: staged lines become Arrow batches.
+
+The columns are those of `inbound.table.task_table` that need no contract: types of `data` and `answers` take the JVM's
+parser, which a Python data source does not have, so they stay JSON text. All JSON text is to the byte, here also that
+of `submitter_ids_by_step` and `_extras`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+from pyspark.sql import types as T
+
+from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.data_source.stream_times import micros
+from sama_spark.inbound.lines import HEAD, SPANS
+
+BATCH_BYTES = 16 << 20
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+
+SCHEMA = T.StructType(
+    [
+        T.StructField("id", T.StringType()),
+        T.StructField("project_id", T.LongType()),
+        T.StructField("batch_id", T.LongType()),
+        T.StructField("client_batch_id", T.StringType()),
+        T.StructField("state", T.StringType()),
+        T.StructField("priority", T.IntegerType()),
+        T.StructField("created_at", T.TimestampType()),
+        T.StructField("delivered_at", T.TimestampType()),
+        T.StructField("submitter_ids_by_step", T.StringType()),
+        T.StructField("_extras", T.StringType()),
+        T.StructField("data_raw", T.StringType()),
+        T.StructField("answers_raw", T.StringType()),
+        T.StructField("raw", T.StringType()),
+    ]
+)
+_ARROW: dict[T.DataType, pa.DataType] = {
+    T.StringType(): pa.string(),
+    T.LongType(): pa.int64(),
+    T.IntegerType(): pa.int32(),
+    T.TimestampType(): pa.timestamp("us", tz="UTC"),
+}
+_NULL = msgspec.Raw(b"null")
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    project_id: msgspec.Raw = _NULL
+    batch_id: msgspec.Raw = _NULL
+    client_batch_id: msgspec.Raw = _NULL
+    state: msgspec.Raw = _NULL
+    priority: msgspec.Raw = _NULL
+    created_at: msgspec.Raw = _NULL
+    submitter_ids_by_step: msgspec.Raw = _NULL
+    _extras: msgspec.Raw = _NULL
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+
+
+def checked(schema: T.StructType) -> T.StructType:
+    """`schema`, if its columns are some of the source's.
+
+    Raises:
+        InvalidInput: a column is not, or has another type.
+    """
+    types = {field.name: field.dataType for field in SCHEMA}
+    for field in schema:
+        if types.get(field.name) != field.dataType:
+            due = types[field.name].simpleString() if field.name in types else None
+            raise InvalidInput(
+                f"column `{field.name}` {field.dataType.simpleString()} of the schema is not what the source gives",
+                remedy=f"it is {due}"
+                if due
+                else f"name some of {', '.join(types)}; typed columns come of from_json(answers_raw, ...)",
+            )
+    return schema
+
+
+def arrow_batches(lines: Iterable[bytes], schema: T.StructType) -> Iterator[pa.RecordBatch]:
+    """Lines as in `inbound.feeds`, in batches of some 16 MiB of text."""
+    rows: list[list[Any]] = []
+    size = 0
+    for line in lines:
+        rows.append(_row(line, schema.names))
+        size += len(line)
+        if size >= BATCH_BYTES:
+            yield _batch(rows, schema)
+            rows, size = [], 0
+    if rows:
+        yield _batch(rows, schema)
+
+
+def _row(line: bytes, names: list[str]) -> list[Any]:
+    lengths = [int(line[at : at + 10]) for at in range(SPANS, HEAD, 10)]
+    at_from = HEAD + lengths[0]
+    text = HEAD + sum(lengths)
+    raw = line[text:]
+    envelope = _read(raw)
+    row: list[Any] = []
+    for name in names:
+        if name == "raw":
+            row.append(raw)
+        elif name == "data_raw":
+            row.append(_cut(line, 0, text))
+        elif name == "answers_raw":
+            row.append(_cut(line, SPANS // 2, text))
+        elif name == "id":  # this and the next as the driver has read them
+            row.append(line[HEAD:at_from].decode() or None)
+        elif name == "delivered_at":
+            row.append(micros(line[at_from : at_from + lengths[1]].decode()))
+        else:
+            row.append(_value(_text(getattr(envelope, name)), SCHEMA[name].dataType))
+    return row
+
+
+def _read(raw: bytes) -> _Envelope:
+    """What can be read of a task; nothing of one that is no JSON."""
+    try:
+        return _envelope.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return _Envelope()
+
+
+def _cut(line: bytes, position: int, text: int) -> bytes | None:
+    start, length = int(line[position : position + 10]) + text - SPANS, int(line[position + 10 : position + 20])
+    return line[start - 1 : start - 1 + length] if length else None
+
+
+def _text(value: msgspec.Raw) -> str | None:
+    """A string's content, of other values their JSON text."""
+    if value == _NULL:
+        return None
+    text = bytes(value)
+    return str(msgspec.json.decode(text)) if text.startswith(b'"') else text.decode()
+
+
+def _value(text: str | None, kind: T.DataType) -> str | int | None:
+    """As `try_cast` would have it: null where the text is not of its type."""
+    if text is None or isinstance(kind, T.StringType):
+        return text
+    if isinstance(kind, T.TimestampType):
+        return micros(text)
+    if not _WHOLE.fullmatch(text.strip()):
+        return None
+    bits = 63 if isinstance(kind, T.LongType) else 31
+    return number if -(2**bits) <= (number := int(text)) < 2**bits else None
+
+
+def _batch(rows: list[list[Any]], schema: T.StructType) -> pa.RecordBatch:
+    fields = [pa.field(field.name, _ARROW[field.dataType], field.nullable) for field in schema]
+    columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), fields, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))

@@ -1,0 +1,106 @@
+"""Options of `format("sama")` that reading and writing share: text in, Python values out, and where the key is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.ids import id_of
+from sama_spark.keys import KEY_ENV, KeyReference
+from sama_spark.staging import local_path
+
+Parser = Callable[[str, str], Any]
+"""From an option's name and text to its value."""
+
+BASE_URL = "https://api.sama.com/v2"
+_KEYS = ("api_key", "apikey", "api-key", "access_key", "key", "token", "secret", "password")
+_OF_SPARK = ("checkpointlocation",)
+
+
+def parse_options(
+    given: Mapping[str, str], parsers: Mapping[str, Parser], refused: Mapping[str, InvalidInput]
+) -> dict[str, Any]:
+    """The values of all options; names in any case, as Spark gives them. `refused`: names that have their own answer.
+
+    Raises:
+        InvalidInput: one is unknown or not understood. Values that may be a key are not repeated.
+    """
+    known = {**COMMON, **parsers}
+    options = {name.lower(): text for name, text in given.items() if name.lower() not in _OF_SPARK}
+    for name in options:
+        if name in _KEYS:
+            raise InvalidInput(
+                f"option `{name}` would show the key in plans and logs",
+                remedy=f"name an environment variable in `api_key_env` (by default {KEY_ENV}) or a file in "
+                "`api_key_file`; both are read beside the driver; and change the key, which Spark may have logged",
+            )
+        if name in refused:
+            raise refused[name]
+        if name == "path":
+            raise InvalidInput("load(), save() and start() take no path here", remedy='say .option("project", "4242")')
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1)
+            raise InvalidInput(
+                f"there is no option `{name}`",
+                remedy=f"do you mean `{nearest[0]}`?" if nearest else f"the options are {', '.join(sorted(known))}",
+            )
+    return {name: known[name](name, text) for name, text in options.items()}
+
+
+def project_in(values: Mapping[str, Any]) -> str:
+    """The project, by either name of the option."""
+    project = values.get("project", values.get("project_id"))
+    if not project or values.get("project_id", project) != project:
+        raise InvalidInput("the project is not named once", remedy='say .option("project", "4242")')
+    return str(id_of(project, "option `project`"))
+
+
+def key_in(values: Mapping[str, Any]) -> KeyReference:
+    if "api_key_env" in values and "api_key_file" in values:
+        raise InvalidInput("`api_key_env` and `api_key_file` are both named", remedy="name one of them")
+    return KeyReference(env=values.get("api_key_env"), file=values.get("api_key_file"))
+
+
+def staging_in(values: Mapping[str, Any]) -> Path | None:
+    """The shared folder, None for a temporary one."""
+    if "staging" not in values:
+        return None
+    folder = local_path(values["staging"])
+    if not folder.is_absolute():
+        raise InvalidInput(
+            "option `staging` is a relative path, which means one folder here and another in Spark's own processes",
+            remedy="give the whole path, such as /Volumes/catalog/schema/volume",
+        )
+    return folder
+
+
+def text_of(name: str, text: str) -> str:
+    if not text.strip():
+        raise InvalidInput(f"option `{name}` is empty", remedy="give a value, or leave the option out")
+    return text
+
+
+def int_of(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidInput(f"option `{name}` is no whole number", remedy="give one, such as 5000") from None
+
+
+def bool_of(name: str, text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise InvalidInput(f"option `{name}` is neither true nor false", remedy="give one of them")
+    return text.lower() == "true"
+
+
+COMMON: Mapping[str, Parser] = {
+    "project": text_of,
+    "project_id": text_of,
+    "base_url": text_of,
+    "api_key_env": text_of,
+    "api_key_file": text_of,
+    "staging": text_of,
+}

@@ -1,0 +1,119 @@
+"""When a call may be sent again, and after how long. Pure: time and chance are injected."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import re
+import threading
+import time
+from dataclasses import dataclass
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+from sama_spark.http.secrets import Secret
+
+REPEATABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
+
+
+class Clock(Protocol):
+    """Time as the transport needs it; tests bring their own."""
+
+    def monotonic(self) -> float: ...
+    def time(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class SystemClock:
+    """The real time. All instances are equal, so clients share their pacing."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def time(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Safety(Enum):
+    """What sending a call twice would do."""
+
+    FREE = "free"
+    """Nothing that matters: repeated on every failure that may pass."""
+    ONCE = "once"
+    """The effect twice: repeated only when the first was surely not carried out."""
+    NEVER = "never"
+    """Data lost, because the server's cursor moves with each call: not repeated at all."""
+
+
+def may_repeat(safety: Safety, *, transient: bool, surely_not_done: bool) -> bool:
+    """Whether a failed call may be sent again."""
+    if safety is Safety.NEVER or not transient:
+        return False
+    return safety is Safety.FREE or surely_not_done
+
+
+def backoff(attempt: int, rng: random.Random, *, first: float = 0.5, most: float = 30.0) -> float:
+    """Seconds to wait after failed attempt `attempt` (from 1): exponential, with full jitter."""
+    # The floor keeps an unlucky row of zeros from hammering the server.
+    return max(0.05, rng.uniform(0, min(most, first * 2.0 ** min(attempt, 16))))
+
+
+def parse_retry_after(value: str | None, now: float) -> float | None:
+    """Seconds that a `Retry-After` header asks for, in either form; None if it says nothing usable.
+
+    Args:
+        value: the header, whole seconds or an HTTP date.
+        now: seconds since the epoch, to judge a date by.
+    """
+    if value is None:
+        return None
+    text = value.strip()[:100]  # no date is longer
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        seconds = float(text)
+    else:
+        try:
+            when = parsedate_to_datetime(text)
+            if when.tzinfo is None:
+                when = when.replace(tzinfo=timezone.utc)
+            seconds = when.timestamp() - now
+        except (TypeError, ValueError, IndexError, OverflowError):
+            return None
+    return seconds if seconds > 0 and not math.isnan(seconds) else None
+
+
+class Pacer:
+    """Lets one call through per second, in the order in which callers ask."""
+
+    def __init__(self, clock: Clock, interval: float = 1.0) -> None:
+        self._clock = clock
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._free_at = -math.inf
+
+    def wait(self) -> None:
+        with self._lock:
+            now = self._clock.monotonic()
+            turn = max(now, self._free_at)
+            self._free_at = turn + self._interval
+        if turn > now:
+            self._clock.sleep(turn - now)
+
+
+# Only as long as a client with that key is in use.
+_pacers: WeakValueDictionary[tuple[Clock, bytes, str], Pacer] = WeakValueDictionary()
+_pacers_lock = threading.Lock()
+
+
+def pacer_for(clock: Clock, key: Secret, base_url: str) -> Pacer:
+    """The one pacer of this process for a key and server: the limit is the key's, not the client's."""
+    identity = (clock, hashlib.sha256(key.reveal().encode()).digest(), base_url)
+    with _pacers_lock:
+        return _pacers.setdefault(identity, Pacer(clock))

@@ -1,0 +1,256 @@
+"""One HTTP exchange: never raises for what the network does, always ends, and takes no more than it was told to.
+
+The URL, which holds the key or a signature, lives only in frames that are gone when an error is raised.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import IO
+
+import urllib3
+
+from sama_spark.http.connections import Watch, new_manager
+from sama_spark.http.failures import DeadlinePassed, Failure, NotKept, TooLarge, Unreadable, host_of, what_happened
+from sama_spark.http.proxies import Proxy, proxy_for
+from sama_spark.http.secrets import Redactor, Secret, hidden_from_logs, redact_urllib3_logs
+
+Body = bytes | memoryview
+
+LARGEST_REPLY = 256 << 20
+"""Bytes of a 2xx reply, unpacked, unless an exchange says otherwise."""
+_LARGEST_REFUSAL = 1 << 20  # of any other reply this much is read, and the rest left
+
+_READ_SIZE = 1 << 16
+_SEND_SIZE = 1 << 18
+_GZIP_OR_ZLIB, _BARE_DEFLATE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
+
+redact_urllib3_logs()
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    request_id: str | None
+    retry_after: str | None
+    location: str | None = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class Wire:
+    """A pool of connections, through the environment's proxy where it names one.
+
+    Certificates are held against the system's authorities, or those of SSL_CERT_FILE, SSL_CERT_DIR or, before these,
+    REQUESTS_CA_BUNDLE.
+
+    Args:
+        connect_timeout, read_timeout: seconds to wait for a connection, and for the reply's headers and
+            each further piece of it.
+        monotonic: the clock that deadlines are measured by.
+        accept: what replies may be.
+        outside: True to connect to no address of this machine.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+        monotonic: Callable[[], float],
+        accept: str = "application/json",
+        outside: bool = False,
+    ) -> None:
+        self._headers = {"User-Agent": user_agent(), "Accept": accept, "Accept-Encoding": "gzip, deflate"}
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._monotonic = monotonic
+        self._outside = outside
+        self._managers: dict[Proxy | None, urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+
+    def exchange(
+        self,
+        method: str,
+        url: Secret,
+        body: Body | None,
+        redact: Redactor,
+        deadline: float,
+        into: IO[bytes] | None = None,
+        most: int = LARGEST_REPLY,
+    ) -> Reply | Failure:
+        """Send one request and read the whole reply. Redirects are not followed, nothing is retried.
+
+        `into`: takes the body of a 2xx, piece by piece, in place of the reply.
+        `most`: bytes that the body of a 2xx may have, unpacked.
+        """
+        try:
+            with hidden_from_logs(redact):
+                return self._exchange(method, url, body, redact, deadline, into, most)
+        except BaseException as error:
+            interrupted = error
+        # Ctrl-C and its like: without the frames that they came through, which hold the URL.
+        interrupted.__context__ = interrupted.__cause__ = None
+        raise interrupted.with_traceback(None)
+
+    def _exchange(
+        self,
+        method: str,
+        url: Secret,
+        body: Body | None,
+        redact: Redactor,
+        deadline: float,
+        into: IO[bytes] | None,
+        most: int,
+    ) -> Reply | Failure:
+        watch = Watch(deadline - self._monotonic(), outside=self._outside)
+        try:
+            with watch:
+                reply = self._send(method, url.reveal(), body, deadline, into, most)
+            if watch.late and reply.status < 300:
+                raise DeadlinePassed
+            return reply
+        except Exception as error:
+            trouble, text, status = what_happened(error, watch)
+            host = redact(host_of(url.reveal()))
+            return Failure(trouble, redact(text), type(error).__name__, host, watch.begun, status)
+
+    def _send(
+        self, method: str, url: str, body: Body | None, deadline: float, into: IO[bytes] | None, most: int
+    ) -> Reply:
+        headers = dict(self._headers)
+        if method != "GET":
+            headers |= {"Content-Type": "application/json", "Content-Length": str(len(body or b""))}
+        left = deadline - self._monotonic()
+        if left <= 0:
+            raise DeadlinePassed
+        response = self._manager(url).urlopen(
+            method,
+            url,
+            body=self._pieces(body, deadline) if body else None,
+            headers=headers,
+            timeout=urllib3.Timeout(connect=min(self._connect_timeout, left), read=min(self._read_timeout, left)),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        accepted = 200 <= response.status < 300
+        kept = io.BytesIO()
+        whole = False
+        try:
+            keep = _writing(into) if into and accepted else kept.write
+            self._read(response, keep, most if accepted else _LARGEST_REFUSAL, deadline)
+            whole = True
+        except Exception:
+            if accepted:  # of a refusal, what has come of it will do
+                raise
+        finally:
+            if not whole:
+                response.close()
+            response.release_conn()
+        return Reply(
+            status=response.status,
+            request_id=response.headers.get("x-request-id") or response.headers.get("x-amz-request-id"),
+            retry_after=response.headers.get("retry-after"),
+            location=response.headers.get("location"),
+            body=kept.getvalue(),
+        )
+
+    def _read(
+        self, response: urllib3.BaseHTTPResponse, keep: Callable[[bytes], object], most: int, deadline: float
+    ) -> None:
+        size = 0
+        packed = _packed(response, most)
+        for piece in _unpacked(packed, response.headers.get("content-encoding", "")):
+            size += len(piece)
+            if size > most:
+                raise TooLarge(most)
+            keep(piece)
+            if self._monotonic() > deadline:
+                raise DeadlinePassed
+
+    def _pieces(self, body: Body, deadline: float) -> Iterator[memoryview]:
+        # urllib3 gives a body sent in one go no more than the connect time-out; pieces get it each.
+        view = memoryview(body)
+        for start in range(0, len(view), _SEND_SIZE):
+            if self._monotonic() > deadline:
+                raise DeadlinePassed
+            yield view[start : start + _SEND_SIZE]
+
+    def _manager(self, url: str) -> urllib3.PoolManager:
+        proxy = proxy_for(url)
+        with self._lock:
+            if proxy not in self._managers:
+                self._managers[proxy] = new_manager(proxy)
+            return self._managers[proxy]
+
+    def close(self) -> None:
+        with self._lock:
+            for manager in self._managers.values():
+                manager.clear()
+
+    def __repr__(self) -> str:
+        return "Wire()"
+
+
+def _writing(into: IO[bytes]) -> Callable[[bytes], object]:
+    def write(piece: bytes) -> None:
+        try:
+            into.write(piece)
+        except OSError as error:  # a full disk is no lost connection, and not to be tried again
+            raise NotKept(f"{type(error).__name__}: {error}") from None
+
+    return write
+
+
+def _packed(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
+    """The body as it travels. Packed to more than `most` is too large as well, whatever it may unpack to."""
+    size = 0
+    while piece := response.read1(_READ_SIZE, decode_content=False):
+        size += len(piece)
+        if size > most:
+            raise TooLarge(most)
+        yield piece
+
+
+def _unpacked(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """The body's own bytes, in pieces that stay small, however well they were packed. A piece may be empty."""
+    encodings = [name for name in re.split(r"[,\s]+", encoding.lower()) if name not in ("", "identity")]
+    if not encodings:
+        yield from pieces
+        return
+    if encodings[1:] or encodings[0] not in ("gzip", "x-gzip", "deflate"):
+        raise Unreadable(f"Content-Encoding is {encoding[:40]!r}, which was not asked for")
+    stream, begun, parts = zlib.decompressobj(_GZIP_OR_ZLIB), False, 0
+    for piece in pieces:
+        left = piece
+        while left:
+            if stream.eof:  # gzip may have several parts
+                stream, parts = zlib.decompressobj(_GZIP_OR_ZLIB), parts + 1
+            try:
+                unpacked = stream.decompress(left, _READ_SIZE)
+            except zlib.error as error:
+                if parts:  # what follows the last part is nothing
+                    return
+                if begun or encodings != ["deflate"]:
+                    raise Unreadable(f"it is no {encodings[0]}: {error}") from None
+                stream = zlib.decompressobj(_BARE_DEFLATE)
+                unpacked = stream.decompress(left, _READ_SIZE)
+            begun = True
+            yield unpacked
+            left = stream.unused_data if stream.eof else stream.unconsumed_tail
+    yield stream.flush()
+    if begun and not stream.eof:
+        raise Unreadable(f"its {encodings[0]} ends too soon")
+
+
+def user_agent() -> str:
+    try:
+        return f"sama-spark/{version('sama-spark')}"
+    except PackageNotFoundError:
+        return "sama-spark/0"

@@ -1,1 +1,0 @@
-"""Reading through `format("sama")`: planning fetches and stages, workers read the stage."""

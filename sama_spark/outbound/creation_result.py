@@ -1,0 +1,267 @@
+"""What a run of task creation tells its caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sama_spark.api.interrupted import tell
+from sama_spark.api.sama_errors import SamaError
+from sama_spark.arguments import check_function, check_seconds
+from sama_spark.outbound.chunk import InvalidRow
+from sama_spark.outbound.outbox.report import OutboxReport
+from sama_spark.outbound.tables import RunTables
+from sama_spark.outbound.upload import Batch
+from sama_spark.outbound.wait import Outcome, cancel_all, wait_for_all
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from sama_spark.api.api_client import ApiClient
+
+
+@dataclass(frozen=True, repr=False)
+class CreationResult(Mapping[str, Any]):
+    """The batches of one run, also as a mapping with the keys below.
+
+    `batch_id`: the first batch, or None where the DataFrame was empty. `batch_ids`: all of them, in the order
+    of upload. `batches`: the same with `tasks` and `bytes` of each. `task_count`, `bytes`: the sums. `output_rules`:
+    how each `output_` value travelled and why. `seconds`: from call to last start. `staged`: whether the tasks
+    waited in a shared folder (else they streamed through the driver). `run_id`: names this run in the table of
+    rejected rows. `rejected_rows`: how many rows could not become tasks; with the tasks they are all rows.
+
+    `rejected`, with `on_invalid="reject"`: a DataFrame of these rows with `run_id`, `row_key` (JSON), `column`,
+    `reason`, `value` and `row` (both shortened); it can be read until the client is closed. Else None.
+
+    `outbox`: what the outbox knew of the rows, None without one. Rows that it knew were not sent again, so the
+    DataFrame's rows are `task_count` + `rejected_rows` + `outbox.known`.
+
+    Sama creates the tasks in the background: `wait()` tells what became of them, `cancel()` stops it.
+    The result can be pickled; `api`, the client that made it, stays behind.
+    """
+
+    project_id: str
+    batches: tuple[Batch, ...]
+    output_rules: Mapping[str, str]
+    seconds: float
+    staged: bool
+    api: ApiClient | None = field(default=None, repr=False, compare=False)
+    run_id: str = ""
+    rejected_rows: int = 0
+    rejected: DataFrame | None = field(default=None, repr=False, compare=False)
+    outbox: OutboxReport | None = None
+    tables: RunTables | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def batch_ids(self) -> list[int]:
+        return [batch.batch_id for batch in self.batches]
+
+    @property
+    def batch_id(self) -> int | None:
+        return self.batches[0].batch_id if self.batches else None
+
+    @property
+    def task_count(self) -> int:
+        return sum(batch.tasks for batch in self.batches)
+
+    @property
+    def bytes(self) -> int:
+        return sum(batch.bytes for batch in self.batches)
+
+    def wait(self, timeout: float = 3600.0, *, on_progress: Callable[[int, int], None] | None = None) -> Outcome:
+        """Wait until all batches have ended, and tell what became of every task.
+
+        On the wire: GET batches/{batch_id}.json with page_size=0 for each batch that has not ended, in rounds
+        0.5 s apart at first and 20 s at last. Then, for each batch of which not all tasks were created, one for
+        each 1,000 tasks and one more. An empty result makes no call.
+
+        Args:
+            timeout: seconds for all batches together, an hour by default. Looks at each batch at least once; a
+                call under way is not cut short.
+            on_progress: called after each round with the tasks created so far and all tasks of the run.
+
+        Returns:
+            `Outcome`. A batch that failed or was cancelled does not raise, it is counted there. Failed tasks are
+            kept with their data, in memory.
+
+        Raises:
+            WaitTimedOut: time is up; creation goes on, and `wait()` can be called again.
+            TasksUnaccounted: the counts of a batch do not add up to its tasks.
+            SamaError: a call failed for good, or the result was pickled and has no client.
+        """
+        check_seconds("timeout", timeout)
+        check_function("on_progress", on_progress)
+        if not self.batches:
+            return Outcome()
+        return self._recorded(
+            self._watched(lambda: wait_for_all(self._client(), self.project_id, self.batches, timeout, on_progress))
+        )
+
+    def cancel(self, timeout: float = 60.0) -> Outcome:
+        """Cancel what Sama has not created yet, wait for that, and tell what became of every task.
+
+        Tasks that exist stay. A batch that has ended is left alone, so a second call is harmless. On the wire:
+        GET batches/{batch_id}.json for each batch, POST cancel.json where it has not ended, then as for `wait`.
+
+        Args:
+            timeout: seconds to wait after the last cancel, 60 by default.
+
+        Raises:
+            WaitTimedOut, TasksUnaccounted: as for `wait`.
+            SamaError: a call failed for good; the first such error, once all batches have been tried.
+        """
+        check_seconds("timeout", timeout)
+        if not self.batches:
+            return Outcome()
+        return self._recorded(self._watched(lambda: cancel_all(self._client(), self.project_id, self.batches, timeout)))
+
+    def _watched(self, look: Callable[[], Outcome]) -> Outcome:
+        """What `look` gives; an interrupt tells which batches are paid for, since the result may be lost with it."""
+        try:
+            return look()
+        except SamaError:
+            raise
+        except BaseException as error:
+            ids = ", ".join(map(str, self.batch_ids))
+            tell(
+                error,
+                f"interrupted while Sama creates the tasks of these batches of project {self.project_id}: {ids}. All "
+                "of them were started: do not send their rows again. Call wait() again, or client.wait_for_batch",
+            )
+            raise
+
+    def _recorded(self, outcome: Outcome) -> Outcome:
+        if self.tables is not None:
+            self.tables.record(outcome)
+        return outcome
+
+    def tasks(self, match_on: str) -> DataFrame:
+        """The task of each row of this run: `row_key` (JSON), `batch_id`, `task_id`, and `reason` where that is null.
+
+        Sama keeps no key of ours and documents no order. So a row is told by the value of one input, and only where
+        one row and one task of a batch have that value. The result is kept in the Delta table `<outbox>_tasks`,
+        from where batches that are complete are taken the next time. On the wire, for each other batch: GET
+        tasks/delivered.json, 1,000 tasks a call, and for tasks that are not delivered GET tasks.json, 100 a second.
+
+        Args:
+            match_on: a column of `row_key` that was sent as an input and that Sama gives back unchanged.
+
+        Raises:
+            InvalidInput: there is no outbox, or `match_on` is no part of its key or was not sent.
+            SamaError: a call failed for good, or the result was pickled.
+        """
+        if self.tables is None:
+            raise self._pickled("run again with the same outbox: its batches are known there")
+        return self.tables.tasks(match_on)
+
+    def _pickled(self, remedy: str) -> SamaError:
+        return SamaError(
+            "this result was pickled, and the client, which holds the key, was left out",
+            project_id=self.project_id,
+            remedy=remedy,
+        )
+
+    def _client(self) -> ApiClient:
+        if self.api is None:
+            raise self._pickled(
+                f"make a client and call client.wait_for_batch({self.project_id!r}, batch_id) "
+                "for each of result.batch_ids",
+            )
+        return self.api
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A client refuses to be pickled, because it holds the key; a DataFrame belongs to its session.
+        return {**self.__dict__, "api": None, "rejected": None, "tables": None}
+
+    _KEYS: ClassVar[tuple[str, ...]] = (
+        "batch_id",
+        "batch_ids",
+        "batches",
+        "task_count",
+        "bytes",
+        "output_rules",
+        "seconds",
+        "staged",
+        "project_id",
+        "run_id",
+        "rejected_rows",
+        "outbox",
+    )
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._KEYS:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._KEYS)
+
+    def __len__(self) -> int:
+        return len(self._KEYS)
+
+    def __repr__(self) -> str:
+        rejected = (
+            f"\n  {self.rejected_rows:,} rows could not become tasks: see `rejected`" if self.rejected_rows else ""
+        )
+        rejected += "".join(f"\n  {line}" for line in self.outbox.lines()) if self.outbox else ""
+        if not self.batches:
+            why = rejected or " the DataFrame was empty"
+            return f"<no tasks for project {self.project_id}:{why}, nothing was sent>"
+        ids = ", ".join(map(str, self.batch_ids[:5])) + (", ..." if len(self.batches) > 5 else "")
+        rules = "".join(f"\n  output {name}: {rule}" for name, rule in self.output_rules.items())
+        return (
+            f"<{self.task_count:,} tasks in {len(self.batches)} batches for project {self.project_id} "
+            f"({self.bytes / 1e6:,.1f} MB, {self.seconds:.1f} s, {'staged' if self.staged else 'streamed'})\n"
+            f"  batches {ids}{rules}{rejected}>"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class DryRun(CreationResult):
+    """What a run would come to; nothing was sent and there are no batches.
+
+    `task_count`, `bytes` and `batch_count`: what would be uploaded. `columns`: what would become of each column.
+    `invalid_rows`: how many rows cannot become tasks; `invalid` shows some of them: column, reason, value, row.
+    `warnings`: what looks odd all the same, such as shapes that all lie within one pixel.
+    `calls`: the least number of calls that creation takes. `status_seconds`: the least time in which the status
+    of all tasks can be read, at Sama's one call a second for 100 tasks; it limits nothing else that is known.
+    """
+
+    task_count: int = 0
+    bytes: int = 0
+    batch_count: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
+    invalid_rows: int = 0
+    invalid: tuple[InvalidRow, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def calls(self) -> int:
+        return 3 * self.batch_count
+
+    @property
+    def status_seconds(self) -> int:
+        return -(-self.task_count // 100)
+
+    _KEYS: ClassVar[tuple[str, ...]] = (
+        *CreationResult._KEYS,
+        "batch_count",
+        "columns",
+        "invalid_rows",
+        "invalid",
+        "warnings",
+        "calls",
+        "status_seconds",
+    )
+
+    def __repr__(self) -> str:
+        columns = "".join(f"\n  column {name!r}: {what}" for name, what in self.columns.items())
+        invalid = "".join(f"\n  cannot become a task: {row}" for row in self.invalid[:5])
+        invalid += "".join(f"\n  {line}" for line in self.warnings)
+        invalid += "".join(f"\n  {line}" for line in self.outbox.lines()) if self.outbox else ""
+        return (
+            f"<dry run for project {self.project_id}, nothing was sent: {self.task_count:,} tasks "
+            f"in {self.batch_count} batches ({self.bytes / 1e6:,.1f} MB, {self.calls} calls), "
+            f"{self.invalid_rows:,} rows that cannot become tasks{columns}{invalid}>"
+        )
