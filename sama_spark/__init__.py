@@ -7,44 +7,46 @@ from typing import TYPE_CHECKING, Any
 
 from sama_spark.api import RetriableHTTPExceptions
 from sama_spark.api.sama_errors import (
-    AuthenticationError,
-    BadRequestError,
+    BatchesNotStarted,
     BatchFailed,
     BatchStateError,
     BatchUnsure,
-    ConnectionFailed,
-    ContractError,
     ExperimentalCallError,
-    InvalidInput,
     InvalidInputSchema,
-    InvalidResponse,
+    LeaseOver,
+    OutboxUnsure,
+    SamaError,
+    TasksNotCreated,
+    TasksUnaccounted,
+    WaitTimedOut,
+)
+from sama_spark.api.states import TaskStates
+from sama_spark.errors import (
+    ChangedRows,
+    ContractError,
+    FeedInterrupted,
+    InvalidInput,
     InvalidRowsError,
+    OutboxError,
+    RepeatedKeys,
+    StagingError,
+    SyncError,
+    TableError,
+    TooManyTasks,
+)
+from sama_spark.http.call_errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConnectionFailed,
+    InvalidResponse,
     LinkRefused,
     NotFoundError,
     RateLimitedError,
     RedirectRefused,
     RequestTimedOut,
     RetryableError,
-    SamaError,
     ServerError,
     UploadUrlRefused,
-    WaitTimedOut,
-)
-from sama_spark.api.states import TaskStates
-from sama_spark.errors import (
-    BatchesNotStarted,
-    ChangedRows,
-    FeedInterrupted,
-    LeaseOver,
-    OutboxError,
-    OutboxUnsure,
-    RepeatedKeys,
-    StagingError,
-    SyncError,
-    TableError,
-    TasksNotCreated,
-    TasksUnaccounted,
-    TooManyTasks,
 )
 
 if TYPE_CHECKING:

@@ -115,7 +115,7 @@ def _sandbox(port: int, host: str, project: str | None) -> int:
 
 
 def _demo(out: Path) -> int:
-    from sama_spark.api.sama_errors import SamaError
+    from sama_spark.errors import ConnectorError
 
     if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
         return _fail("the demo needs Java 17: there is no `java` on the path and no JAVA_HOME")
@@ -130,7 +130,7 @@ def _demo(out: Path) -> int:
 
     try:
         return run_demo(out)
-    except (DemoError, SamaError, SandboxError) as error:
+    except (DemoError, ConnectorError, SandboxError) as error:
         return _fail(str(error))
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from sama_spark.api.api_client import ApiClient
 from sama_spark.api.calls import Id, accepts_proj_id
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.api.states import TaskStates
 from sama_spark.arguments import check_one_of, check_text, check_texts, check_whole, check_yes_no, names_of, shown
+from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of, ids_of, number_of
 from sama_spark.inbound.read import FeedReader
 from sama_spark.inbound.sync.feeds.status_feed import note_rejected
@@ -179,7 +179,7 @@ class Client(ApiClient):
             ContractError: columns do not fit the project. InvalidRowsError: rows do not. TooManyTasks.
             RepeatedKeys, ChangedRows, OutboxError: as told above; nothing was created.
             BatchesNotStarted: uploads stand, but not all batches were started; it tells which.
-            SamaError: a call failed for good; batches opened by then were cancelled.
+            ConnectorError: a call failed for good; batches opened by then were cancelled.
         """
         if hasattr(project_id, "mapInArrow"):  # the old README's order
             spark_dataframe, project_id = cast("DataFrame", project_id), str(id_of(spark_dataframe, "project_id"))

@@ -18,8 +18,7 @@ from uuid import uuid4
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.api.sama_errors import SamaError
-from sama_spark.errors import TableError
+from sama_spark.errors import ConnectorError, TableError
 from sama_spark.names import is_path, quoted, sql_name
 
 if TYPE_CHECKING:
@@ -222,7 +221,7 @@ class DeltaTable:
 
 
 @contextmanager
-def table_errors(doing: str, kind: type[SamaError] = TableError) -> Iterator[None]:
+def table_errors(doing: str, kind: type[ConnectorError] = TableError) -> Iterator[None]:
     """Raise what Spark and Delta refuse in the block as a `kind` that says what to do; lost races pass as they are.
 
     Args:

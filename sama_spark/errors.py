@@ -1,21 +1,137 @@
-"""The errors of the Spark side, in the same tree as those of the API: `SamaError` is the root of all."""
+"""The root of all errors, and those of this package's own making: rows, folders, tables.
+
+Every error says what failed, where, whether a retry can help and what to do, and survives pickling.
+None of them holds an API key or a signed URL: texts are redacted before an error is made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-from sama_spark.api.sama_errors import InvalidInput, InvalidRowsError, SamaError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-class StagingError(SamaError):
+class ConnectorError(Exception):
+    """Anything that this package raises on purpose: each of its errors is one of these.
+
+    Attributes:
+        message: what happened; the server's own words where it gave any.
+        call: the call that failed, in words, such as "get delivered tasks".
+        status: HTTP status of the reply, None where there was none.
+        error_types: the server's own error types, such as ("InvalidInputSchema",).
+        request_id: the server's request id, None where it gave none.
+        project_id, batch_id: where it failed, None where that does not apply.
+        retryable: True if the same call may succeed later, with nothing changed and nothing done twice.
+        maybe_done: True if the server may have carried the call out although it failed here.
+        remedy: what to do about it.
+    """
+
+    remedy: str = ""
+    retryable: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        call: str | None = None,
+        status: int | None = None,
+        error_types: Sequence[str] = (),
+        request_id: str | None = None,
+        project_id: str | int | None = None,
+        batch_id: str | int | None = None,
+        retryable: bool | None = None,
+        maybe_done: bool = False,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.call = call
+        self.status = status
+        self.error_types = tuple(error_types)
+        self.request_id = request_id
+        self.project_id = project_id
+        self.batch_id = batch_id
+        self.maybe_done = maybe_done
+        if retryable is not None:
+            self.retryable = retryable
+        if remedy is not None:
+            self.remedy = remedy
+
+    @property
+    def error_type(self) -> str | None:
+        """The server's first error type, None where it gave none."""
+        return self.error_types[0] if self.error_types else None
+
+    def __str__(self) -> str:
+        where = [
+            f"HTTP {self.status}" if self.status else "",
+            ", ".join(self.error_types),
+            f"project {self.project_id}" if self.project_id is not None else "",
+            f"batch {self.batch_id}" if self.batch_id is not None else "",
+            f"request id {self.request_id}" if self.request_id else "",
+        ]
+        place = ", ".join(part for part in where if part)
+        what = f"{self.call} failed: {self.message}" if self.call else self.message
+        sentences = _ended(f"{what} ({place})" if place else what), self._prospect(), _sentence(self.remedy)
+        return " ".join(sentence for sentence in sentences if sentence)
+
+    def _prospect(self) -> str:
+        if self.maybe_done:
+            return "The call may have been carried out all the same: look before you repeat it."
+        return "A retry can help." if self.retryable else "A retry does not help."
+
+
+def _sentence(text: str) -> str:
+    """With a capital, unless it begins with a name of code, and a full stop."""
+    plain = re.match(r"[a-z]+(?=[ ,:]|$)", text)
+    return _ended(text[0].upper() + text[1:] if plain else text)
+
+
+def _ended(text: str) -> str:
+    return text if not text or text[-1] in ".!?:" else f"{text}."
+
+
+class InvalidInput(ConnectorError, ValueError):
+    """What the caller gave cannot be sent. Nothing was sent.
+
+    Attributes:
+        column: the input, column or record key at fault, None where it is none of these.
+    """
+
+    def __init__(self, message: str, *, column: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.column = column
+
+    def _prospect(self) -> str:
+        return ""
+
+
+class ContractError(InvalidInput):
+    """Columns or values do not fit what the project declares."""
+
+
+class InvalidRowsError(InvalidInput):
+    """Rows that cannot become tasks.
+
+    Attributes:
+        rows: one readable line for each row at fault, or for the first of them.
+    """
+
+    def __init__(
+        self, message: str, *, column: str | None = None, remedy: str | None = None, rows: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, column=column, remedy=remedy)
+        self.rows = tuple(rows)
+
+
+class StagingError(ConnectorError):
     """The folder that driver and workers should share is not shared, or did not keep what was written."""
 
 
-class TableError(SamaError):
+class TableError(ConnectorError):
     """A table cannot be made, read or written, by what Spark or the catalog say. `__cause__` is their error."""
 
 
@@ -23,12 +139,8 @@ class TooManyTasks(InvalidInput):
     """The DataFrame has more rows than `max_tasks` allows. Nothing was created."""
 
 
-class OutboxError(SamaError):
+class OutboxError(ConnectorError):
     """The outbox cannot be used, or a claim on it was not written. Nothing was created."""
-
-
-class LeaseOver(SamaError):
-    """A batch was not continued before its lease ended; the next run settles it."""
 
 
 class RepeatedKeys(InvalidRowsError):
@@ -39,116 +151,11 @@ class ChangedRows(InvalidRowsError):
     """Rows that the outbox knows have other content now, and `on_changed` is "error". Nothing was created."""
 
 
-class BatchesNotStarted(SamaError):
-    """All uploads of a run stand, but not all of its batches could be started.
-
-    Attributes:
-        started: ids of the batches that are becoming tasks.
-        not_started: batch id -> why, for the others. A `BatchUnsure` among them may have been started.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        project_id: str | int | None = None,
-        remedy: str | None = None,
-        started: Sequence[int] = (),
-        not_started: Mapping[int, SamaError] | None = None,
-    ) -> None:
-        super().__init__(message, project_id=project_id, remedy=remedy, maybe_done=True)
-        self.started = list(started)
-        self.not_started = dict(not_started or {})
-
-    @classmethod
-    def of(
-        cls, project_id: str | int, started: Sequence[int], not_started: Mapping[int, SamaError]
-    ) -> BatchesNotStarted:
-        reasons = "; ".join(f"batch {batch_id}: {error}" for batch_id, error in list(not_started.items())[:3])
-        return cls(
-            f"{len(started)} batches were started ({_ids(started)}), "
-            f"{len(not_started)} were not ({_ids(not_started)}): {reasons}",
-            project_id=project_id,
-            remedy="do not send the DataFrame again: that would pay for the started ones twice; look at each of "
-            "the others with get_batch_job and start those that wait with continue_batch",
-            started=started,
-            not_started=not_started,
-        )
-
-
-class TasksUnaccounted(SamaError):
-    """A batch has ended, but its created, failed and cancelled tasks are not as many as were sent.
-
-    Attributes:
-        tasks: how many were sent.
-        counted: how many Sama says were created, failed or cancelled.
-    """
-
-    retryable = True
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        project_id: str | int | None = None,
-        batch_id: str | int | None = None,
-        remedy: str | None = None,
-        tasks: int = 0,
-        counted: int = 0,
-    ) -> None:
-        super().__init__(message, project_id=project_id, batch_id=batch_id, remedy=remedy)
-        self.tasks = tasks
-        self.counted = counted
-
-    @classmethod
-    def of(
-        cls, project_id: str | int, batch_id: int, state: str, tasks: int, counts: Mapping[str, int]
-    ) -> TasksUnaccounted:
-        """`counts`: the batch's items by state, of which only those in a final state count."""
-        counted = sum(counts.get(final, 0) for final in ("created", "failed", "canceled", "cancelled"))
-        found = ", ".join(f"{count:,} {item_state}" for item_state, count in counts.items() if count) or "none"
-        return cls(
-            f"{tasks:,} tasks were sent, {counted:,} are accounted for, and the batch is {state}; its items: {found}",
-            project_id=project_id,
-            batch_id=batch_id,
-            remedy="call result.wait() again, in case Sama's counts lag behind; if it stays so, look with "
-            f"get_batch_job({project_id!r}, {batch_id!r}, page_size=1000) and do not send the rows again before",
-            tasks=tasks,
-            counted=counted,
-        )
-
-
-class TasksNotCreated(SamaError):
-    """A run was started whole, and Sama did not create all of its tasks."""
-
-    @classmethod
-    def of(cls, project_id: str | int, counts: Mapping[str, int], rejected_table: str | None) -> TasksNotCreated:
-        where = f"; {rejected_table} has their rows and Sama's reasons" if rejected_table else ""
-        return cls(
-            f"Sama created {counts['created']:,} tasks, failed {counts['failed']:,}, cancelled {counts['cancelled']:,}",
-            project_id=project_id,
-            remedy=f"mend the rows{where}; with an outbox the next run sends those that are missing, and only those",
-        )
-
-
-class OutboxUnsure(SamaError):
-    """Nobody can tell what became of some batches of an outbox: a person has to."""
-
-    @classmethod
-    def of(cls, project_id: str | int, outbox: str, batch_ids: Sequence[int]) -> OutboxUnsure:
-        return cls(
-            f"outbox {outbox!r} has {len(batch_ids)} batches of which nobody can tell whether they became tasks: "
-            f"{', '.join(map(str, batch_ids[:10]))}",
-            project_id=project_id,
-            remedy="look for their tasks in Sama and say unsure: {<batch id>: created}, or void where there are none",
-        )
-
-
-class SyncError(SamaError):
+class SyncError(ConnectorError):
     """The tables of a project cannot be brought up to date as they are."""
 
 
-class FeedInterrupted(SamaError):
+class FeedInterrupted(ConnectorError):
     """A feed that serves each task once broke off: what had been received is not lost.
 
     Attributes:
@@ -171,8 +178,3 @@ class FeedInterrupted(SamaError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.message,), self.__getstate__())
-
-
-def _ids(batch_ids: Sequence[int] | Mapping[int, SamaError]) -> str:
-    shown = ", ".join(map(str, list(batch_ids)[:10])) or "none"
-    return shown + (", ..." if len(batch_ids) > 10 else "")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from numbers import Number
 from typing import Any
 
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.errors import InvalidInput
 
 _MOST_CHARACTERS = 200
 _MOST, _MOST_DIGITS = 2**63, 64

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.arguments import shown
+from sama_spark.errors import InvalidInput
 
 _LEVEL = r"\s*(?:`(?:[^`]|``)+`|[^`.]+)\s*"
 _NAME = re.compile(rf"{_LEVEL}(?:\.{_LEVEL})*")

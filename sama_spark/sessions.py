@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.arguments import shown
+from sama_spark.errors import InvalidInput
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

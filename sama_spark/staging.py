@@ -32,8 +32,7 @@ try:
 except ImportError:  # Windows, where nobody is found to be dead
     fcntl = None  # type: ignore[assignment]
 
-from sama_spark.api.sama_errors import SamaError
-from sama_spark.errors import StagingError
+from sama_spark.errors import ConnectorError, StagingError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -161,7 +160,7 @@ def stage_errors(folder: Path) -> Iterator[None]:
         problem = next((said for words, said in _REFUSALS if re.search(words, str(error))), None)
         if problem is None and isinstance(error, OSError) and _is_within(error.filename, folder):
             problem = error.strerror
-        if problem is None or isinstance(error, SamaError):
+        if problem is None or isinstance(error, ConnectorError):
             raise
         raise StagingError(
             f"{'the driver' if isinstance(error, OSError) else 'Spark'} cannot write to the stage {str(folder)!r}: "

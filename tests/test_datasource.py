@@ -21,10 +21,9 @@ from pyspark.sql import functions as F
 
 import sama_spark
 from sama_spark import Client
-from sama_spark.api.sama_errors import InvalidInput, InvalidRowsError
 from sama_spark.data_source.datasource import SamaDataSource, TaskWriter
 from sama_spark.data_source.write_options import read_options
-from sama_spark.errors import StagingError
+from sama_spark.errors import InvalidInput, InvalidRowsError, StagingError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -390,7 +389,7 @@ def test_options_mean_what_the_functions_parameters_mean() -> None:
     ],
 )
 def test_options_that_are_refused(more: dict[str, str], said: str) -> None:
-    with pytest.raises(sama_spark.SamaError, match=said):
+    with pytest.raises(sama_spark.ConnectorError, match=said):
         read_options(GOOD | more, stream=False)
 
 

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sama_spark import Client, names
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.delta import DeltaTable
-from sama_spark.errors import SyncError
+from sama_spark.errors import InvalidInput, SyncError
 from sama_spark.jobs.load import load
 
 if TYPE_CHECKING:

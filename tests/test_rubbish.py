@@ -14,7 +14,7 @@ from fake_clock import FakeClock
 pytest.importorskip("pyspark.sql.datasource")
 
 import sama_spark
-from sama_spark import Client, MicroBatches, SamaError
+from sama_spark import Client, ConnectorError, MicroBatches
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -123,7 +123,7 @@ def _fault(client: Client, call: Callable[..., Any], good: dict[str, Any], param
     """What comes out and should not; nothing where all is well."""
     try:
         use(call(**{**good, parameter: rubbish}))
-    except SamaError as error:
+    except ConnectorError as error:
         text = str(error)
         found = "shows the key" if client.api_key in text else f"{len(text):,} characters" if len(text) > 5_000 else ""
     except Exception as error:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sama_spark import Client, delta
-from sama_spark.api.sama_errors import SamaError
 from sama_spark.delta import DeltaTable, table_errors
-from sama_spark.errors import OutboxError, SyncError, TableError
+from sama_spark.errors import ConnectorError, OutboxError, SyncError, TableError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -40,7 +39,7 @@ def _rows(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame([("https://assets.invalid/1.jpg",), ("/Volumes/no",)], "url string")
 
 
-def _refused(kind: type[SamaError], call: Callable[[], Any], said: str) -> None:
+def _refused(kind: type[ConnectorError], call: Callable[[], Any], said: str) -> None:
     with pytest.raises(kind) as refused:
         call()
     assert said.lower() in str(refused.value).lower()

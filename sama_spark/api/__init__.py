@@ -1,13 +1,11 @@
 """Sama over HTTP: every endpoint, retried as far as it is safe. Imports no Spark."""
 
 from sama_spark.api import batches
-from sama_spark.api import sama_errors as errors
 from sama_spark.api.api_client import ApiClient
 from sama_spark.api.batches import BatchItem, BatchJob, WaitingBatch
 from sama_spark.api.projects import TemporaryCredentials
-from sama_spark.api.sama_errors import *  # noqa: F403 - the tree of errors is public as a whole
-from sama_spark.api.sama_errors import RetryableError
 from sama_spark.api.states import TaskStates
+from sama_spark.http.call_errors import RetryableError
 from sama_spark.http.retry import Clock, SystemClock
 
 RetriableHTTPExceptions = RetryableError
@@ -25,4 +23,3 @@ __all__ = [
     "WaitingBatch",
     "batches",
 ]
-__all__ += errors.__all__

@@ -10,8 +10,9 @@ from sama_spark.api.calls import accepts_proj_id, page_size
 from sama_spark.api.creation import Creation
 from sama_spark.api.feeds import Feeds
 from sama_spark.api.projects import Projects
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.api.sama_errors import SamaError
 from sama_spark.api.tasks import Tasks
+from sama_spark.errors import InvalidInput
 from sama_spark.http.retry import Clock, SystemClock
 from sama_spark.http.secrets import Secret
 from sama_spark.http.transport import Transport
@@ -86,6 +87,7 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
         self._transport = Transport(
             self._key,
             base_url,
+            root=SamaError,
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             deadline=deadline,

@@ -13,19 +13,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import msgspec
 
-from sama_spark.api import broken_json as split
+from sama_spark.api import broken_json
 from sama_spark.api.interrupted import tell
 from sama_spark.api.replies import decode_object
-from sama_spark.api.sama_errors import (
-    BadRequestError,
-    BatchFailed,
-    BatchStateError,
-    BatchUnsure,
-    RequestTimedOut,
-    SamaError,
-    UploadUrlRefused,
-    WaitTimedOut,
-)
+from sama_spark.api.sama_errors import BatchFailed, BatchStateError, BatchUnsure, WaitTimedOut
+from sama_spark.errors import ConnectorError
+from sama_spark.http.call_errors import BadRequestError, RequestTimedOut, UploadUrlRefused
 from sama_spark.http.wire import Body
 
 if TYPE_CHECKING:
@@ -130,8 +123,10 @@ def _named_in(body: bytes) -> _About:
     try:
         return _about.decode(body)
     except (msgspec.DecodeError, RecursionError):  # `decode` has taken it all the same
-        found = split.members(body)
-    named: Any = {name: split.lenient(body[slice(*found[name])]) for name in _About.__annotations__ if name in found}
+        found = broken_json.members(body)
+    named: Any = {
+        name: broken_json.lenient(body[slice(*found[name])]) for name in _About.__annotations__ if name in found
+    }
     return cast(_About, named)
 
 
@@ -208,7 +203,7 @@ def upload(
 
     Raises:
         UploadUrlRefused: the third URL was refused too.
-        SamaError: opening or uploading failed for good.
+        ConnectorError: opening or uploading failed for good.
     """
     for remaining in reversed(range(_UPLOAD_TRIES)):
         batch = api.open_batch(project_id, notification_email=notification_email, tasks_file_name=tasks_file_name)
@@ -245,11 +240,11 @@ def start(
     Raises:
         BatchStateError: the batch has failed or was cancelled.
         BatchUnsure: whether it was started cannot be known.
-        SamaError: it was refused for good and has surely not been started.
+        ConnectorError: it was refused for good and has surely not been started.
     """
     try:
         return _start(api, project_id, batch_id, permit)
-    except SamaError:
+    except ConnectorError:
         raise
     except BaseException as error:
         tell(
@@ -267,7 +262,7 @@ def _start(
     for _ in range(_CONTINUE_TRIES):
         try:
             return api.continue_batch(project_id, batch_id, deadline=permit() if permit else None)
-        except SamaError as error:
+        except ConnectorError as error:
             failure = error
         in_doubt = in_doubt or failure.maybe_done
         if not in_doubt and not isinstance(failure, BadRequestError):
@@ -307,7 +302,7 @@ def _state_after_continue(api: Creation, project_id: str | int, batch_id: str | 
     for pause in (*_GRACE, 0.0) if watch else (0.0,):
         try:
             state = api.get_batch_job(project_id, batch_id).state.lower()
-        except SamaError:
+        except ConnectorError:
             return "not known"
         if state != "waiting" or not pause:
             break

@@ -10,10 +10,12 @@ from typing import Any, ParamSpec, TypeVar
 from sama_spark.api.interrupted import tell
 from sama_spark.api.records import to_json
 from sama_spark.api.replies import decode_object
-from sama_spark.api.sama_errors import ExperimentalCallError, InvalidInput, InvalidResponse, SamaError
+from sama_spark.api.sama_errors import ExperimentalCallError
 from sama_spark.api.task_text import Page
 from sama_spark.arguments import ARGUMENTS, shown
+from sama_spark.errors import ConnectorError, InvalidInput
 from sama_spark.http.call import Call, path_of
+from sama_spark.http.call_errors import InvalidResponse
 from sama_spark.http.retry import Clock, Safety
 from sama_spark.http.transport import Transport
 
@@ -58,7 +60,7 @@ class Endpoints:
         )
         try:
             return self._transport.send(call, decode)
-        except SamaError:
+        except ConnectorError:
             raise
         except BaseException as error:
             if safety is not Safety.FREE:

@@ -15,9 +15,11 @@ from sama_spark.api.calls import Endpoints, Id, accepts_proj_id, located, page_s
 from sama_spark.api.paging import number_pages
 from sama_spark.api.records import checked_records, tasks_body
 from sama_spark.api.replies import decode_object, decode_object_or_nothing, decode_page
-from sama_spark.api.sama_errors import InvalidInput, InvalidResponse, SamaError
+from sama_spark.api.sama_errors import of_sama
 from sama_spark.api.task_text import as_dict
+from sama_spark.errors import ConnectorError, InvalidInput
 from sama_spark.http.call import Call
+from sama_spark.http.call_errors import InvalidResponse
 from sama_spark.http.retry import Safety
 from sama_spark.http.secrets import Secret
 from sama_spark.http.wire import Body
@@ -184,7 +186,7 @@ class Creation(Endpoints):
         """Cancel a batch on the way out of a failure: never raises, takes 15 s at most. True if it worked."""
         try:
             self._cancel(project_id, batch_id, deadline=15.0)
-        except SamaError as error:
+        except ConnectorError as error:
             _log.debug("batch %s stays open: %s", batch_id, error)
             return False
         return True
@@ -283,7 +285,9 @@ class Creation(Endpoints):
                 for task in tasks:
                     batches.refuse_others(task, project_id=project_id, batch_id=batch_id)
             except msgspec.ValidationError as error:
-                raise InvalidResponse(str(error), call=what, project_id=project_id, batch_id=batch_id) from error
+                raise of_sama(InvalidResponse)(
+                    str(error), call=what, project_id=project_id, batch_id=batch_id
+                ) from error
             yield tasks
 
     def _item(self, task: Mapping[str, Any]) -> BatchItem:

@@ -13,10 +13,11 @@ from sama_spark.api.calls import Endpoints, Id, accepts_proj_id, located
 from sama_spark.api.paging import cursor_pages, number_pages, scan_delivered, scan_status
 from sama_spark.api.records import checked_priority, to_json
 from sama_spark.api.replies import decode_page, decode_single_task
-from sama_spark.api.sama_errors import LinkRefused
+from sama_spark.api.sama_errors import of_sama
 from sama_spark.api.states import TaskStates
 from sama_spark.api.task_text import Page, TaskText, as_dict
 from sama_spark.http.call import Call, path_of
+from sama_spark.http.call_errors import LinkRefused
 from sama_spark.http.retry import Safety
 from sama_spark.http.secrets import Secret
 
@@ -68,7 +69,7 @@ class Feeds(Endpoints):
             LinkRefused: the link has expired, or leads to nothing. Others as for any call; the file may be incomplete.
         """
         if not mask_url.lower().startswith(("http://", "https://")):
-            raise LinkRefused("the mask's link is no http(s) address", project_id=project_id)
+            raise of_sama(LinkRefused)("the mask's link is no http(s) address", project_id=project_id)
         if deadline is not None:
             deadline = min(deadline, self._transport.deadline)
         call = Call("get mask", "GET", "<mask URL>", Safety.FREE, project_id=project_id, deadline=deadline)

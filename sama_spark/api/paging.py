@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from sama_spark.api.sama_errors import InvalidResponse
+from sama_spark.api.sama_errors import of_sama
 from sama_spark.api.task_text import Page, TaskText, without_links
+from sama_spark.http.call_errors import InvalidResponse
 
 FetchPage = Callable[[int], Page]
 """Fetches a page by its number, from 1."""
@@ -75,7 +76,9 @@ class _Repeats:
         self._known = self._known + 1 if known else 0
         self._fresh += not known
         if self._same >= _SAME_PAGES or self._known >= max(_KNOWN_PAGES, self._fresh + 1):
-            raise InvalidResponse("the server gives the same tasks again and again, whatever page is asked for")
+            raise of_sama(InvalidResponse)(
+                "the server gives the same tasks again and again, whatever page is asked for"
+            )
         self._seen.update(marks)
         if len(self._seen) > _REMEMBERED:
             self._seen, self._seen_before = set(), self._seen
@@ -90,7 +93,7 @@ def number_pages(fetch: FetchPage, first: int = 1) -> Iterator[Page]:
             return
         repeats.check(page)
         yield page
-    raise InvalidResponse(f"the list did not end after {MAX_PAGES:,} pages")
+    raise of_sama(InvalidResponse)(f"the list did not end after {MAX_PAGES:,} pages")
 
 
 def cursor_pages(fetch: Callable[[], Page]) -> Iterator[Page]:
@@ -132,7 +135,7 @@ def scan_by_number(
         if not this.pages or this.same_as(before) or quiet >= _QUIET_PASSES:
             return
         before = this
-    raise InvalidResponse(
+    raise of_sama(InvalidResponse)(
         f"the list still changed after {MAX_PASSES} passes", remedy="Narrow the filters, or read it later."
     )
 
@@ -165,7 +168,7 @@ def _scan_ascending(fetch: FetchFrom, start: str | None, yielded: array[int]) ->
             break
         window = window.next()
     else:
-        raise InvalidResponse("the list of deliveries does not end")
+        raise of_sama(InvalidResponse)("the list of deliveries does not end")
     if yielded:
         # The page that holds the list's last rows, if it holds no more than those that were seen.
         page = fetch(start, len(yielded) // window.page_rows + 1)

@@ -12,8 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from sama_spark.api.marked_values import is_marked, problem_in
-from sama_spark.api.sama_errors import InvalidInput, InvalidRowsError
 from sama_spark.arguments import shown
+from sama_spark.errors import InvalidInput, InvalidRowsError
 from sama_spark.http.secrets import redact_urls
 
 # A date in text, without a year 0. `\z` and not `$`, which lets a line end stand behind it.

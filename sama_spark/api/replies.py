@@ -9,10 +9,18 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from sama_spark.api import broken_json as split
-from sama_spark.api import sama_errors as errors
-from sama_spark.api.sama_errors import SamaError
+from sama_spark.api import broken_json
+from sama_spark.api.sama_errors import InvalidInputSchema
 from sama_spark.api.task_text import Page, TaskText, task_text, task_text_of_odd_page
+from sama_spark.errors import ConnectorError
+from sama_spark.http.call_errors import (
+    AuthenticationError,
+    BadRequestError,
+    NotFoundError,
+    RateLimitedError,
+    RedirectRefused,
+    ServerError,
+)
 from sama_spark.http.secrets import REDACTED, Redactor
 
 T = TypeVar("T")
@@ -67,7 +75,7 @@ def decode_page(body: bytes) -> Page:
     except msgspec.ValidationError:
         raise
     except _NO_JSON as error:
-        return [task_text_of_odd_page(text) for text in _apart(error, lambda: split.split_list(body, "tasks"))]
+        return [task_text_of_odd_page(text) for text in _apart(error, lambda: broken_json.split_list(body, "tasks"))]
     _refuse_errors(page.errors)
     if page.tasks is msgspec.UNSET:
         raise msgspec.ValidationError("Object missing required field `tasks`")
@@ -82,7 +90,7 @@ def decode_single_task(body: bytes) -> TaskText:
     except msgspec.ValidationError:
         raise
     except _NO_JSON as error:
-        return task_text_of_odd_page(_apart(error, lambda: split.split_member(body, "task")))
+        return task_text_of_odd_page(_apart(error, lambda: broken_json.split_member(body, "task")))
     _refuse_errors(single.errors)
     if single.task is msgspec.UNSET:
         raise msgspec.ValidationError("Object missing required field `task`")
@@ -93,10 +101,10 @@ def _apart(error: Exception, take: Callable[[], tuple[bytes, T]]) -> T:
     """What is in a body that is no JSON, if that can be told apart from what is around it."""
     try:
         around, found = take()
-    except split.NoExtents:
+    except broken_json.NoExtents:
         raise msgspec.DecodeError(str(error)) from None
-    if place := split.members(around).get("errors"):
-        _refuse_errors(split.lenient(around[slice(*place)]))
+    if place := broken_json.members(around).get("errors"):
+        _refuse_errors(broken_json.lenient(around[slice(*place)]))
     return found
 
 
@@ -105,23 +113,23 @@ def _refuse_errors(found: Any) -> None:
         raise ErrorsInReply
 
 
-def error_class(status: int, types: tuple[str, ...]) -> type[SamaError]:
+def error_class(status: int, types: tuple[str, ...]) -> type[ConnectorError]:
     """The error for a reply: its own error type says more than its status."""
     if "InvalidInputSchema" in types:
-        return errors.InvalidInputSchema
+        return InvalidInputSchema
     numbers = [int(kind) for kind in types if re.fullmatch("[1-5][0-9]{2}", kind)]
     if status < 300:
         status = numbers[0] if numbers else 400
     if status >= 500:
-        return errors.ServerError
+        return ServerError
     if status < 400:
-        return errors.RedirectRefused
+        return RedirectRefused
     return {
-        401: errors.AuthenticationError,
-        403: errors.AuthenticationError,
-        404: errors.NotFoundError,
-        429: errors.RateLimitedError,
-    }.get(status, errors.BadRequestError)
+        401: AuthenticationError,
+        403: AuthenticationError,
+        404: NotFoundError,
+        429: RateLimitedError,
+    }.get(status, BadRequestError)
 
 
 @dataclass(frozen=True)
@@ -139,13 +147,13 @@ class Problem:
     by: Literal["Sama", "store", "page"]
 
 
-def remedy_of(error: SamaError, problem: Problem) -> str:
+def remedy_of(error: ConnectorError, problem: Problem) -> str:
     """What can be done about an error, by who has spoken."""
     if error.status == 407:
         return PROXYS_LOGIN
     if problem.by == "Sama":
         return error.remedy
-    own = "" if type(error) is errors.BadRequestError else error.remedy
+    own = "" if type(error) is BadRequestError else error.remedy
     return own if problem.by == "store" else f"{_NOT_SAMAS} {own}".rstrip()
 
 

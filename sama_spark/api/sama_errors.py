@@ -1,229 +1,30 @@
-"""One tree of errors, rooted at `SamaError`.
-
-Every error says what failed, where, whether a retry can help and what to do, and survives pickling.
-None of them holds the API key or a signed URL: texts are redacted before an error is made.
-"""
+"""The errors of Sama's API and of its batches."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-__all__ = [
-    "AuthenticationError",
-    "BadRequestError",
-    "BatchFailed",
-    "BatchStateError",
-    "BatchUnsure",
-    "ConnectionFailed",
-    "ContractError",
-    "ExperimentalCallError",
-    "InvalidInput",
-    "InvalidInputSchema",
-    "InvalidResponse",
-    "InvalidRowsError",
-    "LinkRefused",
-    "NotFoundError",
-    "RateLimitedError",
-    "RedirectRefused",
-    "RequestTimedOut",
-    "RetryableError",
-    "SamaError",
-    "ServerError",
-    "UploadUrlRefused",
-    "WaitTimedOut",
-]
+from sama_spark.errors import ConnectorError, InvalidInput
+from sama_spark.http.call_errors import BadRequestError, Kind, of_vendor
 
 
-class SamaError(Exception):
-    """Anything that goes wrong between this library and Sama.
-
-    Attributes:
-        message: what happened; the server's own words where it gave any.
-        call: the call that failed, in words, such as "get delivered tasks".
-        status: HTTP status of the reply, None where there was none.
-        error_types: the server's own error types, such as ("InvalidInputSchema",).
-        request_id: the server's request id, None where it gave none.
-        project_id, batch_id: where it failed, None where that does not apply.
-        retryable: True if the same call may succeed later, with nothing changed and nothing done twice.
-        maybe_done: True if the server may have carried the call out although it failed here.
-        remedy: what to do about it.
-    """
-
-    remedy: str = ""
-    retryable: bool = False
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        call: str | None = None,
-        status: int | None = None,
-        error_types: Sequence[str] = (),
-        request_id: str | None = None,
-        project_id: str | int | None = None,
-        batch_id: str | int | None = None,
-        retryable: bool | None = None,
-        maybe_done: bool = False,
-        remedy: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.call = call
-        self.status = status
-        self.error_types = tuple(error_types)
-        self.request_id = request_id
-        self.project_id = project_id
-        self.batch_id = batch_id
-        self.maybe_done = maybe_done
-        if retryable is not None:
-            self.retryable = retryable
-        if remedy is not None:
-            self.remedy = remedy
-
-    @property
-    def error_type(self) -> str | None:
-        """The server's first error type, None where it gave none."""
-        return self.error_types[0] if self.error_types else None
-
-    def __str__(self) -> str:
-        where = [
-            f"HTTP {self.status}" if self.status else "",
-            ", ".join(self.error_types),
-            f"project {self.project_id}" if self.project_id is not None else "",
-            f"batch {self.batch_id}" if self.batch_id is not None else "",
-            f"request id {self.request_id}" if self.request_id else "",
-        ]
-        place = ", ".join(part for part in where if part)
-        what = f"{self.call} failed: {self.message}" if self.call else self.message
-        sentences = _ended(f"{what} ({place})" if place else what), self._prospect(), _sentence(self.remedy)
-        return " ".join(sentence for sentence in sentences if sentence)
-
-    def _prospect(self) -> str:
-        if self.maybe_done:
-            return "Sama may have carried the call out all the same: look before you repeat it."
-        return "A retry can help." if self.retryable else "A retry does not help."
+class SamaError(ConnectorError):
+    """Anything that goes wrong between this package and Sama."""
 
 
-def _sentence(text: str) -> str:
-    """With a capital, unless it begins with a name of code, and a full stop."""
-    plain = re.match(r"[a-z]+(?=[ ,:]|$)", text)
-    return _ended(text[0].upper() + text[1:] if plain else text)
+def of_sama(kind: type[Kind]) -> type[Kind]:
+    """Return the class of errors of `kind` that are `SamaError` too."""
+    return of_vendor(kind, SamaError)
 
 
-def _ended(text: str) -> str:
-    return text if not text or text[-1] in ".!?:" else f"{text}."
-
-
-class InvalidInput(SamaError, ValueError):
-    """What the caller gave cannot be sent. Nothing was sent.
-
-    Attributes:
-        column: the input, column or record key at fault, None where it is none of these.
-    """
-
-    def __init__(self, message: str, *, column: str | None = None, remedy: str | None = None) -> None:
-        super().__init__(message, remedy=remedy)
-        self.column = column
-
-    def _prospect(self) -> str:
-        return ""
-
-
-class ContractError(InvalidInput):
-    """Columns or values do not fit what the project declares."""
-
-
-class InvalidRowsError(InvalidInput):
-    """Rows that cannot become tasks.
-
-    Attributes:
-        rows: one readable line for each row at fault, or for the first of them.
-    """
-
-    def __init__(
-        self, message: str, *, column: str | None = None, remedy: str | None = None, rows: Sequence[str] = ()
-    ) -> None:
-        super().__init__(message, column=column, remedy=remedy)
-        self.rows = tuple(rows)
-
-
-class ExperimentalCallError(InvalidInput):
-    """The call rests on a guess about Sama's API, and the client was not made with `experimental=True`."""
-
-
-class BadRequestError(SamaError):
-    """Sama refused the request (400, 422 and other 4xx)."""
-
-    remedy = "Change what is sent; the message above is Sama's own."
-
-
-class InvalidInputSchema(BadRequestError):
+class InvalidInputSchema(BadRequestError, SamaError):
     """Task data does not match the project's inputs."""
 
     remedy = "Compare the data with get_creation_task_schema()."
 
 
-class AuthenticationError(SamaError):
-    """401 or 403: the key is wrong, or API access is not enabled for the project."""
-
-    remedy = "Check the API key, and that API access is enabled for this project."
-
-
-class NotFoundError(SamaError):
-    """404: it does not exist, or this key may not see it."""
-
-    remedy = "Check the ids; 404 also means that this API key may not see the object."
-
-
-class RedirectRefused(SamaError):
-    """A redirect, which is not followed because the API key would travel to another address."""
-
-    remedy = "Check base_url."
-
-
-class InvalidResponse(SamaError):
-    """A reply that is not what Sama's API gives here: HTML, truncated, empty or of another shape."""
-
-    remedy = "Look for a proxy in between, and check base_url."
-
-
-class UploadUrlRefused(SamaError):
-    """The signed upload URL has expired or is refused; a new batch gives a new URL."""
-
-    remedy = "Open a new batch and upload again."
-
-
-class LinkRefused(SamaError):
-    """A link in a delivery has expired, or does not lead to what it should."""
-
-    remedy = "Read the task again: that gives a new link."
-
-
-class RetryableError(SamaError):
-    """Failures that pass: rate limits, server errors, lost connections, time-outs."""
-
-    retryable = True
-
-
-class RateLimitedError(RetryableError):
-    """429, for longer than the call's deadline."""
-
-    remedy = "Call less often; the limit is per API key."
-
-
-class ServerError(RetryableError):
-    """Sama, or a gateway before it, answers 5xx."""
-
-
-class ConnectionFailed(RetryableError):
-    """No connection, or it was lost before the whole reply had arrived."""
-
-    remedy = "Check base_url, proxy settings and that this machine may reach it."
-
-
-class RequestTimedOut(RetryableError):
-    """The server did not answer in time, or not before the call's deadline."""
+class ExperimentalCallError(InvalidInput):
+    """The call rests on a guess about Sama's API, and the client was not made with `experimental=True`."""
 
 
 class BatchStateError(SamaError):
@@ -273,3 +74,117 @@ class WaitTimedOut(BatchStateError):
     """The batch had not ended when the time was up. It goes on; waiting again is safe."""
 
     retryable = True
+
+
+class LeaseOver(SamaError):
+    """A batch was not continued before its lease ended; the next run settles it."""
+
+
+class BatchesNotStarted(SamaError):
+    """All uploads of a run stand, but not all of its batches could be started.
+
+    Attributes:
+        started: ids of the batches that are becoming tasks.
+        not_started: batch id -> why, for the others. A `BatchUnsure` among them may have been started.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        project_id: str | int | None = None,
+        remedy: str | None = None,
+        started: Sequence[int] = (),
+        not_started: Mapping[int, ConnectorError] | None = None,
+    ) -> None:
+        super().__init__(message, project_id=project_id, remedy=remedy, maybe_done=True)
+        self.started = list(started)
+        self.not_started = dict(not_started or {})
+
+    @classmethod
+    def of(
+        cls, project_id: str | int, started: Sequence[int], not_started: Mapping[int, ConnectorError]
+    ) -> BatchesNotStarted:
+        reasons = "; ".join(f"batch {batch_id}: {error}" for batch_id, error in list(not_started.items())[:3])
+        return cls(
+            f"{len(started)} batches were started ({_ids(started)}), "
+            f"{len(not_started)} were not ({_ids(not_started)}): {reasons}",
+            project_id=project_id,
+            remedy="do not send the DataFrame again: that would pay for the started ones twice; look at each of "
+            "the others with get_batch_job and start those that wait with continue_batch",
+            started=started,
+            not_started=not_started,
+        )
+
+
+class TasksUnaccounted(SamaError):
+    """A batch has ended, but its created, failed and cancelled tasks are not as many as were sent.
+
+    Attributes:
+        tasks: how many were sent.
+        counted: how many Sama says were created, failed or cancelled.
+    """
+
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        project_id: str | int | None = None,
+        batch_id: str | int | None = None,
+        remedy: str | None = None,
+        tasks: int = 0,
+        counted: int = 0,
+    ) -> None:
+        super().__init__(message, project_id=project_id, batch_id=batch_id, remedy=remedy)
+        self.tasks = tasks
+        self.counted = counted
+
+    @classmethod
+    def of(
+        cls, project_id: str | int, batch_id: int, state: str, tasks: int, counts: Mapping[str, int]
+    ) -> TasksUnaccounted:
+        """`counts`: the batch's items by state, of which only those in a final state count."""
+        counted = sum(counts.get(final, 0) for final in ("created", "failed", "canceled", "cancelled"))
+        found = ", ".join(f"{count:,} {item_state}" for item_state, count in counts.items() if count) or "none"
+        return cls(
+            f"{tasks:,} tasks were sent, {counted:,} are accounted for, and the batch is {state}; its items: {found}",
+            project_id=project_id,
+            batch_id=batch_id,
+            remedy="call result.wait() again, in case Sama's counts lag behind; if it stays so, look with "
+            f"get_batch_job({project_id!r}, {batch_id!r}, page_size=1000) and do not send the rows again before",
+            tasks=tasks,
+            counted=counted,
+        )
+
+
+class TasksNotCreated(SamaError):
+    """A run was started whole, and Sama did not create all of its tasks."""
+
+    @classmethod
+    def of(cls, project_id: str | int, counts: Mapping[str, int], rejected_table: str | None) -> TasksNotCreated:
+        where = f"; {rejected_table} has their rows and Sama's reasons" if rejected_table else ""
+        return cls(
+            f"Sama created {counts['created']:,} tasks, failed {counts['failed']:,}, cancelled {counts['cancelled']:,}",
+            project_id=project_id,
+            remedy=f"mend the rows{where}; with an outbox the next run sends those that are missing, and only those",
+        )
+
+
+class OutboxUnsure(SamaError):
+    """Nobody can tell what became of some batches of an outbox: a person has to."""
+
+    @classmethod
+    def of(cls, project_id: str | int, outbox: str, batch_ids: Sequence[int]) -> OutboxUnsure:
+        return cls(
+            f"outbox {outbox!r} has {len(batch_ids)} batches of which nobody can tell whether they became tasks: "
+            f"{', '.join(map(str, batch_ids[:10]))}",
+            project_id=project_id,
+            remedy="look for their tasks in Sama and say unsure: {<batch id>: created}, or void where there are none",
+        )
+
+
+def _ids(batch_ids: Sequence[int] | Mapping[int, ConnectorError]) -> str:
+    shown = ", ".join(map(str, list(batch_ids)[:10])) or "none"
+    return shown + (", ..." if len(batch_ids) > 10 else "")

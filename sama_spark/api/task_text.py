@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from sama_spark.api import broken_json as split
+from sama_spark.api import broken_json
 
 _NOTHING = msgspec.Raw(b"null")
 _LINK = re.compile(rb'(https?:[^"?\s]*)\?[^"]*')  # signed anew at every reading
@@ -81,7 +81,7 @@ def as_dict(task: TaskText) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     text = bytes(task.text)
-    return {name: split.lenient(text[begin:end]) for name, (begin, end) in split.members(text).items()}
+    return {name: broken_json.lenient(text[begin:end]) for name, (begin, end) in broken_json.members(text).items()}
 
 
 def _odd_text(text: bytes, problem: str) -> TaskText:
@@ -92,10 +92,10 @@ def _odd_text(text: bytes, problem: str) -> TaskText:
     if _is_valid(_ESCAPE.sub(_harmless, text)):
         problem = ""
     task = TaskText(text=msgspec.Raw(text), problem=problem or None)
-    for name, (begin, end) in split.members(text).items():
+    for name, (begin, end) in broken_json.members(text).items():
         if name in ("id", "delivered_at"):
-            value = split.lenient(text[begin:end])
-            setattr(task, name, split.plain(value) if isinstance(value, str) else value)
+            value = broken_json.lenient(text[begin:end])
+            setattr(task, name, broken_json.plain(value) if isinstance(value, str) else value)
         elif name in ("data", "answers"):
             setattr(task, name, msgspec.Raw(memoryview(text)[begin:end]))
     return task

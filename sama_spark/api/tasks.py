@@ -8,7 +8,7 @@ from typing import Any
 from sama_spark.api.calls import Endpoints, Id, accepts_proj_id
 from sama_spark.api.records import checked_priority, checked_records
 from sama_spark.api.replies import decode_object, decode_object_or_nothing
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.errors import InvalidInput
 from sama_spark.http.retry import Safety
 from sama_spark.ids import ids_of
 

@@ -16,7 +16,7 @@ except ImportError as error:
         'format("sama") needs Spark 4.0 or newer, which has Python data sources; on this one use sama_spark.Client'
     ) from error
 
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.api.sama_errors import BatchesNotStarted
 from sama_spark.data_source import read_options as source
 from sama_spark.data_source.batch_read import TaskReader
 from sama_spark.data_source.read_rows import SCHEMA, checked
@@ -25,7 +25,7 @@ from sama_spark.data_source.stream_read import TaskStreamReader
 from sama_spark.data_source.stream_record import Sent, StreamRecord, settle
 from sama_spark.data_source.write_options import SinkOptions, read_options
 from sama_spark.data_source.write_rows import RowEncoder, plan_rows
-from sama_spark.errors import BatchesNotStarted, StagingError
+from sama_spark.errors import InvalidInput, StagingError
 from sama_spark.outbound.create import read_contract
 from sama_spark.outbound.creation_schema import Contract
 from sama_spark.outbound.upload import Batch
@@ -111,7 +111,7 @@ class SamaDataSource(DataSource):
         ContractError: columns do not fit the project; at planning, before anything runs.
         InvalidRowsError, TooManyTasks, StagingError: before anything is sent.
         BatchesNotStarted: uploads stand, but not all batches were started. A stream settles them on its restart.
-        SamaError: a call failed for good; batches opened by then were cancelled.
+        ConnectorError: a call failed for good; batches opened by then were cancelled.
     """
 
     _unpickled = False

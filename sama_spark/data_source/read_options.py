@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sama_spark.api.api_client import ApiClient
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.api.task_text import Page
 from sama_spark.data_source.stream_times import micros
 from sama_spark.data_source.text_options import (
@@ -25,6 +24,7 @@ from sama_spark.data_source.text_options import (
     staging_in,
     text_of,
 )
+from sama_spark.errors import InvalidInput
 from sama_spark.keys import KeyReference
 from sama_spark.staging import Stage
 

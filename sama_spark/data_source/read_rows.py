@@ -15,8 +15,8 @@ import msgspec
 import pyarrow as pa
 from pyspark.sql import types as T
 
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.data_source.stream_times import micros
+from sama_spark.errors import InvalidInput
 from sama_spark.inbound.lines import HEAD, SPANS
 
 BATCH_BYTES = 16 << 20

@@ -129,7 +129,7 @@ def send(
 
     Raises:
         BatchesNotStarted: uploads stand, but not all batches were started; it tells which.
-        SamaError: a call failed for good; batches opened by then were cancelled.
+        ConnectorError: a call failed for good; batches opened by then were cancelled.
     """
     options = target.options
     uploader = Uploader(

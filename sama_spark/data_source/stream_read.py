@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.datasource import DataSourceStreamReader
 
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.data_source.batch_read import KIND, StagedPages, read_pages, stage_pages
 from sama_spark.data_source.read_options import LAG
 from sama_spark.data_source.stream_times import Window, micros, to_text
+from sama_spark.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

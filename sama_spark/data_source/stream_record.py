@@ -17,8 +17,8 @@ import msgspec
 
 from sama_spark.api import batches as lifecycle
 from sama_spark.api.interrupted import tell_batches
-from sama_spark.api.sama_errors import BatchStateError, BatchUnsure, SamaError
-from sama_spark.errors import BatchesNotStarted, StagingError
+from sama_spark.api.sama_errors import BatchesNotStarted, BatchStateError, BatchUnsure
+from sama_spark.errors import ConnectorError, StagingError
 from sama_spark.outbound.upload import Batch
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def settle(api: ApiClient, sent: Sent) -> None:
     Raises:
         BatchesNotStarted: some have failed or were cancelled, or nobody can know.
     """
-    errors: dict[int, SamaError | None] = {}
+    errors: dict[int, ConnectorError | None] = {}
     ids = [batch.batch_id for batch in sent.batches]
     try:
         for batch_id in ids:
@@ -143,7 +143,7 @@ def settle(api: ApiClient, sent: Sent) -> None:
         raise BatchesNotStarted.of(sent.project_id, started, failed)
 
 
-def _settled(api: ApiClient, project_id: str, batch_id: int) -> SamaError | None:
+def _settled(api: ApiClient, project_id: str, batch_id: int) -> ConnectorError | None:
     try:
         state = api.get_batch_job(project_id, batch_id).state.lower()
         if state == "waiting":
@@ -151,7 +151,7 @@ def _settled(api: ApiClient, project_id: str, batch_id: int) -> SamaError | None
         elif state not in lifecycle.STARTED:
             kind = BatchStateError if state in lifecycle.ENDED_BADLY else BatchUnsure
             return kind(f"the batch is {state}", project_id=project_id, batch_id=batch_id, state=state)
-    except SamaError as error:
+    except ConnectorError as error:
         return error
     return None
 

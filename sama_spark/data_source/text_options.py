@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of
 from sama_spark.keys import KEY_ENV, KeyReference
 from sama_spark.staging import local_path

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import msgspec
 
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.data_source.staged_write import Target
 from sama_spark.data_source.text_options import (
     BASE_URL,
@@ -23,6 +22,7 @@ from sama_spark.data_source.text_options import (
     staging_in,
     text_of,
 )
+from sama_spark.errors import InvalidInput
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.encode import TaskFields
 

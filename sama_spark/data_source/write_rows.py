@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from sama_spark.api.sama_errors import ContractError
 from sama_spark.data_source.write_arrow import Rendered, Renderer
 from sama_spark.data_source.write_values import as_json, renderer
+from sama_spark.errors import ContractError
 from sama_spark.exact import is_text, plain_type
 from sama_spark.outbound import addresses
 from sama_spark.outbound.chunk import ROWS_AT_A_TIME, Texts

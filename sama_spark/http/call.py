@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.errors import InvalidInput
 from sama_spark.http.retry import Safety
 from sama_spark.http.wire import Body
 

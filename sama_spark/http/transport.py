@@ -18,18 +18,19 @@ from urllib.parse import quote_plus, urlsplit
 import msgspec
 
 from sama_spark.api.replies import PROXYS_LOGIN, ErrorsInReply, error_class, excerpt, read_problem, remedy_of
-from sama_spark.api.sama_errors import (
+from sama_spark.arguments import base_url_of, seconds_of
+from sama_spark.errors import ConnectorError
+from sama_spark.http.call import Call
+from sama_spark.http.call_errors import (
     ConnectionFailed,
     InvalidResponse,
     LinkRefused,
     RateLimitedError,
     RequestTimedOut,
-    SamaError,
     ServerError,
     UploadUrlRefused,
+    of_vendor,
 )
-from sama_spark.arguments import base_url_of, seconds_of
-from sama_spark.http.call import Call
 from sama_spark.http.connections import is_inside
 from sama_spark.http.failures import Failure, Trouble
 from sama_spark.http.retry import REPEATABLE_STATUSES, Clock, Safety, backoff, may_repeat, pacer_for, parse_retry_after
@@ -60,7 +61,7 @@ class _Hope(Enum):
 class _Problem:
     """A failed try. `unreachable`: nobody was there, as for ever where an address is wrong."""
 
-    error: SamaError
+    error: ConnectorError
     hope: _Hope
     surely_not_done: bool = False
     retry_after: float | None = None
@@ -80,6 +81,7 @@ class Transport:
     Args:
         key: the API key, sent as the query parameter `access_key` and nowhere else.
         base_url: up to and including the version.
+        root: the root of the vendor's errors, of which all that calls raise are.
         connect_timeout, read_timeout: seconds, for each attempt.
         deadline: seconds for a call with all its retries.
         report: takes one readable line per call.
@@ -92,6 +94,7 @@ class Transport:
         key: Secret,
         base_url: str,
         *,
+        root: type[ConnectorError],
         connect_timeout: float,
         read_timeout: float,
         deadline: float,
@@ -101,6 +104,7 @@ class Transport:
         rng: random.Random,
     ) -> None:
         self.base_url = base_url_of(base_url)
+        self._root = root
         self._key = key
         self._deadline = seconds_of(deadline, "deadline")
         self._report = report
@@ -155,7 +159,7 @@ class Transport:
         """A text of the server's without the key and without the queries of URLs."""
         return self._redact(text)
 
-    def _check_link(self, url: Secret, call: Call, kind: type[SamaError]) -> None:
+    def _check_link(self, url: Secret, call: Call, kind: type[ConnectorError]) -> None:
         """From an API behind TLS on the internet no link leads out of either."""
         problem = ""
         try:
@@ -290,7 +294,7 @@ class Transport:
             f"{self.base_url}/{call.path}?access_key={quote_plus(self._key.reveal())}{further and '&'}{further}"
         )
 
-    def _failed(self, call: Call, failure: Failure, by_link: type[SamaError] | None = None) -> _Attempt[Any]:
+    def _failed(self, call: Call, failure: Failure, by_link: type[ConnectorError] | None = None) -> _Attempt[Any]:
         trouble = failure.trouble
         kind = _KINDS.get(trouble, ConnectionFailed)
         if by_link and trouble in (Trouble.UNSENDABLE, Trouble.TOO_LARGE):
@@ -317,7 +321,7 @@ class Transport:
         )
 
     def _refused(
-        self, call: Call, reply: Reply, redact: Redactor | None = None, by_store: type[SamaError] | None = None
+        self, call: Call, reply: Reply, redact: Redactor | None = None, by_store: type[ConnectorError] | None = None
     ) -> _Attempt[Any]:
         problem = read_problem(reply.body, redact or self._redact)
         kind = error_class(reply.status, problem.types)
@@ -340,7 +344,7 @@ class Transport:
     def _attempt_of(
         self,
         call: Call,
-        error: SamaError,
+        error: ConnectorError,
         note: str,
         *,
         hope: _Hope,
@@ -354,17 +358,17 @@ class Transport:
 
     def _error(
         self,
-        kind: type[SamaError],
+        kind: type[ConnectorError],
         call: Call,
         message: str,
         reply: Reply | None = None,
         types: tuple[str, ...] = (),
-    ) -> SamaError:
+    ) -> ConnectorError:
         def clean(value: str | int | None) -> str | int | None:
             # A key passed in place of an id must not show either.
             return self._redact(value) if isinstance(value, str) else value
 
-        return kind(
+        return of_vendor(kind, self._root)(
             excerpt(self._redact(message)),
             call=call.what,
             status=reply.status if reply else None,
@@ -375,12 +379,12 @@ class Transport:
         )
 
 
-_KINDS: dict[Trouble, type[SamaError]] = {
+_KINDS: dict[Trouble, type[ConnectorError]] = {
     Trouble.TIMED_OUT: RequestTimedOut,
     Trouble.TRUNCATED: InvalidResponse,
     Trouble.UNREADABLE: InvalidResponse,
     Trouble.TOO_LARGE: InvalidResponse,
-    Trouble.NOT_KEPT: SamaError,
+    Trouble.NOT_KEPT: ConnectorError,
 }
 _HOPES = {
     Trouble.NO_TLS: _Hope.LITTLE,

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark import exact
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.errors import InvalidInput
 from sama_spark.sessions import check_dataframe
 from sama_spark.vendors.sama.reader import Annotation, Flattener, Frames, Label
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from sama_spark.api.sama_errors import NotFoundError, SamaError
-from sama_spark.errors import FeedInterrupted
+from sama_spark.errors import ConnectorError, FeedInterrupted
+from sama_spark.http.call_errors import NotFoundError
 from sama_spark.inbound.lines import ahead, line_tables, stage_lines
 from sama_spark.inbound.table import (
     TABLE_BYTES,
@@ -66,7 +66,7 @@ class FeedReader:
             FeedInterrupted: a call failed; `received` has what came before.
         """
         types = self._types()
-        failure: list[SamaError] = []
+        failure: list[ConnectorError] = []
         kept = _until_error(pages, failure)
         if self._stage is None:
             log.warning(
@@ -114,8 +114,8 @@ def delivery_contract(api: ApiClient, project_id: str | int) -> tuple[DataType, 
         return contract_types(None)
 
 
-def _until_error(pages: Iterator[Page], failure: list[SamaError]) -> Iterator[Page]:
+def _until_error(pages: Iterator[Page], failure: list[ConnectorError]) -> Iterator[Page]:
     try:
         yield from pages
-    except SamaError as error:
+    except ConnectorError as error:
         failure.append(error)

@@ -11,9 +11,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.data_source.stream_times import LEAST, MOST
-from sama_spark.errors import StagingError
+from sama_spark.errors import InvalidInput, StagingError
 from sama_spark.inbound.dates import dates_as_text, no_date, try_timestamp, with_dates
 from sama_spark.inbound.delivery_types import delivery_types, observed_type, saveable
 from sama_spark.inbound.lines import HEAD, LINE_END, SPANS

@@ -13,8 +13,8 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.data_source.text_options import BASE_URL
+from sama_spark.errors import InvalidInput
 from sama_spark.inbound.sync.sync_result import Feed
 from sama_spark.inbound.sync.table_types import SchemaMode
 from sama_spark.keys import KeyReference

@@ -11,14 +11,13 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from sama_spark.api.api_client import ApiClient
-from sama_spark.api.sama_errors import (
+from sama_spark.errors import ConnectorError, InvalidInput
+from sama_spark.http.call_errors import (
     AuthenticationError,
-    InvalidInput,
     InvalidResponse,
     NotFoundError,
     RedirectRefused,
     RetryableError,
-    SamaError,
 )
 from sama_spark.http.secrets import Redactor
 from sama_spark.inbound.read import delivery_contract
@@ -52,7 +51,7 @@ def examine(path: str, overrides: Sequence[str]) -> None:
     """Print a line for each thing looked at, ok, failed with a remedy, or skipped; the last line is JSON.
 
     Raises:
-        SamaError: on Databricks, where something failed. SystemExit: elsewhere, with status 1.
+        ConnectorError: on Databricks, where something failed. SystemExit: elsewhere, with status 1.
     """
     begun = time.monotonic()
     doctor = Doctor()
@@ -74,7 +73,7 @@ def examine(path: str, overrides: Sequence[str]) -> None:
         cancelled = isinstance(failure, KeyboardInterrupt)
         line |= {"status": "cancelled" if cancelled else "failed", "error": told(failure, Redactor())}
     elif failed:
-        failure = SamaError(f"{len(failed)} of {len(doctor.checks)} checks failed: {', '.join(failed)}")
+        failure = ConnectorError(f"{len(failed)} of {len(doctor.checks)} checks failed: {', '.join(failed)}")
         line["error"] = told(failure, Redactor())
     finish(line, failure)
 
@@ -94,7 +93,7 @@ class Doctor:
             said = found if isinstance(found, str) else ""
         except Unavailable as reason:
             result, said = "skipped", str(reason)
-        except SamaError as error:
+        except ConnectorError as error:
             result, said = "failed", str(error)
         except Exception as error:  # Spark's, the catalog's and the file system's own
             result, said = "failed", in_short(error)
@@ -130,7 +129,7 @@ class Doctor:
 
     def _sama(self, job: AnyJob) -> None:
         api: ApiClient | None = None
-        information: dict[str, Any] | SamaError = InvalidInput("there is no key to ask with")
+        information: dict[str, Any] | ConnectorError = InvalidInput("there is no key to ask with")
 
         def resolve() -> str:
             nonlocal api, information
@@ -140,7 +139,7 @@ class Doctor:
             )
             try:
                 information = api.get_project_information(str(job.project))
-            except SamaError as error:
+            except ConnectorError as error:
                 information = error
             if isinstance(job.api_key, str):
                 print(LITERAL_KEY, file=sys.stderr)
@@ -149,7 +148,9 @@ class Doctor:
 
         def reached() -> str:
             if isinstance(information, _NOT_REACHED) or api is None:
-                raise information if isinstance(information, SamaError) and api is not None else Unavailable("no key")
+                if isinstance(information, ConnectorError) and api is not None:
+                    raise information
+                raise Unavailable("no key")
             return f"the driver reaches {api.base_url}"
 
         def accepted() -> str:
@@ -162,7 +163,7 @@ class Doctor:
         def found() -> str:
             if isinstance(information, NotFoundError):
                 raise information
-            if isinstance(information, SamaError):
+            if isinstance(information, ConnectorError):
                 raise Unavailable("Sama was not asked, or did not answer")
             return f"{job.project} {information.get('name', '')}".strip()
 
@@ -170,7 +171,7 @@ class Doctor:
         self.look("egress of the driver", reached, _way_to(job.base_url) if api else "")
         self.look("key accepted", accepted)
         self.look("project", found)
-        there = None if isinstance(information, SamaError) else api
+        there = None if isinstance(information, ConnectorError) else api
         self.look("creation schema", lambda: _creation(_needed(there), job))
         self.look("delivery schema", lambda: _delivery(_needed(there), job))
         self.look("page caps", lambda: _pages(_needed(there), job))

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.errors import InvalidInput
 from sama_spark.jobs.config import JOBS, AnyJob, Job
 from sama_spark.jobs.fields import choices_of, names_in
 from sama_spark.keys import KEY_ENV

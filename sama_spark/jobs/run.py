@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from sama_spark.api.sama_errors import SamaError
+from sama_spark.api.sama_errors import BatchesNotStarted
 from sama_spark.client import Client
 from sama_spark.databricks_utilities import on_databricks
-from sama_spark.errors import BatchesNotStarted
+from sama_spark.errors import ConnectorError
 from sama_spark.http.secrets import Redactor, Secret
 from sama_spark.jobs.job_session import job_session
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
@@ -94,7 +94,7 @@ def told(error: BaseException, redact: Redactor) -> dict[str, Any]:
     described: dict[str, Any] = {
         "type": type(error).__name__,
         "message": " ".join(redact(text)[:_LONGEST] for text in texts),
-        "retryable": isinstance(error, SamaError) and error.retryable,
+        "retryable": isinstance(error, ConnectorError) and error.retryable,
     }
     if isinstance(error, BatchesNotStarted):
         described |= {"started": error.started, "not_started": list(error.not_started)}

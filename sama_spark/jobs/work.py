@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 from pyspark.sql import functions as F
 
-from sama_spark.errors import OutboxUnsure, TasksNotCreated
+from sama_spark.api.sama_errors import OutboxUnsure, TasksNotCreated
 from sama_spark.inbound.sync.feeds.status_round import ENDED
 from sama_spark.inbound.sync.tables import SyncTables
 from sama_spark.jobs.config import AnyJob, Job, Purge, Resume, Source, Status, Sync, Upload

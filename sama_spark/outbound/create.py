@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from sama_spark.api.sama_errors import InvalidRowsError, NotFoundError
+from sama_spark.api.sama_errors import BatchesNotStarted
 from sama_spark.delta import DeltaTable, row_count
-from sama_spark.errors import BatchesNotStarted, TooManyTasks
+from sama_spark.errors import InvalidRowsError, TooManyTasks
+from sama_spark.http.call_errors import NotFoundError
 from sama_spark.outbound.chunk import FEW_INVALID, PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.creation_result import CreationResult, DryRun

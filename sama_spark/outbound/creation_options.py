@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.arguments import (
     check_function,
     check_mapping,
@@ -15,6 +14,7 @@ from sama_spark.arguments import (
     check_whole,
     check_yes_no,
 )
+from sama_spark.errors import InvalidInput
 from sama_spark.names import check_table
 from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
 from sama_spark.outbound.encode import TaskFields

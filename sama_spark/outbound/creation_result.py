@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sama_spark.api.interrupted import tell
-from sama_spark.api.sama_errors import SamaError
 from sama_spark.arguments import check_function, check_seconds
+from sama_spark.errors import ConnectorError
 from sama_spark.outbound.chunk import InvalidRow
 from sama_spark.outbound.outbox.report import OutboxReport
 from sama_spark.outbound.tables import RunTables
@@ -88,7 +88,7 @@ class CreationResult(Mapping[str, Any]):
         Raises:
             WaitTimedOut: time is up; creation goes on, and `wait()` can be called again.
             TasksUnaccounted: the counts of a batch do not add up to its tasks.
-            SamaError: a call failed for good, or the result was pickled and has no client.
+            ConnectorError: a call failed for good, or the result was pickled and has no client.
         """
         check_seconds("timeout", timeout)
         check_function("on_progress", on_progress)
@@ -109,7 +109,7 @@ class CreationResult(Mapping[str, Any]):
 
         Raises:
             WaitTimedOut, TasksUnaccounted: as for `wait`.
-            SamaError: a call failed for good; the first such error, once all batches have been tried.
+            ConnectorError: a call failed for good; the first such error, once all batches have been tried.
         """
         check_seconds("timeout", timeout)
         if not self.batches:
@@ -120,7 +120,7 @@ class CreationResult(Mapping[str, Any]):
         """What `look` gives; an interrupt tells which batches are paid for, since the result may be lost with it."""
         try:
             return look()
-        except SamaError:
+        except ConnectorError:
             raise
         except BaseException as error:
             ids = ", ".join(map(str, self.batch_ids))
@@ -149,14 +149,14 @@ class CreationResult(Mapping[str, Any]):
 
         Raises:
             InvalidInput: there is no outbox, or `match_on` is no part of its key or was not sent.
-            SamaError: a call failed for good, or the result was pickled.
+            ConnectorError: a call failed for good, or the result was pickled.
         """
         if self.tables is None:
             raise self._pickled("run again with the same outbox: its batches are known there")
         return self.tables.tasks(match_on)
 
-    def _pickled(self, remedy: str) -> SamaError:
-        return SamaError(
+    def _pickled(self, remedy: str) -> ConnectorError:
+        return ConnectorError(
             "this result was pickled, and the client, which holds the key, was left out",
             project_id=self.project_id,
             remedy=remedy,

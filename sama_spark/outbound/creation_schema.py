@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from sama_spark.api.sama_errors import ContractError
+from sama_spark.errors import ContractError
 
 OUTPUT_PREFIX = "output_"
 INT32 = (-(2**31), 2**31 - 1)

@@ -12,8 +12,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark import exact
-from sama_spark.api.sama_errors import ContractError, InvalidInput
 from sama_spark.arguments import check_texts, check_whole, check_yes_no
+from sama_spark.errors import ContractError, InvalidInput
 from sama_spark.exact import is_text
 from sama_spark.outbound import addresses
 from sama_spark.outbound.columns import Computed, Member, grouped, in_order, json_of, numbered

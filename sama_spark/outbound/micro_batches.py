@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.arguments import check_function, check_text, check_texts, names_of
+from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class MicroBatches:
         **options: as for `Client.create_task_batch_from_table`.
 
     Raises (at each micro-batch, which ends the query; a restart goes on):
-        SamaError: as for `Client.create_task_batch_from_table`.
+        ConnectorError: as for `Client.create_task_batch_from_table`.
     """
 
     def __init__(

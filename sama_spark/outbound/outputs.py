@@ -9,7 +9,7 @@ from typing import Literal
 from pyspark.sql import types as T
 
 from sama_spark.api.marked_values import PROBLEM
-from sama_spark.api.sama_errors import ContractError
+from sama_spark.errors import ContractError
 from sama_spark.exact import is_text
 from sama_spark.outbound.creation_schema import OutputFormat, Rule
 from sama_spark.outbound.output_shapes import misfits

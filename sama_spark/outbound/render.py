@@ -32,7 +32,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark import exact
-from sama_spark.api.sama_errors import ContractError
+from sama_spark.errors import ContractError
 from sama_spark.exact import FRACTIONS, INTEGERS, is_text
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 from sama_spark.api import batches
 from sama_spark.api.interrupted import tell_batches
-from sama_spark.api.sama_errors import InvalidResponse, SamaError
-from sama_spark.errors import BatchesNotStarted
+from sama_spark.api.sama_errors import BatchesNotStarted
+from sama_spark.errors import ConnectorError
+from sama_spark.http.call_errors import InvalidResponse
 from sama_spark.outbound.pieces import ChunkBuffer, Piece
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Uploader:
 
         Raises:
             InvalidResponse: Sama gave the id of a batch that this run has already.
-            SamaError: a call failed for good.
+            ConnectorError: a call failed for good.
         """
         uploaded: list[Batch] = []
         pending: deque[Future[Batch]] = deque()
@@ -108,7 +109,7 @@ class Uploader:
     def told(self, next_step: str | None = None) -> Iterator[None]:
         """Make the log and the exception tell which batches were started, whatever ends the run early.
 
-        `next_step`: what to do where some were. A `SamaError` before any start has its own words.
+        `next_step`: what to do where some were. A `ConnectorError` before any start has its own words.
         """
         try:
             yield
@@ -116,7 +117,7 @@ class Uploader:
             raise
         except BaseException as error:
             started, unsure = self._in("started"), self._in("starting")
-            if self._states and (started or unsure or not isinstance(error, SamaError)):
+            if self._states and (started or unsure or not isinstance(error, ConnectorError)):
                 tell_batches(
                     error,
                     self.project_id,
@@ -158,11 +159,11 @@ class Uploader:
             )
         return Batch(batch_id, sum(piece.header.tasks for piece in chunk), len(body))
 
-    def _start(self, batch: Batch, permit: Callable[[], float] | None) -> SamaError | None:
+    def _start(self, batch: Batch, permit: Callable[[], float] | None) -> ConnectorError | None:
         self._states[batch.batch_id] = "starting"
         try:
             batches.start(self.api, self.project_id, batch.batch_id, permit)
-        except SamaError as error:
+        except ConnectorError as error:
             if not error.maybe_done:
                 self._states[batch.batch_id] = "waiting"
             return error

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sama_spark.api.batches import ENDED_BADLY, BatchItem, BatchJob
-from sama_spark.api.sama_errors import BadRequestError, SamaError, WaitTimedOut
-from sama_spark.errors import TasksUnaccounted
+from sama_spark.api.sama_errors import TasksUnaccounted, WaitTimedOut
+from sama_spark.errors import ConnectorError
+from sama_spark.http.call_errors import BadRequestError
 
 if TYPE_CHECKING:
     from sama_spark.api.api_client import ApiClient
@@ -102,13 +103,13 @@ def cancel_all(api: ApiClient, project_id: str, batches: Sequence[Batch], timeou
     return wait_for_all(api, project_id, batches, timeout)
 
 
-def _cancel(api: ApiClient, project_id: str, batch: Batch) -> SamaError | None:
+def _cancel(api: ApiClient, project_id: str, batch: Batch) -> ConnectorError | None:
     try:
         if not _has_ended(api.get_batch_job(project_id, batch.batch_id)):
             api.cancel_batch_creation_job(project_id, batch.batch_id)
     except BadRequestError:
         return None  # it has ended in between; if not, the wait tells
-    except SamaError as error:
+    except ConnectorError as error:
         return error
     return None
 

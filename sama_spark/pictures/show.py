@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.arguments import check_whole, check_yes_no
+from sama_spark.errors import InvalidInput
 from sama_spark.pictures import require_matplotlib
 from sama_spark.sessions import check_dataframe, refuse_stream
 

@@ -13,8 +13,8 @@ from pyspark.sql import types as T
 
 from sama_spark.api.broken_json import lenient
 from sama_spark.api.marked_values import BEFORE_VALUE, MARK
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.arguments import names_of
+from sama_spark.errors import InvalidInput
 from sama_spark.inbound.annotations import json_text
 from sama_spark.inbound.delivery_types import sama_name, saveable_name
 from sama_spark.sessions import check_dataframe, refuse_stream

@@ -18,8 +18,8 @@ from pyspark.sql import functions as F
 
 from sama_spark import exact
 from sama_spark.api.marked_values import BEFORE_VALUE, MARK, PROBLEM
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.arguments import shown
+from sama_spark.errors import InvalidInput
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

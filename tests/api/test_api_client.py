@@ -28,7 +28,7 @@ from scripted_server import KEY, Answer, Got, ScriptedServer, task
 from sama_spark import api
 from sama_spark.api import ApiClient
 from sama_spark.api.records import tasks_body, to_json
-from sama_spark.api.sama_errors import ConnectionFailed
+from sama_spark.http.call_errors import ConnectionFailed
 
 BATCHES = "projects/42/batches.json"
 

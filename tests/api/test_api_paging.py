@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sama_spark.api.paging import cursor_pages, number_pages, scan_delivered, scan_status, sort_key
-from sama_spark.api.sama_errors import InvalidResponse
 from sama_spark.api.task_text import Page, TaskText, task_text
+from sama_spark.http.call_errors import InvalidResponse
 from sama_spark.http.retry import Pacer, Safety, backoff, may_repeat, parse_retry_after
 
 

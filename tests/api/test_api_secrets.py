@@ -23,7 +23,9 @@ from scripted_server import KEY, Answer, Got, ScriptedServer, fixed_random, stam
 
 from sama_spark import api
 from sama_spark.api import ApiClient, batches
-from sama_spark.api.sama_errors import InvalidInput, SamaError, ServerError
+from sama_spark.api.sama_errors import SamaError
+from sama_spark.errors import InvalidInput
+from sama_spark.http.call_errors import ServerError
 from sama_spark.http.secrets import REDACTED, Redactor, Secret, redact_urls
 
 INFO = "projects/42.json"

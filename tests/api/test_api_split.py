@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sama_spark.api import broken_json as split
+from sama_spark.api import broken_json
 from sama_spark.api.replies import ErrorsInReply, decode_page, decode_single_task
 from sama_spark.api.task_text import as_dict
 
@@ -221,10 +221,10 @@ def test_both_parsers_see_the_same_tasks(tasks: list[Any], more: Any, indent: in
             texts = [bytes(raw) for raw in msgspec.json.decode(expected["tasks"], type=list[msgspec.Raw])]
         except msgspec.DecodeError:
             continue  # half a surrogate pair
-        around, found = split.split_list(text, "tasks")
+        around, found = broken_json.split_list(text, "tasks")
         assert found == texts
         assert json.loads(around) == body | {"tasks": []}
-        where = split.members(text)
+        where = broken_json.members(text)
         assert {name: text[begin:end] for name, (begin, end) in where.items()} == {
             name: bytes(raw) for name, raw in expected.items()
         }
@@ -233,9 +233,9 @@ def test_both_parsers_see_the_same_tasks(tasks: list[Any], more: Any, indent: in
 @given(st.dictionaries(st.text(), json_values), st.sampled_from([None, 1]), st.booleans())
 def test_both_parsers_see_the_same_members(fields: dict[str, Any], indent: int | None, ascii_only: bool) -> None:
     text = json.dumps(fields, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-    where = split.members(text)
+    where = broken_json.members(text)
     assert {name: json.loads(text[begin:end]) for name, (begin, end) in where.items()} == {
-        split.plain(name): value for name, value in fields.items()
+        broken_json.plain(name): value for name, value in fields.items()
     }
 
 

@@ -12,8 +12,8 @@ import pytest
 from scripted_server import KEY, Answer, ScriptedServer
 
 from sama_spark.api import ApiClient
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.data_source.text_options import project_in
+from sama_spark.errors import InvalidInput
 
 GOOD = [
     4242,

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from table_settings import having
 
 from sama_spark import ANNOTATIONS, Client, flatten_annotations
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.errors import InvalidInput
 from sama_spark.inbound.annotations import annotation_batches
 from sama_spark.vendors.sama.reader import Flattener
 

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark import Client, TaskStates
-from sama_spark.api.sama_errors import SamaError
+from sama_spark.errors import ConnectorError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -571,7 +571,7 @@ def test_a_schema_endpoint_that_fails_is_an_error_and_nothing_is_read(
 ) -> None:
     """Another schema on a bad day would be no stable schema."""
     sandbox.fail("deliver_schema", status=403)
-    with pytest.raises(SamaError, match="403"):
+    with pytest.raises(ConnectorError, match="403"):
         client.get_delivered_tasks_since_last_call_to_table(spark, str(project))
     assert "since_last_call" not in sandbox.calls()
 

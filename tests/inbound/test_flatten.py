@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sama_spark import Client
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.errors import InvalidInput
 from sama_spark.vendors.sama.reader import Annotation, Flattener, Frames, Label
 
 Json = Any

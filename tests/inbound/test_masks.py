@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sama_spark import Client
-from sama_spark.api.sama_errors import LinkRefused
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import StagingError
+from sama_spark.http.call_errors import LinkRefused
 from sama_spark.inbound.sync.masks import Mask, copy
 from sama_spark.sandbox.png_masks import png
 

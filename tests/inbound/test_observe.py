@@ -12,7 +12,7 @@ pytest.importorskip("pyspark")
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.errors import InvalidInput
 from sama_spark.inbound.delivery_types import learnt_type, observed_type
 from sama_spark.inbound.observe import observed_schemas
 from sama_spark.inbound.table import asked_type

@@ -17,7 +17,7 @@ from chispa import assert_df_equality
 
 from sama_spark import Client, to_pre_annotations
 from sama_spark.api.marked_values import problem_in
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.errors import InvalidInput
 from sama_spark.pre_annotations.from_answers import cut
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from fake_clock import FakeClock
 
 from sama_spark import Client
 from sama_spark import staging as staging_module
-from sama_spark.api.sama_errors import SamaError
-from sama_spark.errors import FeedInterrupted, StagingError
+from sama_spark.errors import ConnectorError, FeedInterrupted, StagingError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -214,7 +213,7 @@ def test_a_page_that_fails_once_is_asked_for_again(
     once = BROKEN_PAGES[fault]
     sandbox.fail("delivered", skip=1, **once)
     if once.get("kind") == "json":  # JSON that is no page: asking again would not make it one
-        with pytest.raises(SamaError, match="tasks"):
+        with pytest.raises(ConnectorError, match="tasks"):
             client.get_delivered_tasks_to_table(spark, str(project))
     else:
         assert urls(client.get_delivered_tasks_to_table(spark, str(project))) == [f"u{i}" for i in range(TASKS)]
@@ -224,7 +223,7 @@ def test_a_feed_that_breaks_off_is_an_error_and_no_short_table(
     client: Client, sandbox: Sandbox, project: int, spark: SparkSession
 ) -> None:
     sandbox.fail("delivered", kind="html", skip=2, times=None)
-    with pytest.raises(SamaError, match=r"HTML|JSON|sign in"):
+    with pytest.raises(ConnectorError, match=r"HTML|JSON|sign in"):
         client.get_delivered_tasks_to_table(spark, str(project))
 
 

@@ -22,15 +22,14 @@ from pyspark import cloudpickle
 from pyspark.sql import types as T
 
 import sama_spark
-from sama_spark import Client, SamaError, flatten_annotations
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark import Client, ConnectorError, flatten_annotations
 from sama_spark.api.task_text import task_text
 from sama_spark.data_source import batch_read as read
 from sama_spark.data_source.datasource import SamaDataSource
 from sama_spark.data_source.read_options import read_options
 from sama_spark.data_source.read_rows import SCHEMA, arrow_batches
 from sama_spark.data_source.stream_times import Window, micros, to_text
-from sama_spark.errors import StagingError
+from sama_spark.errors import InvalidInput, StagingError
 from sama_spark.inbound.lines import LINE_END, stage_lines
 from sama_spark.inbound.table import staged_lines, task_table
 
@@ -166,7 +165,7 @@ def test_no_tasks_no_rows(options: dict[str, str]) -> None:
 def test_a_read_that_fails_leaves_nothing_and_tells_no_key(options: dict[str, str], sandbox: Sandbox) -> None:
     reader = SamaDataSource(options).reader(SCHEMA)
     sandbox.fail("delivered", times=None, status=401)
-    with pytest.raises(SamaError) as caught:
+    with pytest.raises(ConnectorError) as caught:
         reader.partitions()
     assert staged(options) == []
     held = cloudpickle.dumps(reader) + cloudpickle.dumps(caught.value) + repr(vars(reader)).encode()
@@ -229,7 +228,7 @@ def test_spark_without_python_data_sources() -> None:
     ],
 )
 def test_options_that_are_refused(more: dict[str, str], said: str) -> None:
-    with pytest.raises(SamaError, match=said) as caught:
+    with pytest.raises(ConnectorError, match=said) as caught:
         SamaDataSource({"project": "1", **more}).schema()
     assert "sesame" not in str(caught.value)
 

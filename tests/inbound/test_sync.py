@@ -11,9 +11,8 @@ from deliveries import PAGE, delivery
 from pyspark.sql import functions as F
 
 from sama_spark import Client
-from sama_spark.api.sama_errors import SamaError
 from sama_spark.delta import DeltaTable
-from sama_spark.errors import SyncError
+from sama_spark.errors import ConnectorError, SyncError
 from sama_spark.inbound.sync import changed
 from sama_spark.inbound.sync.sync_run import OVERLAP
 from sama_spark.inbound.sync.watermark import moment
@@ -169,7 +168,7 @@ def test_a_failure_is_recorded_and_loses_nothing(
 ) -> None:
     into = str(tmp_path)
     sandbox.fail("delivered", kind="status", status=400, skip=1)
-    with pytest.raises(SamaError):
+    with pytest.raises(ConnectorError):
         client.sync(spark, str(project), into)
     sandbox.heal()
     assert client.sync(spark, str(project), into).new == 9
@@ -235,7 +234,7 @@ def test_a_page_lost_by_since_last_call_comes_with_delivered(
     into, undisturbed = str(tmp_path / "lost"), str(tmp_path / "undisturbed")
     # The reply is lost after the effect: Sama has moved on.
     sandbox.fail("since_last_call", kind="drop", after=True, skip=1)
-    with pytest.raises(SamaError):
+    with pytest.raises(ConnectorError):
         client.sync(spark, str(project), into, feeds=["since_last_call"])
     rest = client.sync(spark, str(project), into, feeds=["since_last_call"])
     assert rest.new == 9 - PAGE

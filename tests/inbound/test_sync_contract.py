@@ -12,8 +12,7 @@ from pyspark.sql import types as T
 
 from sama_spark import Client
 from sama_spark.api.replies import decode_page
-from sama_spark.api.sama_errors import InvalidInput
-from sama_spark.errors import SyncError
+from sama_spark.errors import InvalidInput, SyncError
 from sama_spark.inbound.delivery_types import grown, learnt_type
 from sama_spark.inbound.sync.table_types import Contract, observed
 

@@ -9,9 +9,9 @@ import pytest
 from fake_clock import FakeClock
 
 from sama_spark import Client
-from sama_spark.api.sama_errors import BadRequestError, InvalidInput
 from sama_spark.delta import DeltaTable
-from sama_spark.errors import SyncError
+from sama_spark.errors import InvalidInput, SyncError
+from sama_spark.http.call_errors import BadRequestError
 from sama_spark.inbound.sync.feeds import status_round
 
 if TYPE_CHECKING:

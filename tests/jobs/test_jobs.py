@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sama_spark import Client
-from sama_spark.api.sama_errors import AuthenticationError
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import SyncError
+from sama_spark.http.call_errors import AuthenticationError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sama_spark.api.sama_errors import ContractError
+from sama_spark.errors import ContractError
 from sama_spark.outbound.creation_schema import Contract, Rule
 
 SCHEMA: dict[str, Any] = {

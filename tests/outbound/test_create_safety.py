@@ -19,16 +19,9 @@ from pyspark.sql import functions as F
 
 from sama_spark import Client
 from sama_spark import staging as staging_module
-from sama_spark.api.sama_errors import (
-    BatchUnsure,
-    ContractError,
-    InvalidInput,
-    InvalidRowsError,
-    SamaError,
-    ServerError,
-    UploadUrlRefused,
-)
-from sama_spark.errors import BatchesNotStarted, TooManyTasks
+from sama_spark.api.sama_errors import BatchesNotStarted, BatchUnsure
+from sama_spark.errors import ConnectorError, ContractError, InvalidInput, InvalidRowsError, TooManyTasks
+from sama_spark.http.call_errors import ServerError, UploadUrlRefused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -257,7 +250,7 @@ def test_a_gateway_answers_every_continue_with_502(
     ("fault", "kind"),
     [
         ({"status": 500}, ServerError),
-        ({"kind": "drop"}, SamaError),
+        ({"kind": "drop"}, ConnectorError),
         ({"kind": "expired"}, UploadUrlRefused),
         ({"status": 400}, UploadUrlRefused),
     ],
@@ -269,7 +262,7 @@ def test_a_put_fails_for_good(
     df: DataFrame,
     staging: Path,
     fault: dict[str, Any],
-    kind: type[SamaError],
+    kind: type[ConnectorError],
 ) -> None:
     sandbox.fail("put", skip=1, times=None, **fault)
     # Uploads share the fake clock: one that sleeps through its retries would use up the other's deadline.
@@ -283,7 +276,7 @@ def test_a_put_fails_for_good(
 
 def test_opening_fails_for_good(client: Client, sandbox: Sandbox, project: int, df: DataFrame, staging: Path) -> None:
     sandbox.fail("open", skip=2, times=None, status=401)
-    with pytest.raises(SamaError, match="401"):
+    with pytest.raises(ConnectorError, match="401"):
         run(client, df, project)
     assert states(sandbox, project) == {"canceled": 2}
     assert_nothing_left(sandbox, project, staging)
@@ -300,9 +293,9 @@ def test_the_callers_own_error_in_on_progress_ends_the_run(
     assert_nothing_left(sandbox, project, staging)
 
 
-@pytest.mark.parametrize(("status", "kind"), [(400, SamaError), (500, BatchUnsure)])
+@pytest.mark.parametrize(("status", "kind"), [(400, ConnectorError), (500, BatchUnsure)])
 def test_one_of_three_batches_is_not_started(
-    staged_client: Client, sandbox: Sandbox, project: int, df: DataFrame, status: int, kind: type[SamaError]
+    staged_client: Client, sandbox: Sandbox, project: int, df: DataFrame, status: int, kind: type[ConnectorError]
 ) -> None:
     sandbox.fail("continue", status=status, skip=2, times=None)
     with pytest.raises(BatchesNotStarted) as caught:
@@ -488,7 +481,7 @@ def test_key_and_signed_urls_are_shown_nowhere(
         url = f"{sandbox.base_url}/projects/1.json?access_key={sandbox.api_key}"
         fault = {**fault, "body": json.dumps({"errors": [{"type": "Refused", "message": url}]})}
     sandbox.fail(**fault)
-    with pytest.raises(SamaError) as caught:
+    with pytest.raises(ConnectorError) as caught:
         run(make_loud(), df, project)
     for text in told_by(caught.value):
         assert secrets_in(text, sandbox.api_key) == []

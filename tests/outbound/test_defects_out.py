@@ -14,7 +14,7 @@ from pyspark.sql import types as T
 from serverless import unguarded
 
 from sama_spark import Client
-from sama_spark.api.sama_errors import ContractError, InvalidRowsError
+from sama_spark.errors import ContractError, InvalidRowsError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from serverless import unguarded
 
-from sama_spark.api.sama_errors import ContractError
+from sama_spark.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.create import cutter_for
 from sama_spark.outbound.creation_options import CreationOptions

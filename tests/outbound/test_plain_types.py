@@ -11,7 +11,7 @@ from test_encode import DATE, INTEGER, STRING, known, tasks_of
 from test_rows import by_the_writer
 
 from sama_spark import Client, exact
-from sama_spark.api.sama_errors import ContractError
+from sama_spark.errors import ContractError
 from sama_spark.outbound.creation_schema import Contract, Rule
 from sama_spark.outbound.encode import TaskFields, encode
 from sama_spark.outbound.row_keys import OutboxKeys

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sama_spark import Client, InvalidInput, InvalidRowsError, SamaError, StagingError
+from sama_spark import Client, ConnectorError, InvalidInput, InvalidRowsError, StagingError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,5 +141,5 @@ def test_options_that_do_not_go_together_are_refused(df: DataFrame, client: Clie
         client.create_task_batch_from_table(df, project, rejected_table="t")
     with pytest.raises(InvalidInput, match="on_invalid='drop'"):
         client.create_task_batch_from_table(df, project, on_invalid="drop")  # type: ignore[arg-type]
-    with pytest.raises(SamaError, match="`row_key` names 'img'"):
+    with pytest.raises(ConnectorError, match="`row_key` names 'img'"):
         client.create_task_batch_from_table(df, project, row_key=["img"])

@@ -16,8 +16,8 @@ from pyspark import cloudpickle
 from pyspark.sql import types as T
 from test_encode import DATE, INTEGER, INVALID, REFUSALS, RENDERINGS, STRING, known, tasks_of
 
-from sama_spark.api.sama_errors import ContractError
 from sama_spark.data_source.write_rows import plan_rows
+from sama_spark.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.create import cutter_for
 from sama_spark.outbound.creation_options import CreationOptions

@@ -12,8 +12,8 @@ from test_encode import tasks_of
 from test_rows import by_the_writer
 
 from sama_spark import boxes_to_output
-from sama_spark.api.sama_errors import ContractError
 from sama_spark.data_source.write_rows import plan_rows
+from sama_spark.errors import ContractError
 from sama_spark.outbound import output_shapes as shapes
 from sama_spark.outbound.chunk import PieceCutter
 from sama_spark.outbound.creation_schema import Contract

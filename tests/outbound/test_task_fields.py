@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sama_spark import Client
-from sama_spark.api.sama_errors import ContractError, InvalidInput, InvalidRowsError
+from sama_spark.errors import ContractError, InvalidInput, InvalidRowsError
 from sama_spark.outbound.create import cutter_for
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.creation_schema import Contract

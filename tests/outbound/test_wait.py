@@ -14,7 +14,9 @@ from fake_clock import FakeClock
 
 from sama_spark import Client, Outcome, TasksUnaccounted
 from sama_spark.api import ApiClient, batches
-from sama_spark.api.sama_errors import AuthenticationError, SamaError, ServerError, WaitTimedOut
+from sama_spark.api.sama_errors import WaitTimedOut
+from sama_spark.errors import ConnectorError
+from sama_spark.http.call_errors import AuthenticationError, ServerError
 from sama_spark.outbound.creation_result import CreationResult
 from sama_spark.outbound.upload import Batch
 from sama_spark.outbound.wait import BatchOutcome
@@ -336,7 +338,7 @@ def test_a_pickled_result_has_no_client(run: Runs, sandbox: Sandbox) -> None:
     assert again == result
     assert dict(again) == dict(result)
     for call in (again.wait, again.cancel):
-        with pytest.raises(SamaError, match="pickled") as caught:
+        with pytest.raises(ConnectorError, match="pickled") as caught:
             call()
         assert f"client.wait_for_batch('{run.project}', batch_id)" in caught.value.remedy
     assert sandbox.calls() == {}

@@ -16,7 +16,7 @@ from PIL import Image
 
 import sama_spark.pictures
 from sama_spark import flatten_annotations, show_annotations, show_label_counts, show_progress
-from sama_spark.api.sama_errors import InvalidInput
+from sama_spark.errors import InvalidInput
 from sama_spark.pictures.images import Unreadable, _reason, read_image
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from fake_clock import FakeClock  # noqa: E402
 from mortal import CLAIM, CONTINUE, FACT, FIND, HEAD, OPEN, PUT, STATUS, Died, Mortal, tasks_of, watch_ledger  # noqa: E402
 from paper import PaperFrame, PaperSpark, on_paper  # noqa: E402
 
-from sama_spark.api.sama_errors import SamaError  # noqa: E402
+from sama_spark.errors import ConnectorError  # noqa: E402
 from sama_spark.sandbox import Sandbox  # noqa: E402
 
 FAULTS: list[dict[str, Any]] = [
@@ -98,7 +98,7 @@ class Soak:
         except Died as error:
             self.happened[f"death at: {error}"] += 1
             self.ended["died"] += 1
-        except (SamaError, ConnectionError) as error:
+        except (ConnectorError, ConnectionError) as error:
             self.ended[f"ended with {type(error).__name__}"] += 1
         if driver.late:
             self.late.append(driver)

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.arguments import check_one_of
-from sama_spark.errors import ChangedRows, OutboxError
+from sama_spark.errors import ChangedRows, InvalidInput, OutboxError
 from sama_spark.http.secrets import redact_urls
 from sama_spark.names import check_table
 from sama_spark.outbound.outbox.known_rows import KnownRows

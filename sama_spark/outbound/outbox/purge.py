@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.delta import DeltaTable, row_count, table_errors
-from sama_spark.errors import OutboxError
+from sama_spark.errors import InvalidInput, OutboxError
 from sama_spark.exact import TEXT
 from sama_spark.names import beside, check_table, in_backticks, sql_name
 from sama_spark.outbound.outbox.ledger import Ledger

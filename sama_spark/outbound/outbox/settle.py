@@ -14,9 +14,10 @@ import msgspec
 from sama_spark.api import batches
 from sama_spark.api.batches import ENDED_BADLY, STARTED
 from sama_spark.api.interrupted import tell_batches
-from sama_spark.api.sama_errors import BatchStateError, InvalidInput, NotFoundError, SamaError
+from sama_spark.api.sama_errors import BatchStateError, LeaseOver, TasksUnaccounted
 from sama_spark.arguments import check_mapping, check_seconds, check_text, shown
-from sama_spark.errors import LeaseOver, TasksUnaccounted
+from sama_spark.errors import ConnectorError, InvalidInput
+from sama_spark.http.call_errors import NotFoundError
 from sama_spark.ids import number_of
 from sama_spark.outbound.outbox.ledger import Claim, Fact, Head, Ledger, OpenBatch, State
 from sama_spark.outbound.outbox.report import OutboxReport, SettledBatch
@@ -223,7 +224,7 @@ class Settler:
             batches.start(self.api, self.project_id, batch.batch_id, lambda: permit(self.api, batch.lease_until))
         except BatchStateError:
             return self._learn(batch)[1]
-        except SamaError as error:
+        except ConnectorError as error:
             log.warning("batch %s of run %s could not be continued: %s", batch.batch_id, batch.run_id, error)
             return None
         return Fact("started", batch.batch_id, batch.run_id, batch.tasks)

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from pyspark.sql import functions as F
 
-from sama_spark.api.sama_errors import InvalidInput
 from sama_spark.delta import DeltaTable, table_errors
-from sama_spark.errors import OutboxError
+from sama_spark.errors import InvalidInput, OutboxError
 from sama_spark.names import beside
 
 if TYPE_CHECKING:

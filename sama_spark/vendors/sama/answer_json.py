@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Raw
 
-from sama_spark.api import broken_json as split
+from sama_spark.api import broken_json
 
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 TagValue = str | dict[str, Literal["0", "1"]] | None
@@ -80,7 +80,7 @@ def members(raw: Raw | bytes) -> dict[str, Raw] | None:
         text = bytes(raw)
     if not text.lstrip().startswith(b"{"):
         return None
-    return {name: Raw(text[begin:end]) for name, (begin, end) in split.members(text).items()} or None
+    return {name: Raw(text[begin:end]) for name, (begin, end) in broken_json.members(text).items()} or None
 
 
 def elements(raw: Raw) -> list[Raw]:
@@ -91,7 +91,7 @@ def elements(raw: Raw) -> list[Raw]:
         return _list(raw)
     except _ODD:
         text = bytes(raw)
-    found = split.elements(text) if text.startswith(b"[") else None
+    found = broken_json.elements(text) if text.startswith(b"[") else None
     if found is not None:
         return [Raw(text[begin:end]) for begin, end in found]
     return [] if first(raw) in (b"", b"n") else [raw]
@@ -102,8 +102,8 @@ def string(raw: Raw) -> str | None:
     try:
         return _string(raw)
     except _ODD:
-        found = split.lenient(bytes(raw)) if first(raw) == b'"' else None
-    return split.plain(found) if isinstance(found, str) else None
+        found = broken_json.lenient(bytes(raw)) if first(raw) == b'"' else None
+    return broken_json.plain(found) if isinstance(found, str) else None
 
 
 def is_value(raw: Raw) -> bool:

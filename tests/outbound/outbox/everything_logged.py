@@ -11,7 +11,7 @@ import traceback
 
 from outbox_runs import images, send
 
-from sama_spark import Client, SamaError
+from sama_spark import Client, ConnectorError
 from sama_spark.local import local_session
 from sama_spark.sandbox import Sandbox
 
@@ -45,10 +45,10 @@ def main() -> None:
     print(client.resume(spark, outbox=outbox))
     for fault in ({"call": "open", "status": 401}, {"call": "put", "status": 400}, {"call": "continue", "status": 403}):
         sandbox.fail(**fault)
-        with contextlib.suppress(SamaError):
+        with contextlib.suppress(ConnectorError):
             try:
                 send(client, images(spark, 30, 40), project, outbox, row_key="n", not_sent="image")
-            except SamaError as error:
+            except ConnectorError as error:
                 traceback.print_exc(file=sys.stdout)
                 print(repr(error), error.__dict__, pickle.dumps(error))
                 raise

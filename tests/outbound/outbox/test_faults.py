@@ -11,8 +11,8 @@ from fake_clock import FakeClock
 from mortal import CLAIM, CONTINUE, Died, Mortal, tasks_of, urls, watch_ledger
 from paper import PaperFrame, PaperSpark, on_paper
 
-from sama_spark.api.sama_errors import BatchStateError, SamaError
-from sama_spark.errors import BatchesNotStarted, OutboxError
+from sama_spark.api.sama_errors import BatchesNotStarted, BatchStateError
+from sama_spark.errors import ConnectorError, OutboxError
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.settle import CONTINUE as CONTINUE_SECONDS
 from sama_spark.outbound.outbox.settle import GRACE, lease_for
@@ -67,11 +67,11 @@ def once(count: int = ROWS) -> dict[str, int]:
     return dict.fromkeys(urls(*range(count)), 1)
 
 
-def run(driver: Mortal, df: Any, project: int, outbox: str) -> SamaError | None:
+def run(driver: Mortal, df: Any, project: int, outbox: str) -> ConnectorError | None:
     """The error that the run ended with, which has to say what to do."""
     try:
         result = driver.run(df, project, outbox)
-    except SamaError as error:
+    except ConnectorError as error:
         assert str(error)
         assert error.remedy or error.retryable or error.status, error
         return error

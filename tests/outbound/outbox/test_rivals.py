@@ -13,7 +13,7 @@ import pytest
 from mortal import CLAIM, CONTINUE, FIND, HEAD, OPEN, PUT, Died, Mortal, SharedClock, tasks_of, urls, watch_ledger
 from paper import PaperFrame, PaperSpark, on_paper
 
-from sama_spark.api.sama_errors import SamaError
+from sama_spark.errors import ConnectorError
 
 pytestmark = pytest.mark.one_kind
 
@@ -136,7 +136,7 @@ def test_the_slow_one_lost_its_lease(sandbox: Sandbox, paper: PaperSpark, vendor
 
         slow.meanwhile = held_up
         [result] = clock.together([lambda: slow.run(df, project, box)])  # noqa: B023
-        assert isinstance(result, SamaError) or result.task_count + result.outbox.known == 6
+        assert isinstance(result, ConnectorError) or result.task_count + result.outbox.known == 6
         assert max(tasks_of(sandbox, project).values()) == 1
         clock.now += 3600
         Mortal(sandbox, clock).run(df, project, box)

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from mortal import CLAIM, CONTINUE, FACT, FIND, HEAD, OPEN, PUT, STATUS, Died, Mortal, tasks_of, urls
 from paper import PaperFrame, PaperSpark, on_paper
 
-from sama_spark.api.sama_errors import SamaError
+from sama_spark.errors import ConnectorError
 from sama_spark.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Outboxes(RuleBasedStateMachine):
         if "box" in self.spark.tables:
             self._fail(faults)
             driver = self._driver(fate)
-            with suppress(Died, SamaError, ConnectionError):
+            with suppress(Died, ConnectorError, ConnectionError):
                 driver.settle(self.spark, "box")
             self.sandbox.heal()
 
@@ -184,7 +184,7 @@ class Outboxes(RuleBasedStateMachine):
             result = driver.run(PaperFrame(self.spark, urls(*numbers)), self.project, "box")
             assert result.task_count + result.outbox.known == len(numbers)
             return True
-        except (Died, SamaError, ConnectionError):
+        except (Died, ConnectorError, ConnectionError):
             return False
         finally:
             if driver.late:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from sama_spark.api.batches import ENDED_BADLY
-from sama_spark.api.sama_errors import NotFoundError
+from sama_spark.http.call_errors import NotFoundError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from sama_spark.api.broken_json import plain
-from sama_spark.api.sama_errors import InvalidInput, NotFoundError
 from sama_spark.api.states import TaskStates
 from sama_spark.api.task_text import as_dict
+from sama_spark.errors import InvalidInput
+from sama_spark.http.call_errors import NotFoundError
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row

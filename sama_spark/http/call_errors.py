@@ -1,0 +1,104 @@
+"""The errors of a call over HTTP, whichever vendor was called.
+
+A call raises an error that is both: of a kind below, and of the vendor's own tree. So `except NotFoundError` catches a
+404 of each vendor, and `except SamaError` all that Sama's calls raise, and nothing of another vendor's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+from sama_spark.errors import ConnectorError
+
+Kind = TypeVar("Kind", bound=ConnectorError)
+
+
+def of_vendor(kind: type[Kind], root: type[ConnectorError]) -> type[Kind]:
+    """Return the class of errors that are of `kind` and of the vendor's `root`; `kind` itself if it is already."""
+    if issubclass(kind, root):
+        return kind
+    if (kind, root) not in _made:
+        members = {"__module__": kind.__module__, "__doc__": kind.__doc__, "__reduce__": _reduce}
+        _made[kind, root] = type(kind.__name__, (kind, root), members)
+    return cast("type[Kind]", _made[kind, root])
+
+
+_made: dict[tuple[type[ConnectorError], type[ConnectorError]], type] = {}
+
+
+def _reduce(error: ConnectorError) -> tuple[Any, ...]:
+    # A class made by `of_vendor` has no name under which it could be imported.
+    kind, root = type(error).__bases__
+    return _again, (kind, root, error.args), vars(error)
+
+
+def _again(kind: type[ConnectorError], root: type[ConnectorError], args: tuple[Any, ...]) -> ConnectorError:
+    return of_vendor(kind, root)(*args)
+
+
+class BadRequestError(ConnectorError):
+    """Sama refused the request (400, 422 and other 4xx)."""
+
+    remedy = "Change what is sent; the message above is Sama's own."
+
+
+class AuthenticationError(ConnectorError):
+    """401 or 403: the key is wrong, or API access is not enabled for the project."""
+
+    remedy = "Check the API key, and that API access is enabled for this project."
+
+
+class NotFoundError(ConnectorError):
+    """404: it does not exist, or this key may not see it."""
+
+    remedy = "Check the ids; 404 also means that this API key may not see the object."
+
+
+class RedirectRefused(ConnectorError):
+    """A redirect, which is not followed because the API key would travel to another address."""
+
+    remedy = "Check base_url."
+
+
+class InvalidResponse(ConnectorError):
+    """A reply that is not what Sama's API gives here: HTML, truncated, empty or of another shape."""
+
+    remedy = "Look for a proxy in between, and check base_url."
+
+
+class UploadUrlRefused(ConnectorError):
+    """The signed upload URL has expired or is refused; a new batch gives a new URL."""
+
+    remedy = "Open a new batch and upload again."
+
+
+class LinkRefused(ConnectorError):
+    """A link in a delivery has expired, or does not lead to what it should."""
+
+    remedy = "Read the task again: that gives a new link."
+
+
+class RetryableError(ConnectorError):
+    """Failures that pass: rate limits, server errors, lost connections, time-outs."""
+
+    retryable = True
+
+
+class RateLimitedError(RetryableError):
+    """429, for longer than the call's deadline."""
+
+    remedy = "Call less often; the limit is per API key."
+
+
+class ServerError(RetryableError):
+    """Sama, or a gateway before it, answers 5xx."""
+
+
+class ConnectionFailed(RetryableError):
+    """No connection, or it was lost before the whole reply had arrived."""
+
+    remedy = "Check base_url, proxy settings and that this machine may reach it."
+
+
+class RequestTimedOut(RetryableError):
+    """The server did not answer in time, or not before the call's deadline."""
