@@ -5,49 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sama_spark.api import RetriableHTTPExceptions
-from sama_spark.api.sama_errors import (
-    BatchesNotStarted,
-    BatchFailed,
-    BatchStateError,
-    BatchUnsure,
-    ExperimentalCallError,
-    InvalidInputSchema,
-    LeaseOver,
-    OutboxUnsure,
-    SamaError,
-    TasksNotCreated,
-    TasksUnaccounted,
-    WaitTimedOut,
-)
+from sama_spark import errors
+from sama_spark.api import RetriableHTTPExceptions, sama_errors
+from sama_spark.api.sama_errors import *  # noqa: F403 - the errors are public as a whole
 from sama_spark.api.states import TaskStates
-from sama_spark.errors import (
-    ChangedRows,
-    ContractError,
-    FeedInterrupted,
-    InvalidInput,
-    InvalidRowsError,
-    OutboxError,
-    RepeatedKeys,
-    StagingError,
-    SyncError,
-    TableError,
-    TooManyTasks,
-)
-from sama_spark.http.call_errors import (
-    AuthenticationError,
-    BadRequestError,
-    ConnectionFailed,
-    InvalidResponse,
-    LinkRefused,
-    NotFoundError,
-    RateLimitedError,
-    RedirectRefused,
-    RequestTimedOut,
-    RetryableError,
-    ServerError,
-    UploadUrlRefused,
-)
+from sama_spark.errors import *  # noqa: F403
+from sama_spark.http import call_errors
+from sama_spark.http.call_errors import *  # noqa: F403
 
 if TYPE_CHECKING:
     from sama_spark.client import Client
@@ -72,50 +36,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANNOTATIONS",
-    "AuthenticationError",
-    "BadRequestError",
-    "BatchFailed",
-    "BatchStateError",
-    "BatchUnsure",
-    "BatchesNotStarted",
-    "ChangedRows",
     "Client",
-    "ConnectionFailed",
-    "ContractError",
     "CreationResult",
     "DryRun",
-    "ExperimentalCallError",
-    "FeedInterrupted",
-    "InvalidInput",
-    "InvalidInputSchema",
-    "InvalidResponse",
-    "InvalidRowsError",
-    "LeaseOver",
-    "LinkRefused",
     "MicroBatches",
-    "NotFoundError",
-    "OutboxError",
     "OutboxReport",
-    "OutboxUnsure",
     "Outcome",
-    "RateLimitedError",
-    "RedirectRefused",
-    "RepeatedKeys",
-    "RequestTimedOut",
     "RetriableHTTPExceptions",
-    "RetryableError",
-    "SamaError",
-    "ServerError",
-    "StagingError",
-    "SyncError",
     "SyncResult",
-    "TableError",
     "TaskStates",
-    "TasksNotCreated",
-    "TasksUnaccounted",
-    "TooManyTasks",
-    "UploadUrlRefused",
-    "WaitTimedOut",
     "boxes_to_output",
     "checkbox_to_output",
     "flatten_annotations",
@@ -129,6 +58,9 @@ __all__ = [
     "show_progress",
     "to_pre_annotations",
 ]
+__all__ += errors.__all__
+__all__ += call_errors.__all__
+__all__ += sama_errors.__all__
 
 # Loaded when first used: `sama_spark.api` works without Spark.
 _SPARK_NAMES = {

@@ -13,6 +13,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+__all__ = [
+    "ChangedRows",
+    "ConnectorError",
+    "ContractError",
+    "FeedInterrupted",
+    "InvalidInput",
+    "InvalidRowsError",
+    "OutboxError",
+    "RepeatedKeys",
+    "StagingError",
+    "SyncError",
+    "TableError",
+    "TooManyTasks",
+]
+
 
 class ConnectorError(Exception):
     """Anything that this package raises on purpose: each of its errors is one of these.

@@ -153,7 +153,7 @@ def remedy_of(error: ConnectorError, problem: Problem) -> str:
         return PROXYS_LOGIN
     if problem.by == "Sama":
         return error.remedy
-    own = "" if type(error) is BadRequestError else error.remedy
+    own = "" if error.remedy == BadRequestError.remedy else error.remedy
     return own if problem.by == "store" else f"{_NOT_SAMAS} {own}".rstrip()
 
 

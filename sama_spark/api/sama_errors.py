@@ -7,6 +7,21 @@ from collections.abc import Mapping, Sequence
 from sama_spark.errors import ConnectorError, InvalidInput
 from sama_spark.http.call_errors import BadRequestError, Kind, of_vendor
 
+__all__ = [
+    "BatchFailed",
+    "BatchStateError",
+    "BatchUnsure",
+    "BatchesNotStarted",
+    "ExperimentalCallError",
+    "InvalidInputSchema",
+    "LeaseOver",
+    "OutboxUnsure",
+    "SamaError",
+    "TasksNotCreated",
+    "TasksUnaccounted",
+    "WaitTimedOut",
+]
+
 
 class SamaError(ConnectorError):
     """Anything that goes wrong between this package and Sama."""

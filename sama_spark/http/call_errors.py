@@ -6,21 +6,42 @@ A call raises an error that is both: of a kind below, and of the vendor's own tr
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sama_spark.errors import ConnectorError
+
+__all__ = [
+    "AuthenticationError",
+    "BadRequestError",
+    "ConnectionFailed",
+    "InvalidResponse",
+    "LinkRefused",
+    "NotFoundError",
+    "RateLimitedError",
+    "RedirectRefused",
+    "RequestTimedOut",
+    "RetryableError",
+    "ServerError",
+    "UploadUrlRefused",
+]
+
 
 Kind = TypeVar("Kind", bound=ConnectorError)
 
 
 def of_vendor(kind: type[Kind], root: type[ConnectorError]) -> type[Kind]:
-    """Return the class of errors that are of `kind` and of the vendor's `root`; `kind` itself if it is already."""
+    """Return the class of errors that are of `kind` and of the vendor's `root`; `kind` itself if it is already.
+
+    The vendor's root stands for a failure that has no kind.
+    """
     if issubclass(kind, root):
         return kind
+    if issubclass(root, kind):
+        return root
     if (kind, root) not in _made:
         members = {"__module__": kind.__module__, "__doc__": kind.__doc__, "__reduce__": _reduce}
         _made[kind, root] = type(kind.__name__, (kind, root), members)
-    return cast("type[Kind]", _made[kind, root])
+    return _made[kind, root]
 
 
 _made: dict[tuple[type[ConnectorError], type[ConnectorError]], type] = {}
@@ -37,9 +58,9 @@ def _again(kind: type[ConnectorError], root: type[ConnectorError], args: tuple[A
 
 
 class BadRequestError(ConnectorError):
-    """Sama refused the request (400, 422 and other 4xx)."""
+    """The server refused the request (400, 422 and other 4xx)."""
 
-    remedy = "Change what is sent; the message above is Sama's own."
+    remedy = "Change what is sent; the message above is the server's own."
 
 
 class AuthenticationError(ConnectorError):
@@ -61,7 +82,7 @@ class RedirectRefused(ConnectorError):
 
 
 class InvalidResponse(ConnectorError):
-    """A reply that is not what Sama's API gives here: HTML, truncated, empty or of another shape."""
+    """A reply that is not what the API gives here: HTML, truncated, empty or of another shape."""
 
     remedy = "Look for a proxy in between, and check base_url."
 
@@ -91,7 +112,7 @@ class RateLimitedError(RetryableError):
 
 
 class ServerError(RetryableError):
-    """Sama, or a gateway before it, answers 5xx."""
+    """The server, or a gateway before it, answers 5xx."""
 
 
 class ConnectionFailed(RetryableError):

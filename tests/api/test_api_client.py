@@ -28,6 +28,7 @@ from scripted_server import KEY, Answer, Got, ScriptedServer, task
 from sama_spark import api
 from sama_spark.api import ApiClient
 from sama_spark.api.records import tasks_body, to_json
+from sama_spark.api.sama_errors import of_sama
 from sama_spark.http.call_errors import ConnectionFailed
 
 BATCHES = "projects/42/batches.json"
@@ -639,7 +640,7 @@ def test_a_deep_reply_is_an_error_of_ours(
     with pytest.raises(api.SamaError) as caught:
         make_client(deadline=1).get_project_information("42")
     if status == 200:
-        assert type(caught.value) is api.InvalidResponse
+        assert type(caught.value) is of_sama(api.InvalidResponse)
         assert "nested too deep" in str(caught.value)
         assert len(server.calls) == 1
 

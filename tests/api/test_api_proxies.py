@@ -211,7 +211,7 @@ def test_what_a_proxy_refuses_is_told_as_its_word(status: int, monkeypatch: pyte
     error = caught.value
     assert (error.status, error.retryable, error.maybe_done) == (status, False, False)
     assert ("HTTPS_PROXY=http://user:password@host:port" in str(error)) == (status == 407)
-    assert "Sama's own" not in str(error)
+    assert "server's own" not in str(error)
     assert "hunter2" not in str(error)
 
 
@@ -232,7 +232,7 @@ def test_407_without_a_tunnel_is_the_proxys_too(server: ScriptedServer, monkeypa
     with pytest.raises(api.ConnectionFailed, match="user:password@host:port") as caught:
         client_of("http://sama.invalid/v2").get_project_information("42")
     assert not caught.value.retryable
-    assert "Sama's own" not in str(caught.value)
+    assert "server's own" not in str(caught.value)
 
 
 def test_a_proxy_that_is_not_there_is_told_as_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,13 +256,13 @@ def test_the_word_of_a_gateway_is_not_told_as_samas(
     server.on("GET", "projects/42.json", Answer(status, body))
     with pytest.raises(api.SamaError, match="proxy or a gateway") as caught:
         client.get_project_information("42")
-    assert "Sama's own" not in str(caught.value)
+    assert "server's own" not in str(caught.value)
 
 
 @pytest.mark.parametrize("body", [{"errors": [{"type": 400, "message": "no"}]}, {"message": "no"}, {"errors": "no"}])
 def test_samas_word_is_told_as_samas(server: ScriptedServer, client: ApiClient, body: object) -> None:
     server.on("GET", "projects/42.json", Answer(400, body))
-    with pytest.raises(api.BadRequestError, match="Sama's own") as caught:
+    with pytest.raises(api.BadRequestError, match="server's own") as caught:
         client.get_project_information("42")
     assert "gateway" not in str(caught.value)
 
@@ -272,7 +272,7 @@ def test_a_stores_word_is_told_as_neither(server: ScriptedServer, client: ApiCli
     server.on("GET", "/store/m.png", answer)
     with pytest.raises(api.BadRequestError, match="too large") as caught:
         client.download_mask("42", f"{server.origin}/store/m.png", tmp_path / "m")
-    assert "Sama's own" not in str(caught.value)
+    assert "server's own" not in str(caught.value)
     assert "gateway" not in str(caught.value)
 
 

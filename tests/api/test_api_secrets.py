@@ -21,11 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_server import KEY, Answer, Got, ScriptedServer, fixed_random, stamp, task
 
+import sama_spark
 from sama_spark import api
 from sama_spark.api import ApiClient, batches
-from sama_spark.api.sama_errors import SamaError
-from sama_spark.errors import InvalidInput
-from sama_spark.http.call_errors import ServerError
+from sama_spark.api.sama_errors import SamaError, of_sama
+from sama_spark.errors import ConnectorError, InvalidInput
+from sama_spark.http import call_errors
+from sama_spark.http.call_errors import ServerError, of_vendor
 from sama_spark.http.secrets import REDACTED, Redactor, Secret, redact_urls
 
 INFO = "projects/42.json"
@@ -201,16 +203,34 @@ def test_temporary_credentials_are_in_no_repr(server: ScriptedServer, client: Ap
 
 
 def test_errors_survive_pickling_with_all_they_hold() -> None:
+    public = [getattr(sama_spark, name) for name in sama_spark.__all__ if name.endswith("Error") or name[0].isupper()]
+    kinds = [kind for kind in public if isinstance(kind, type) and issubclass(kind, ConnectorError)]
+    assert len(kinds) > 30
+    for kind in [*kinds, *(of_sama(kind) for kind in kinds if kind.__module__ == call_errors.__name__)]:
+        made = kind("text", remedy="do this")
+        made.status, made.error_types, made.column = 400, ("A",), "c"
+        again = pickle.loads(pickle.dumps(made))  # noqa: S301
+        assert (type(again), vars(again), str(again)) == (kind, vars(made), str(made))
+        assert str(again).endswith("Do this.")
+
+
+def test_errors_of_calls_are_of_their_kind_and_of_their_vendor() -> None:
+    class OtherError(ConnectorError):
+        pass
+
+    samas, others = of_sama(api.NotFoundError)("no task"), of_vendor(api.NotFoundError, OtherError)("no task")
+    for error, root, not_root in ((samas, SamaError, OtherError), (others, OtherError, SamaError)):
+        assert all(isinstance(error, tree) for tree in (api.NotFoundError, root, ConnectorError))
+        assert not isinstance(error, not_root)
+    assert of_sama(api.NotFoundError) is of_sama(api.NotFoundError)
+    assert of_sama(api.BatchFailed) is api.BatchFailed
+    assert of_sama(ConnectorError) is SamaError
+
+
+def test_more_than_its_kind_survives_pickling() -> None:
     error = api.BatchFailed(
         "it failed", call="wait", project_id="42", batch_id=7, state="failed", messages=["m"], created_count=3
     )
-    for kind in vars(api.errors).values():
-        if isinstance(kind, type) and issubclass(kind, SamaError):
-            made = kind("text", remedy="do this")
-            made.status, made.error_types, made.column = 400, ("A",), "c"  # type: ignore[attr-defined]
-            again = pickle.loads(pickle.dumps(made))  # noqa: S301
-            assert (type(again), vars(again), str(again)) == (kind, vars(made), str(made))
-            assert str(again).endswith("Do this.")
     again = pickle.loads(pickle.dumps(error))  # noqa: S301
     assert (again.messages, again.created_count, again.batch_id) == (("m",), 3, 7)
     assert api.RetriableHTTPExceptions is api.RetryableError
