@@ -6,13 +6,13 @@ refuses (`serverless.py`), whatever the test.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+from kit import environment
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -79,13 +79,12 @@ def spark(session_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     if session_kind == "classic":
         session = local_session(settings=settings)
     else:
-        from serverless import guard
-        from serverless_worker import SETTING
+        from kit.serverless import guard
+        from kit.serverless_worker import SETTING
 
-        here = str(Path(__file__).parent)
         with pytest.MonkeyPatch.context() as patch:  # the server starts its daemon with it
-            patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), here])))
-            session = local_session(connect=True, settings={**settings, SETTING: "serverless_worker"})
+            patch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+            session = local_session(connect=True, settings={**settings, SETTING: "kit.serverless_worker"})
         guard(session)
     yield session
     session.stop()

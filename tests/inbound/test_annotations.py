@@ -16,8 +16,8 @@ pytest.importorskip("pyspark")
 import pyarrow as pa
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
-from table_settings import having
 
+from kit.table_settings import having
 from sama_spark import ANNOTATIONS, Client, flatten_annotations
 from sama_spark.errors import InvalidInput
 from sama_spark.inbound.annotations import annotation_batches

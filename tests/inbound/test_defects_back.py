@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_clock import FakeClock
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from kit.fake_clock import FakeClock
 from sama_spark import Client, TaskStates
 from sama_spark.errors import ConnectorError
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_clock import FakeClock
 
+from kit.fake_clock import FakeClock
 from sama_spark import Client
 from sama_spark import staging as staging_module
 from sama_spark.errors import ConnectorError, FeedInterrupted, StagingError

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_clock import FakeClock
 from pyspark.sql import functions as F
 
+from kit.fake_clock import FakeClock
 from sama_spark import Client
 from sama_spark import staging as staging_module
 from sama_spark.api.sama_errors import BatchesNotStarted, BatchUnsure

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyspark.sql import types as T
-from serverless import unguarded
 
+from kit.serverless import unguarded
 from sama_spark import Client
 from sama_spark.errors import ContractError, InvalidRowsError
 

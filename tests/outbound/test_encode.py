@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from serverless import unguarded
 
+from kit.serverless import unguarded
 from sama_spark.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.create import cutter_for

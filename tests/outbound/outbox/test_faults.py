@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_clock import FakeClock
-from mortal import CLAIM, CONTINUE, Died, Mortal, tasks_of, urls, watch_ledger
-from paper import PaperFrame, PaperSpark, on_paper
 
+from kit.fake_clock import FakeClock
+from kit.mortal import CLAIM, CONTINUE, Died, Mortal, tasks_of, urls, watch_ledger
+from kit.paper import PaperFrame, PaperSpark, on_paper
 from sama_spark.api.sama_errors import BatchesNotStarted, BatchStateError
 from sama_spark.errors import ConnectorError, OutboxError
 from sama_spark.outbound.outbox.ledger import Ledger

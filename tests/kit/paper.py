@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import msgspec
-from mortal import watch_ledger
 from pyspark.sql.types import StructType
 
+from kit.mortal import watch_ledger
 from sama_spark.errors import OutboxError, RepeatedKeys
 from sama_spark.outbound import create, pieces
 from sama_spark.outbound.encode import EncodedRows
