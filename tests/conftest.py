@@ -1,7 +1,12 @@
 """One `spark` fixture for both kinds of session: `pytest --session classic` (default) or `--session connect`.
 
 A process can hold one kind only, so the suite runs once for each. The Connect session refuses what serverless compute
-refuses (`serverless.py`), whatever the test.
+refuses (`kit/serverless.py`), whatever the test.
+
+A test runs on Connect only if it sends a new kind of plan or uses another way between driver and server: `collect`,
+`toLocalIterator`, `createDataFrame`, `mapInArrow`, the catalog, DDL, streaming, errors that come back. Other tests are
+marked `one_kind` and run on the classic session alone; where a whole file is, `both_kinds` marks the exceptions. Tests
+of what only the driver does need no Spark at all: `kit/paper.py` runs them in milliseconds.
 """
 
 from __future__ import annotations
@@ -42,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "spark" in getattr(item, "fixturenames", ()):
             item.add_marker("jvm")
-            if item.get_closest_marker("one_kind") is None:
+            if item.get_closest_marker("one_kind") is None or item.get_closest_marker("both_kinds"):
                 item.add_marker("spark")
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from sama_spark.sandbox import Sandbox
 
+pytestmark = pytest.mark.one_kind
+
 PAGE, TASKS = 2, 5
 
 
@@ -135,6 +137,7 @@ def test_the_second_page_fails(client: Client, sandbox: Sandbox, project: int, s
     assert rest.schema == error.received.schema
 
 
+@pytest.mark.both_kinds
 def test_the_first_page_fails(client: Client, sandbox: Sandbox, project: int, spark: SparkSession) -> None:
     sandbox.fail("since_last_call", status=503)
     with pytest.raises(FeedInterrupted) as caught:
@@ -145,6 +148,7 @@ def test_the_first_page_fails(client: Client, sandbox: Sandbox, project: int, sp
     assert client.get_delivered_tasks_since_last_call_to_table(spark, str(project)).count() == TASKS
 
 
+@pytest.mark.both_kinds
 def test_each_consumer_is_served_once(client: Client, sandbox: Sandbox, project: int, spark: SparkSession) -> None:
     read = client.get_delivered_tasks_since_last_call_to_table
     assert urls(read(spark, str(project), consumer="a")) == [f"u{i}" for i in range(TASKS)]
@@ -227,6 +231,7 @@ def test_a_feed_that_breaks_off_is_an_error_and_no_short_table(
         client.get_delivered_tasks_to_table(spark, str(project))
 
 
+@pytest.mark.both_kinds
 def test_streamed_gives_what_staged_gives(
     staged_client: Client, streaming_client: Client, sandbox: Sandbox, project: int, spark: SparkSession
 ) -> None:
@@ -273,6 +278,7 @@ def test_a_call_may_name_its_own_folder(
     assert len(runs(folder)) == 2
 
 
+@pytest.mark.both_kinds
 def test_what_lies_in_the_stage_is_private_and_goes_with_close(
     sandbox: Sandbox, project: int, spark: SparkSession, tmp_path: Path
 ) -> None:

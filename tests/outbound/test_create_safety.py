@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from sama_spark.sandbox import Sandbox
 
+pytestmark = pytest.mark.one_kind
+
 ROWS, CHUNK = 6, 2
 URLS = [f"https://example.org/{i}.jpg" for i in range(ROWS)]
 
@@ -113,6 +115,7 @@ def assert_nothing_left(sandbox: Sandbox, project: int, staging: Path) -> None:
 # --- one run, every row once
 
 
+@pytest.mark.both_kinds
 def test_a_plain_run(client: Client, sandbox: Sandbox, project: int, df: DataFrame, staging: Path, way: str) -> None:
     seen: list[int] = []
     result = run(client, df, project, on_progress=seen.append)
@@ -318,6 +321,7 @@ def test_one_of_three_batches_is_not_started(
 # --- refused before anything is created
 
 
+@pytest.mark.both_kinds
 def test_an_invalid_row_in_the_last_partition(
     client: Client, sandbox: Sandbox, project: int, spark: SparkSession, staging: Path, way: str
 ) -> None:
@@ -375,6 +379,7 @@ def test_a_priority_beyond_32_bits(
     assert sandbox.calls() == {}
 
 
+@pytest.mark.both_kinds
 def test_an_empty_dataframe_makes_no_call(client: Client, sandbox: Sandbox, project: int, df: DataFrame) -> None:
     result = run(client, df.where("url IS NULL"), project)
     assert sandbox.calls() == {}
@@ -382,6 +387,7 @@ def test_an_empty_dataframe_makes_no_call(client: Client, sandbox: Sandbox, proj
     assert "empty" in repr(result)
 
 
+@pytest.mark.both_kinds
 def test_max_tasks_refuses_before_a_batch_is_opened(
     client: Client, sandbox: Sandbox, project: int, df: DataFrame, staging: Path
 ) -> None:
@@ -392,6 +398,7 @@ def test_max_tasks_refuses_before_a_batch_is_opened(
     assert run(client, df, project, max_tasks=ROWS)["task_count"] == ROWS
 
 
+@pytest.mark.both_kinds
 def test_both_argument_orders_and_the_old_keyword(
     staged_client: Client, sandbox: Sandbox, project: int, df: DataFrame
 ) -> None:
@@ -510,6 +517,7 @@ def make_loud(sandbox: Sandbox, staging: Path) -> Iterator[Callable[[], Client]]
         client.close()
 
 
+@pytest.mark.both_kinds
 def test_key_is_in_no_plan_and_no_file(
     staged_client: Client,
     sandbox: Sandbox,
@@ -542,7 +550,6 @@ def test_key_is_in_no_plan_and_no_file(
 SIGNED = "https://bucket.example.org/1.jpg?X-Amz-Signature=s1gn4ture&X-Amz-Credential=s1gn4ture"
 
 
-@pytest.mark.one_kind
 def test_no_error_shows_the_query_of_a_signed_link(
     staged_client: Client, spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path
 ) -> None:

@@ -22,6 +22,8 @@ from sama_spark.outbound.pieces import ChunkBuffer, invalid_rows_in, stream_piec
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+pytestmark = pytest.mark.one_kind
+
 
 def tasks_of(
     df: DataFrame, contract: Contract | None = None, outputs: dict[str, Any] | None = None
@@ -165,6 +167,7 @@ def test_invalid_row_names_column_reason_and_row(spark: SparkSession, sql: str, 
     assert "a.jpg" in invalid[0].row
 
 
+@pytest.mark.both_kinds
 def test_a_null_leaves_its_key_out(spark: SparkSession) -> None:
     df = spark.createDataFrame(
         [(None, None, None, None), (1, "x", [1.5], '{"a": null}')],
@@ -183,6 +186,7 @@ def test_a_null_is_valid_in_any_optional_input(spark: SparkSession, spark_type: 
     assert (texts, invalid) == (["{}"], [])
 
 
+@pytest.mark.both_kinds
 def test_names_with_dots_backticks_and_other_cases(spark: SparkSession) -> None:
     df = spark.createDataFrame([("1", "2", "3", '"4"')], ["a.b", "`t`", "Url", "output_My Out.put"])
     df = df.toDF("a.b", "`t`", "Url", "output_My Out.put").select("*")
@@ -214,6 +218,7 @@ def test_output_text(spark: SparkSession, text: str, how: str | None, expected: 
     assert texts == ['{"output_o":' + expected + "}"]
 
 
+@pytest.mark.both_kinds
 def test_output_text_follows_the_schema(spark: SparkSession) -> None:
     df = spark.createDataFrame([('{"a": 1}', "1"), ("oops", "2")], "output_o string, output_note string")
     texts, invalid = tasks_of(df, known())
@@ -229,6 +234,7 @@ def test_structured_output_refuses_json_scalars(spark: SparkSession) -> None:
 
 
 @pytest.mark.skipif(not hasattr(T, "VariantType"), reason="VARIANT came with Spark 4.0")
+@pytest.mark.both_kinds
 def test_variant_is_sent_as_json(spark: SparkSession) -> None:
     df = spark.sql("""SELECT parse_json('{"b": 12345678901234567890, "a": [null]}') AS output_o""")
     texts, _ = tasks_of(df, known())
@@ -249,6 +255,7 @@ def test_decimals_as_text_have_no_exponent(spark: SparkSession, ansi: str) -> No
         spark.conf.set("spark.sql.ansi.enabled", usual)
 
 
+@pytest.mark.both_kinds
 def test_streaming_leaves_the_sessions_settings_as_they_were(spark: SparkSession) -> None:
     name = "spark.sql.execution.arrow.maxRecordsPerBatch"
     usual = spark.conf.get(name)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from sama_spark.sandbox import Sandbox
 
+pytestmark = pytest.mark.one_kind
+
 
 def json_of(df: DataFrame, output: Column) -> list[Any]:
     rows = df.select(F.to_json(F.struct(output.alias("o"))).alias("j")).collect()
@@ -54,6 +56,7 @@ def detections(spark: SparkSession) -> DataFrame:
     )
 
 
+@pytest.mark.both_kinds
 def test_boxes(detections: DataFrame) -> None:
     output = boxes_to_output("boxes", label="classes", tags={"camera": F.col("camera"), "source": F.lit("model")})
     first, empty, missing = json_of(detections, output)
@@ -158,6 +161,7 @@ def test_coordinates_that_are_no_number(spark: SparkSession) -> None:
     assert "two numbers" in point["problem"]
 
 
+@pytest.mark.both_kinds
 def test_checkbox_and_menu(spark: SparkSession) -> None:
     df = spark.createDataFrame([(["sun"], ["a", "b"]), ([], ["c"]), (None, None)], "w array<string>, m array<string>")
     options = ["rain", "sun"]
@@ -252,6 +256,7 @@ def test_a_column_of_another_type_is_told_in_a_sentence(spark: SparkSession) -> 
         assert value
 
 
+@pytest.mark.both_kinds
 def test_nulls_of_any_type_are_no_pre_annotation(spark: SparkSession) -> None:
     row = spark.sql("SELECT 1 AS one")
     for null in ("NULL", "CAST(NULL AS STRING)", "CAST(NULL AS ARRAY<INT>)"):
@@ -308,6 +313,7 @@ def test_every_box_keeps_its_corners_and_label(spark: SparkSession, given_rows: 
             assert shape["tags"] == ({} if label is None else {"label": label})
 
 
+@pytest.mark.both_kinds
 def test_sama_takes_them_all(spark: SparkSession, sandbox: Sandbox, detections: DataFrame) -> None:
     project = sandbox.create_project(
         inputs={"camera": "string"},
@@ -400,6 +406,7 @@ def test_a_wrong_type_in_a_run(spark: SparkSession, sandbox: Sandbox, project: i
         client.create_task_batch_from_table(tasks, project)
 
 
+@pytest.mark.both_kinds
 def test_records_of_bad_rows(bad: DataFrame, sandbox: Sandbox, project: int) -> None:
     """Rows that were collected first are refused too."""
     client = Client(sandbox.api_key, base_url=sandbox.base_url)
@@ -429,7 +436,6 @@ def test_records_of_bad_rows(bad: DataFrame, sandbox: Sandbox, project: int) -> 
         lambda: menu_to_output(["m"]),  # type: ignore[arg-type]
     ],
 )
-@pytest.mark.one_kind
 def test_arguments_that_are_none(spark: SparkSession, call: Callable[[], Column]) -> None:
     with pytest.raises(InvalidInput):
         call()
@@ -451,6 +457,7 @@ def test_a_dry_run_tells_shapes_within_one_pixel(spark: SparkSession, sandbox: S
     assert plain.warnings == ()
 
 
+@pytest.mark.both_kinds
 def test_a_stream_gets_the_ways_out(spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path) -> None:
     """And what takes streams goes on to take them."""
     client = Client(sandbox.api_key, base_url=sandbox.base_url)
