@@ -1,4 +1,4 @@
-"""An outbox on paper: the whole way of a run but for Spark and Delta, which two dozen lines stand in for.
+"""Runs on paper: all of a run, with an outbox or without, but for Spark and Delta, whose place some lines take.
 
 Spark takes seconds for a run and this takes milliseconds, so that thousands of runs with faults and deaths can be
 tried. `test_paper.py` compares the stand-in with the real ledger.
@@ -181,7 +181,8 @@ def _spool(df: Any, cutter: Any, stage: None, folder: Path, *, spooled: bool) ->
     keys = [msgspec.json.encode({"url": url}) for url in df.urls]
     contents = [b"%d" % crc32((df.note or "").encode()) for _ in df.urls]
     nothing: list[None] = [None] * len(df.urls)
-    return spool_pieces([flat, nothing, keys, contents], cutter, folder)  # type: ignore[arg-type]
+    rows: Any = [flat, nothing, keys, contents]
+    return spool_pieces(rows, cutter, folder) if spooled else pieces.stream_pieces(rows, cutter)
 
 
 def on_paper(patch: pytest.MonkeyPatch) -> None:
