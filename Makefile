@@ -14,7 +14,7 @@ SIDE_BY_SIDE := --jobs 2 --keep-going --output-sync=line
 
 DIST := dist
 
-.PHONY: help install install-oldest wheel demo test test-plain test-classic test-connect test-ci test-quick test-long test-oldest test-matrix soak check format bench docs clean
+.PHONY: help install install-oldest wheel demo test test-plain test-classic test-connect test-ci test-quick test-quick-plain test-quick-spark test-long test-oldest test-matrix soak check format bench docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,6 +37,15 @@ demo: install  ## photographs -> tasks -> labels -> Delta tables, on this machin
 
 test: install  ## the whole suite: on a classic session, without Spark, and on a Connect session
 	$(MAKE) $(SIDE_BY_SIDE) test-classic test-plain test-connect
+
+test-quick: install  ## for a first look: what is quick without Spark, and rows out and back through Spark
+	$(MAKE) $(SIDE_BY_SIDE) test-quick-plain test-quick-spark
+
+test-quick-plain: install
+	$(BIN)/pytest -m "not jvm and not slow"
+
+test-quick-spark: install
+	$(BIN)/pytest $(PATH_OF_USERS)::test_out $(PATH_OF_USERS)::test_back
 
 test-plain: install
 	$(BIN)/pytest -m "not jvm"

@@ -79,6 +79,7 @@ def run(driver: Mortal, df: Any, project: int, outbox: str) -> ConnectorError | 
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.long), None])
 @pytest.mark.parametrize("call", CALLS)

@@ -15,7 +15,7 @@ from kit.mortal import CLAIM, CONTINUE, FIND, HEAD, OPEN, PUT, Died, Mortal, Sha
 from kit.paper import PaperFrame, PaperSpark, on_paper
 from sama_spark.errors import ConnectorError
 
-pytestmark = pytest.mark.one_kind
+pytestmark = [pytest.mark.one_kind, pytest.mark.slow]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -202,6 +202,7 @@ def paper() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_any_order_of_events(sandbox: Sandbox, paper: None) -> None:
     Outboxes.sandbox = sandbox
