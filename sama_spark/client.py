@@ -27,10 +27,10 @@ from sama_spark.outbound.creation_options import CHUNK_BYTES, CHUNK_ROWS, IN_FLI
 from sama_spark.outbound.creation_result import CreationResult
 from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
 from sama_spark.outbound.encode import TaskFields
-from sama_spark.outbound.outbox.outbox import BY_CONTENT, OnChanged, outbox_options
+from sama_spark.outbound.outbox.outbox_options import BY_CONTENT, OnChanged, outbox_options
 from sama_spark.outbound.outbox.purge import Purged, purge_tables
 from sama_spark.outbound.outbox.report import OutboxReport
-from sama_spark.outbound.outbox.settle import Word, resume
+from sama_spark.outbound.outbox.settle import Verdict, resume
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.sessions import check_dataframe, check_session, refuse_stream
 from sama_spark.staging import STAGING_TTL, Staging, local_path
@@ -232,7 +232,7 @@ class Client(ApiClient):
         spark: SparkSession,
         *,
         outbox: str,
-        unsure: Mapping[int, Word] | None = None,
+        unsure: Mapping[int, Verdict] | None = None,
         timeout: float = 600.0,
     ) -> OutboxReport:
         """Settle what runs left behind in an outbox, without their DataFrames.

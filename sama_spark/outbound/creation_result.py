@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sama_spark.api.interrupted import tell
 from sama_spark.arguments import check_function, check_seconds
 from sama_spark.errors import ConnectorError
-from sama_spark.outbound.chunk import InvalidRow
 from sama_spark.outbound.outbox.report import OutboxReport
-from sama_spark.outbound.tables import RunTables
-from sama_spark.outbound.upload import Batch
+from sama_spark.outbound.upload import UploadedBatch
 from sama_spark.outbound.wait import Outcome, cancel_all, wait_for_all
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from sama_spark.api.api_client import ApiClient
+    from sama_spark.outbound.encode import TaskFields
+    from sama_spark.outbound.outbox.no_outbox import NoOutbox
+    from sama_spark.outbound.outbox.outbox import Outbox
+    from sama_spark.outbound.rejected import RejectedRows
+
+
+@dataclass(frozen=True)
+class RunTables:
+    """The tables of one run, for what is learnt after it: its outbox, and its rejected rows where they are kept."""
+
+    batches: Sequence[UploadedBatch]
+    fields: TaskFields
+    rejected: RejectedRows | None
+    outbox: Outbox | NoOutbox
+
+    def record(self, outcome: Outcome) -> None:
+        """Record how the run's batches have ended. The same outcome again changes nothing."""
+        if self.rejected is not None:
+            whole = [batch.batch_id for batch in outcome.batches if batch.failed and not batch.failed_items]
+            keys = self.outbox.keys_of(whole) if whole else {}
+            self.rejected.append_failed(outcome, self.fields.row_key, keys)
+        self.outbox.record_outcome(outcome, self.batches)
+
+    def tasks(self, match_on: str) -> DataFrame:
+        """Return the task of each row; see `CreationResult.tasks`."""
+        return self.outbox.tasks(self.batches, match_on, self.fields.not_sent)
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,7 +66,7 @@ class CreationResult(Mapping[str, Any]):
     """
 
     project_id: str
-    batches: tuple[Batch, ...]
+    batches: tuple[UploadedBatch, ...]
     output_rules: Mapping[str, str]
     seconds: float
     staged: bool
@@ -214,54 +238,4 @@ class CreationResult(Mapping[str, Any]):
             f"<{self.task_count:,} tasks in {len(self.batches)} batches for project {self.project_id} "
             f"({self.bytes / 1e6:,.1f} MB, {self.seconds:.1f} s, {'staged' if self.staged else 'streamed'})\n"
             f"  batches {ids}{rules}{rejected}>"
-        )
-
-
-@dataclass(frozen=True, repr=False)
-class DryRun(CreationResult):
-    """What a run would come to; nothing was sent and there are no batches.
-
-    `task_count`, `bytes` and `batch_count`: what would be uploaded. `columns`: what would become of each column.
-    `invalid_rows`: how many rows cannot become tasks; `invalid` shows some of them: column, reason, value, row.
-    `warnings`: what looks odd all the same, such as shapes that all lie within one pixel.
-    `calls`: the least number of calls that creation takes. `status_seconds`: the least time in which the status
-    of all tasks can be read, at Sama's one call a second for 100 tasks; it limits nothing else that is known.
-    """
-
-    task_count: int = 0
-    bytes: int = 0
-    batch_count: int = 0
-    columns: Mapping[str, str] = field(default_factory=dict)
-    invalid_rows: int = 0
-    invalid: tuple[InvalidRow, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def calls(self) -> int:
-        return 3 * self.batch_count
-
-    @property
-    def status_seconds(self) -> int:
-        return -(-self.task_count // 100)
-
-    _KEYS: ClassVar[tuple[str, ...]] = (
-        *CreationResult._KEYS,
-        "batch_count",
-        "columns",
-        "invalid_rows",
-        "invalid",
-        "warnings",
-        "calls",
-        "status_seconds",
-    )
-
-    def __repr__(self) -> str:
-        columns = "".join(f"\n  column {name!r}: {what}" for name, what in self.columns.items())
-        invalid = "".join(f"\n  cannot become a task: {row}" for row in self.invalid[:5])
-        invalid += "".join(f"\n  {line}" for line in self.warnings)
-        invalid += "".join(f"\n  {line}" for line in self.outbox.lines()) if self.outbox else ""
-        return (
-            f"<dry run for project {self.project_id}, nothing was sent: {self.task_count:,} tasks "
-            f"in {self.batch_count} batches ({self.bytes / 1e6:,.1f} MB, {self.calls} calls), "
-            f"{self.invalid_rows:,} rows that cannot become tasks{columns}{invalid}>"
         )

@@ -14,7 +14,7 @@ from sama_spark.http.call_errors import BadRequestError
 
 if TYPE_CHECKING:
     from sama_spark.api.api_client import ApiClient
-    from sama_spark.outbound.upload import Batch
+    from sama_spark.outbound.upload import UploadedBatch
 
 _ENDED = ENDED_BADLY | {"completed"}
 _SHOWN = 10
@@ -85,7 +85,7 @@ class Outcome:
 def wait_for_all(
     api: ApiClient,
     project_id: str,
-    batches: Sequence[Batch],
+    batches: Sequence[UploadedBatch],
     timeout: float,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
@@ -94,7 +94,7 @@ def wait_for_all(
     return Outcome(tuple(count_tasks(api, project_id, batch, jobs[batch.batch_id]) for batch in batches))
 
 
-def cancel_all(api: ApiClient, project_id: str, batches: Sequence[Batch], timeout: float) -> Outcome:
+def cancel_all(api: ApiClient, project_id: str, batches: Sequence[UploadedBatch], timeout: float) -> Outcome:
     """Cancel what has not ended, then wait; see `CreationResult.cancel`."""
     # All of them are tried before an error is raised: what is not cancelled is paid for.
     errors = [error for batch in batches if (error := _cancel(api, project_id, batch))]
@@ -103,7 +103,7 @@ def cancel_all(api: ApiClient, project_id: str, batches: Sequence[Batch], timeou
     return wait_for_all(api, project_id, batches, timeout)
 
 
-def _cancel(api: ApiClient, project_id: str, batch: Batch) -> ConnectorError | None:
+def _cancel(api: ApiClient, project_id: str, batch: UploadedBatch) -> ConnectorError | None:
     try:
         if not _has_ended(api.get_batch_job(project_id, batch.batch_id)):
             api.cancel_batch_creation_job(project_id, batch.batch_id)
@@ -117,7 +117,7 @@ def _cancel(api: ApiClient, project_id: str, batch: Batch) -> ConnectorError | N
 def _watch(
     api: ApiClient,
     project_id: str,
-    batches: Sequence[Batch],
+    batches: Sequence[UploadedBatch],
     timeout: float,
     on_progress: Callable[[int, int], None] | None,
 ) -> Mapping[int, BatchJob]:
@@ -146,7 +146,7 @@ def _has_ended(job: BatchJob) -> bool:
     return job.state.lower() in _ENDED
 
 
-def count_tasks(api: ApiClient, project_id: str, batch: Batch, job: BatchJob) -> BatchOutcome:
+def count_tasks(api: ApiClient, project_id: str, batch: UploadedBatch, job: BatchJob) -> BatchOutcome:
     """The batch's tasks by what became of them. Reads its items only where not all of them were created."""
     batch_id, state = batch.batch_id, job.state.lower()
     if job.created_count == batch.tasks:

@@ -1,0 +1,77 @@
+"""What Sama says of a batch, as an event for the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sama_spark.api.batches import ENDED_BADLY, STARTED
+from sama_spark.api.sama_errors import TasksUnaccounted
+from sama_spark.http.call_errors import NotFoundError
+from sama_spark.outbound.outbox.ledger_rows import BatchEvent, State, UnsettledBatch
+from sama_spark.outbound.upload import UploadedBatch
+from sama_spark.outbound.wait import BatchOutcome, count_tasks
+
+if TYPE_CHECKING:
+    from sama_spark.api.api_client import ApiClient
+
+
+class Learnt(NamedTuple):
+    """What a look at one batch gave.
+
+    `event`: what is new, None where nothing is. `outcome`: what became of its tasks, where the batch has ended.
+    `waits`: whether Sama still waits for `continue`.
+    """
+
+    event: BatchEvent | None = None
+    outcome: BatchOutcome | None = None
+    waits: bool = False
+
+
+def ask_sama(api: ApiClient, project_id: str, batch: UnsettledBatch) -> Learnt:
+    """Ask Sama for a batch's state, and for its tasks where it has ended.
+
+    On the wire: GET batches/{batch_id}.json with page_size=0, more where not all tasks were created.
+    """
+    try:
+        job = api.get_batch_job(project_id, batch.batch_id)
+    except NotFoundError:
+        return Learnt(_unsure(batch, "Sama does not show this batch to this key (404)"))
+    state = job.state.lower()
+    if state == "completed" or state in ENDED_BADLY:
+        try:
+            outcome = count_tasks(api, project_id, UploadedBatch(batch.batch_id, batch.tasks, 0), job)
+        except TasksUnaccounted as error:
+            return Learnt(_unsure(batch, error.message))
+        return Learnt(event_of(outcome, batch.tasks, batch.run_id), outcome)
+    if state in STARTED:
+        started = BatchEvent("started", batch.batch_id, batch.run_id, batch.tasks)
+        return Learnt(started if batch.state == "bound" else None)
+    if state == "waiting":
+        return Learnt(waits=True)
+    return Learnt(_unsure(batch, f"its state is {job.state!r}, a word that is not known"))
+
+
+def event_of(outcome: BatchOutcome, tasks: int, run_id: str) -> BatchEvent:
+    """Return how a batch of `tasks` tasks has ended, as the ledger keeps it."""
+    state: State
+    message = "; ".join(outcome.messages) or None
+    if outcome.state == "completed":
+        state = "done" if outcome.created else "failed"
+    elif outcome.created:
+        state, message = "unsure", f"{outcome.state} with {outcome.created} of {tasks} tasks created"
+    else:
+        state = "failed" if outcome.state == "failed" else "void"
+    return BatchEvent(
+        state,
+        outcome.batch_id,
+        run_id,
+        tasks,
+        created=outcome.created,
+        failed=outcome.failed,
+        cancelled=outcome.cancelled,
+        message=message,
+    )
+
+
+def _unsure(batch: UnsettledBatch, why: str) -> BatchEvent:
+    return BatchEvent("unsure", batch.batch_id, batch.run_id, batch.tasks, message=why)
