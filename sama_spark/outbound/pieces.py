@@ -177,7 +177,7 @@ def stage_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[Sta
 
 
 def spool_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[StagedPiece]:
-    """Cut rows as `stage_pieces` does, where no folder is shared: the driver writes the pieces into its own `folder`."""
+    """Cut rows as `stage_pieces` does, where no folder is shared: the driver writes the pieces into `folder`."""
     file = folder / "pieces.txt"
     write_pieces(stream_pieces(rows, cutter), file)
     return list(_listed(file))

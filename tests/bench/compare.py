@@ -115,9 +115,8 @@ class Bench:
             place.alias("contents"),
         )
         assert ledger.bind(claims.select(F.to_json(F.struct("*")).alias("value")), 1, "old", 0.0, 0.0)
-        ledger.record(
-            [BatchEvent("done", 10**9 + i, "old", OLD_ROWS, created=OLD_ROWS) for i in range(OLD_BATCHES)], 0.0
-        )
+        ids = range(10**9, 10**9 + OLD_BATCHES)
+        ledger.record([BatchEvent("done", i, "old", OLD_ROWS, created=OLD_ROWS) for i in ids], 0.0)
 
     def _send(self, df: DataFrame) -> None:
         self.result = self.ours.create_task_batch_from_table(

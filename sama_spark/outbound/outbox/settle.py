@@ -73,11 +73,9 @@ class Settler:
         asked = [batch for batch in state.batches if batch.state != "unsure" and self._is_due(batch, only)]
         with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="sama-settle") as pool:
             learnt = list(pool.map(lambda batch: ask_sama(self.api, self.project_id, batch), asked))
-        pairs = list(zip(asked, learnt, strict=True))
         events = [found.event for found in learnt if found.event]
-        events += self._continue_all(
-            [batch for batch, found in pairs if found.waits and _is_over(self.api, batch)], state
-        )
+        waiting = [batch for batch, found in zip(asked, learnt, strict=True) if found.waits]
+        events += self._continue_all([batch for batch in waiting if _is_over(self.api, batch)], state)
         outcomes = {found.outcome.batch_id: found.outcome for found in learnt if found.outcome}
         self.record(events, outcomes)
         by_id = {event.batch_id: event for event in events}
