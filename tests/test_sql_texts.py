@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from table_settings import having
 
 import sama_spark
+from kit.table_settings import having
 from sama_spark import Client
 from sama_spark.delta import DeltaTable, _decoded, _encoded, ddl_comment, sql_in, sql_text
 from sama_spark.inbound.delivery_types import learnt_type, observed_type

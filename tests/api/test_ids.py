@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scripted_server import KEY, Answer, ScriptedServer
 
+from kit.scripted_server import KEY, Answer, ScriptedServer
 from sama_spark.api import ApiClient
 from sama_spark.data_source.text_options import project_in
 from sama_spark.errors import InvalidInput

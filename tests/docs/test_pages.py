@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from markdown_it import MarkdownIt
-from serverless import unguarded
 
 import sama_spark
+from kit.serverless import unguarded
 from sama_spark import ANNOTATIONS, Client
 from sama_spark.http.retry import Pacer
 from sama_spark.inbound.sync import tables

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deliveries import PAGE, delivery
 from pyspark.sql import functions as F
 
+from kit.deliveries import PAGE, delivery
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import ConnectorError, SyncError

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from deliveries import PAGE, delivery
-from doomed_sync import STEPS
-from killing import kill
 from test_sync import contents
 
+from kit.deliveries import PAGE, delivery
+from kit.doomed_sync import STEPS
+from kit.killing import kill
 from sama_spark import Client
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from sama_spark.sandbox import Sandbox
 
-SCRIPT = Path(__file__).parent / "doomed_sync.py"
 _WRITES = ("landing", "landed", "labelling", "labelled", "typing", "typed", "recorded")
 WAYS = {
     "first": tuple(step for step in STEPS if step != "two pages landed"),
@@ -84,7 +82,7 @@ def killed(
         }
         for (way, step), into in folders.items()
     ]
-    kill(SCRIPT, sandbox, server, folder, drivers)
+    kill("kit.doomed_sync", sandbox, server, folder, drivers)
     return Killed(project, folders, undisturbed)
 
 

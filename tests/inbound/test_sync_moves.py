@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deliveries import PAGE, delivery
 from pyspark.sql import types as T
 from test_sync import contents, dying_after
 
+from kit.deliveries import PAGE, delivery
 from sama_spark import Client
 from sama_spark.delta import DeltaTable, is_conflict
 from sama_spark.errors import SyncError

@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deliveries import delivery
-from scripted_server import KEY, Answer, Got, ScriptedServer
 
+from kit.deliveries import delivery
+from kit.scripted_server import KEY, Answer, Got, ScriptedServer
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
 from sama_spark.inbound.annotations import flatten_annotations

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from fake_clock import FakeClock
 
+from kit.fake_clock import FakeClock
 from sama_spark import Client, Outcome, TasksUnaccounted
 from sama_spark.api import ApiClient, batches
 from sama_spark.api.sama_errors import WaitTimedOut

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "outbound" / "outbox"), str(TESTS.parent)]
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 import pytest  # noqa: E402
-from fake_clock import FakeClock  # noqa: E402
-from mortal import CLAIM, CONTINUE, EVENT, FIND, OPEN, PUT, STATE, STATUS, Died, Mortal, tasks_of, watch_ledger  # noqa: E402
-from paper import PaperFrame, PaperSpark, on_paper  # noqa: E402
 
+from kit.fake_clock import FakeClock  # noqa: E402
+from kit.mortal import CLAIM, CONTINUE, EVENT, FIND, OPEN, PUT, STATE, STATUS, Died, Mortal, tasks_of, watch_ledger  # noqa: E402
+from kit.paper import PaperFrame, PaperSpark, on_paper  # noqa: E402
 from sama_spark.errors import ConnectorError  # noqa: E402
 from sama_spark.sandbox import Sandbox  # noqa: E402
 

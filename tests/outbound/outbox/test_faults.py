@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_clock import FakeClock
-from mortal import CLAIM, CONTINUE, Died, Mortal, tasks_of, urls, watch_ledger
-from paper import PaperFrame, PaperSpark, on_paper
 
+from kit.fake_clock import FakeClock
+from kit.mortal import CLAIM, CONTINUE, Died, Mortal, tasks_of, urls, watch_ledger
+from kit.paper import PaperFrame, PaperSpark, on_paper
 from sama_spark.api.sama_errors import BatchesNotStarted, BatchStateError
 from sama_spark.errors import ConnectorError, OutboxError
 from sama_spark.outbound.outbox.lease import CONTINUE as CONTINUE_SECONDS
@@ -79,6 +79,7 @@ def run(driver: Mortal, df: Any, project: int, outbox: str) -> ConnectorError | 
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.long), None])
 @pytest.mark.parametrize("call", CALLS)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from paper import PaperLedger, PaperSpark
 
+from kit.paper import PaperLedger, PaperSpark
 from sama_spark import OutboxError
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.ledger_rows import BatchEvent, Claim, KnownInPiece, LedgerState

@@ -10,12 +10,12 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from mortal import CLAIM, CONTINUE, FIND, OPEN, PUT, STATE, Died, Mortal, SharedClock, tasks_of, urls, watch_ledger
-from paper import PaperFrame, PaperSpark, on_paper
 
+from kit.mortal import CLAIM, CONTINUE, FIND, OPEN, PUT, STATE, Died, Mortal, SharedClock, tasks_of, urls, watch_ledger
+from kit.paper import PaperFrame, PaperSpark, on_paper
 from sama_spark.errors import ConnectorError
 
-pytestmark = pytest.mark.one_kind
+pytestmark = [pytest.mark.one_kind, pytest.mark.slow]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from outbox_runs import images, numbers, once, send
 
+from kit.outbox_runs import images, numbers, once, send
 from sama_spark import BatchesNotStarted, Client, InvalidInput
 from sama_spark.outbound.outbox import lease
 from sama_spark.outbound.outbox.ledger import Ledger
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.one_kind
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fake_clock import FakeClock
     from pyspark.sql import DataFrame, SparkSession
 
+    from kit.fake_clock import FakeClock
     from sama_spark.sandbox import Sandbox
 
 

@@ -120,7 +120,8 @@ def run_afresh(
 
 def _run_on_server(notebook: Path, server: str, *arguments: Any, **more: Any) -> Run:
     from pyspark.sql import SparkSession
-    from serverless import guard
+
+    from kit.serverless import guard
 
     session = SparkSession.builder.remote(server).getOrCreate()
     guard(session)

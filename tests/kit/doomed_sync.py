@@ -1,4 +1,4 @@
-"""A process full of syncs, each held at its step, which then kills itself: `doomed_sync.py JSON`, told by a test.
+"""A process full of syncs, each held at its step, which then kills itself: `python -m kit.doomed_sync JSON`.
 
 The JSON is as `killing.kill` makes it; its drivers have `project`, `into`, `feed`, `consumer`, `page_size`, and the
 `step` at which each is when the process ends.
@@ -13,8 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from killing import Arrive, hold_all, stand_still
-
+from kit.killing import Arrive, hold_all, stand_still
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
 

@@ -1,4 +1,4 @@
-"""An outbox on paper: the whole way of a run but for Spark and Delta, which two dozen lines stand in for.
+"""Runs on paper: all of a run, with an outbox or without, but for Spark and Delta, whose place some lines take.
 
 Spark takes seconds for a run and this takes milliseconds, so that thousands of runs with faults and deaths can be
 tried. `test_paper.py` compares the stand-in with the real ledger.
@@ -7,18 +7,19 @@ tried. `test_paper.py` compares the stand-in with the real ledger.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import starmap
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import msgspec
-from mortal import watch_ledger
 from pyspark.sql.types import StructType
 
+from kit.mortal import watch_ledger
 from sama_spark.errors import OutboxError, RepeatedKeys
 from sama_spark.outbound import create, pieces
+from sama_spark.outbound.chunk import PieceCutter
 from sama_spark.outbound.encode import EncodedRows
 from sama_spark.outbound.outbox import outbox, settle
 from sama_spark.outbound.outbox.ledger_rows import (
@@ -32,13 +33,11 @@ from sama_spark.outbound.outbox.ledger_rows import (
     UnsettledBatch,
 )
 from sama_spark.outbound.outbox.run_rows import RunRows
-from sama_spark.outbound.pieces import StreamedPiece, spool_pieces
+from sama_spark.outbound.pieces import StreamedPiece
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.staging import Staging
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 Lines = list[bytes]
@@ -177,24 +176,28 @@ class PaperRows(RunRows):
             raise RepeatedKeys("row keys stand more than once", remedy="drop duplicates")
 
 
-def _encode(run: Any, _: OutboxKeys) -> EncodedRows | None:
-    return EncodedRows(run.df, b'{"priority":0,', (), {}, {}) if run.df.urls else None
-
-
-def _spool(run: Any, encoded: EncodedRows, folder: Path) -> Any:
-    df, cutter = run.df, pieces.cutter_for(encoded.head, encoded.spliced, run.options)
+def _encode(run: Any, _: Any) -> EncodedRows | None:
+    """The columns of the rows as they come encoded."""
+    df: PaperFrame = run.df
+    if not df.urls:
+        return None
     flat = [b'"data":' + msgspec.json.encode({"url": url} | ({"note": df.note} if df.note else {})) for url in df.urls]
     keys = [msgspec.json.encode({"url": url}) for url in df.urls]
     contents = [b"%d" % crc32((df.note or "").encode()) for _ in df.urls]
     nothing: list[None] = [None] * len(df.urls)
-    return spool_pieces([flat, nothing, keys, contents], cutter, folder)  # type: ignore[arg-type]
+    rows: Any = [flat, nothing, keys, contents]
+    return EncodedRows(rows, b'{"priority":0,', (), {}, {})
+
+
+def _stream(rows: Any, cutter: PieceCutter) -> Iterator[StreamedPiece]:
+    return starmap(StreamedPiece, cutter.pieces([rows]))
 
 
 def on_paper(patch: pytest.MonkeyPatch) -> None:
     """Runs and `resume` take a `PaperFrame` or `PaperSpark` from here on."""
-    patch.setattr(pieces, "stream_pieces", lambda rows, cutter: starmap(StreamedPiece, cutter.pieces([rows])))
+    for module in (pieces, create):
+        patch.setattr(module, "stream_pieces", _stream)
     patch.setattr(create, "_encode", _encode)
-    patch.setattr(create, "_pieces", _spool)
     patch.setattr(Staging, "stage", lambda *_: None)
     patch.setattr(outbox, "Ledger", PaperLedger)
     patch.setattr(settle, "Ledger", PaperLedger)
