@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sama_spark.api.batches import ENDED_BADLY, STARTED
+from sama_spark.api.job_state import JobState
 from sama_spark.api.sama_errors import TasksUnaccounted
 from sama_spark.http.call_errors import NotFoundError
 from sama_spark.outbound.outbox.ledger_rows import BatchEvent, State, UnsettledBatch
@@ -36,17 +36,17 @@ def ask_sama(api: ApiClient, project_id: str, batch: UnsettledBatch) -> Learnt:
         job = api.get_batch_job(project_id, batch.batch_id)
     except NotFoundError:
         return Learnt(_unsure(batch, "Sama does not show this batch to this key (404)"))
-    state = job.state.lower()
-    if state == "completed" or state in ENDED_BADLY:
+    state = JobState.of(job.state)
+    if state.has_ended:
         try:
             outcome = count_tasks(api, project_id, UploadedBatch(batch.batch_id, batch.tasks, 0), job)
         except TasksUnaccounted as error:
             return Learnt(_unsure(batch, error.message))
         return Learnt(event_of(outcome, batch.tasks, batch.run_id), outcome)
-    if state in STARTED:
+    if state.is_started:
         started = BatchEvent("started", batch.batch_id, batch.run_id, batch.tasks)
         return Learnt(started if batch.state == "bound" else None)
-    if state == "waiting":
+    if state is JobState.WAITING:
         return Learnt(waits=True)
     return Learnt(_unsure(batch, f"its state is {job.state!r}, a word that is not known"))
 
@@ -55,12 +55,13 @@ def event_of(outcome: BatchOutcome, tasks: int, run_id: str) -> BatchEvent:
     """Return how a batch of `tasks` tasks has ended, as the ledger keeps it."""
     state: State
     message = "; ".join(outcome.messages) or None
-    if outcome.state == "completed":
+    ended_as = JobState.of(outcome.state)
+    if ended_as is JobState.COMPLETED:
         state = "done" if outcome.created else "failed"
     elif outcome.created:
         state, message = "unsure", f"{outcome.state} with {outcome.created} of {tasks} tasks created"
     else:
-        state = "failed" if outcome.state == "failed" else "void"
+        state = "failed" if ended_as is JobState.FAILED else "void"
     return BatchEvent(
         state,
         outcome.batch_id,
