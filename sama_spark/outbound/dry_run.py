@@ -1,4 +1,4 @@
-"""What a dry run tells its caller."""
+"""What a dry run returns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from sama_spark.outbound.creation_result import CreationResult
 
 @dataclass(frozen=True, repr=False)
 class DryRun(CreationResult):
-    """What a run would come to; nothing was sent and there are no batches.
+    """What a run would do. Nothing was sent, and there are no batches.
 
-    `task_count`, `bytes` and `batch_count`: what would be uploaded. `columns`: what would become of each column.
-    `invalid_rows`: how many rows cannot become tasks; `invalid` shows some of them: column, reason, value, row.
-    `warnings`: what looks odd all the same, such as shapes that all lie within one pixel.
-    `calls`: the least number of calls that creation takes. `status_seconds`: the least time in which the status
-    of all tasks can be read, at Sama's one call a second for 100 tasks; it limits nothing else that is known.
+    Attributes:
+        task_count, bytes, batch_count: what would be uploaded.
+        columns: for each column, what would become of it.
+        invalid_rows: how many rows cannot become tasks.
+        invalid: some of these rows: column, reason, value, row.
+        warnings: what looks odd all the same, such as shapes that all lie within one pixel.
     """
 
     task_count: int = 0
@@ -31,10 +32,12 @@ class DryRun(CreationResult):
 
     @property
     def calls(self) -> int:
+        """The least number of calls that the creation takes."""
         return 3 * self.batch_count
 
     @property
     def status_seconds(self) -> int:
+        """The least time, in seconds, to read the status of all tasks: Sama allows one call a second for 100 tasks."""
         return -(-self.task_count // 100)
 
     _KEYS: ClassVar[tuple[str, ...]] = (
