@@ -17,7 +17,7 @@ The modules, in the order in which a row meets them:
     pieces            from the workers to the driver: in files, or streamed; there packed into chunks
     rejected          rows that cannot become tasks raise, or are kept as data
     outbox            rows that became tasks in an earlier run are left out (a package of its own)
-    upload            on the driver: each chunk becomes a batch; all uploads stand before one batch is started
+    upload            on the driver: each chunk becomes a batch; all uploads are complete before one batch starts
     creation_result   what the caller gets
     dry_run           what the caller gets of a run that sends nothing
       looks           what looks odd about pre-annotations
@@ -25,7 +25,7 @@ The modules, in the order in which a row meets them:
     micro_batches     all of this for each micro-batch of a stream
 
 A batch has one class for each step of its way: `WaitingBatch` (api: opened, to be uploaded) -> `UploadedBatch`
-(upload: its upload stands) -> `StartableBatches` (upload: this run may start them; with an outbox `ClaimedBatches`) ->
+(upload: it has its tasks, and waits) -> `StartableBatches` (upload: this run may start them; with an outbox `ClaimedBatches`) ->
 `BatchJob` (api: Sama creates its tasks) -> `BatchOutcome` (wait: it has ended). In an outbox a batch is an
 `UnsettledBatch` until a run finds out how it ended, then a `SettledBatch`.
 """

@@ -88,7 +88,7 @@ def create_tasks(
 
         def claim(batches: list[UploadedBatch]) -> ClaimedBatches | UnclaimedBatches:
             if rejected is not None:
-                rejected.append()  # before anything is paid for: each row is a task or stands in the table
+                rejected.append()  # before anything is paid for: each row becomes a task or is in the table
             return lookup.claim(batches, uploader)
 
         sent = send_chunks(uploader, chunks, claim)

@@ -35,7 +35,7 @@ _State = Literal["waiting", "cancelled", "starting", "started"]
 
 @dataclass(frozen=True)
 class UploadedBatch:
-    """A batch of this run whose upload stands.
+    """A batch of this run that has its tasks, and waits for `continue`.
 
     Attributes:
         batch_id: Sama's id.
@@ -72,7 +72,7 @@ def send_chunks(uploader: Uploader, chunks: Iterable[Sequence[Piece]], claim: Ca
             others itself. Where nothing has to be claimed, it is `StartableBatches`.
 
     Raises:
-        BatchesNotStarted: all uploads stand, but not all batches were started; the error says which.
+        BatchesNotStarted: all uploads are complete, but not all batches were started; the error says which.
         ConnectorError: a call failed for good; nothing was started.
     """
     uploaded = uploader.upload(chunks)

@@ -33,7 +33,7 @@ class BatchOutcome:
 
     Attributes:
         batch_id: Sama's id.
-        state: "completed", "failed" or "canceled", in Sama's word.
+        state: "completed", "failed" or "canceled", as Sama spells it.
         created, failed, cancelled: numbers of tasks; they add up to the tasks that were sent.
         messages: the creation job's messages; the reason where a whole batch failed.
         failed_items: the tasks that failed one by one; empty where the batch failed as a whole.

@@ -1,4 +1,4 @@
-"""What stands in for the outbox of a run that has none: the same steps, which keep nothing."""
+"""The steps of a run that has no outbox: they have the names of the outbox's own steps, and keep nothing."""
 
 from __future__ import annotations
 
