@@ -24,8 +24,8 @@ The modules, in the order in which a row meets them:
     wait              what became of each task
     micro_batches     all of this for each micro-batch of a stream
 
-A batch has one class for each step of its way: `WaitingBatch` (api: opened, to be uploaded) -> `UploadedBatch`
-(upload: it has its tasks, and waits) -> `StartableBatches` (upload: this run may start them; with an outbox `ClaimedBatches`) ->
-`BatchJob` (api: Sama creates its tasks) -> `BatchOutcome` (wait: it has ended). In an outbox a batch is an
-`UnsettledBatch` until a run finds out how it ended, then a `SettledBatch`.
+A batch has one class for each step of its way: `WaitingBatch` (api: opened, without tasks yet) -> `UploadedBatch`
+(upload: it has its tasks) -> `StartableBatches` (upload: this run may start them; with an outbox they are
+`ClaimedBatches`) -> `BatchJob` (api: Sama creates its tasks) -> `BatchOutcome` (wait: it has ended). In an outbox a
+batch is an `UnsettledBatch` until a run finds out how it ended, then a `SettledBatch`.
 """
