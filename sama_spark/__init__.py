@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from sama_spark.data_source.datasource import register
     from sama_spark.inbound.annotations import ANNOTATIONS, flatten_annotations
     from sama_spark.inbound.sync.sync_result import SyncResult
-    from sama_spark.outbound.creation_result import CreationResult, DryRun
+    from sama_spark.outbound.creation_result import CreationResult
+    from sama_spark.outbound.dry_run import DryRun
     from sama_spark.outbound.micro_batches import MicroBatches
     from sama_spark.outbound.outbox.report import OutboxReport
     from sama_spark.outbound.wait import Outcome
@@ -67,7 +68,7 @@ _SPARK_NAMES = {
     "ANNOTATIONS": "sama_spark.inbound.annotations",
     "Client": "sama_spark.client",
     "CreationResult": "sama_spark.outbound.creation_result",
-    "DryRun": "sama_spark.outbound.creation_result",
+    "DryRun": "sama_spark.outbound.dry_run",
     "MicroBatches": "sama_spark.outbound.micro_batches",
     "OutboxReport": "sama_spark.outbound.outbox.report",
     "Outcome": "sama_spark.outbound.wait",

@@ -16,7 +16,6 @@ from sama_spark.ids import id_of, ids_of, number_of
 from sama_spark.inbound.read import FeedReader
 from sama_spark.inbound.sync.feeds.status_feed import note_rejected
 from sama_spark.inbound.sync.masks import Masks
-from sama_spark.inbound.sync.purge import COMES_BACK, purge_masks, purge_synced
 from sama_spark.inbound.sync.sync_result import Feed, SyncResult
 from sama_spark.inbound.sync.sync_run import OVERLAP, Sync
 from sama_spark.inbound.sync.table_types import SchemaMode
@@ -27,11 +26,11 @@ from sama_spark.outbound.creation_options import CHUNK_BYTES, CHUNK_ROWS, IN_FLI
 from sama_spark.outbound.creation_result import CreationResult
 from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
 from sama_spark.outbound.encode import TaskFields
-from sama_spark.outbound.outbox.outbox import BY_CONTENT, OnChanged, outbox_options
-from sama_spark.outbound.outbox.purge import Purged, purge_tables
+from sama_spark.outbound.outbox.outbox_options import BY_CONTENT, OnChanged, outbox_options
 from sama_spark.outbound.outbox.report import OutboxReport
-from sama_spark.outbound.outbox.settle import Word, resume
+from sama_spark.outbound.outbox.settle import Verdict, resume
 from sama_spark.outbound.row_keys import OutboxKeys
+from sama_spark.purge import Purged, purge_outbox, purge_synced
 from sama_spark.sessions import check_dataframe, check_session, refuse_stream
 from sama_spark.staging import STAGING_TTL, Staging, local_path
 from sama_spark.vendors.sama.reader import Flattener
@@ -232,7 +231,7 @@ class Client(ApiClient):
         spark: SparkSession,
         *,
         outbox: str,
-        unsure: Mapping[int, Word] | None = None,
+        unsure: Mapping[int, Verdict] | None = None,
         timeout: float = 600.0,
     ) -> OutboxReport:
         """Settle what runs left behind in an outbox, without their DataFrames.
@@ -289,9 +288,8 @@ class Client(ApiClient):
         if rows is not None:
             check_dataframe("rows", rows)
             refuse_stream(rows, "read these rows from a table")
-        counts = purge_tables(spark, outbox, rejected_table, rows)
         stage = self._staging.stage(spark, staging or self._staging_folder)
-        return Purged(counts, stage.clear() if stage else 0)
+        return purge_outbox(spark, outbox, rejected_table, rows, stage)
 
     @accepts_proj_id
     def purge_synced(
@@ -334,10 +332,9 @@ class Client(ApiClient):
         check_texts(masks=masks, staging=staging)
         tables = SyncTables(spark, into, str(project_id), prefix)
         ids = None if task_ids is None else [str(task_id) for task_id in task_ids]
-        counts = purge_synced(tables, ids)
-        files = 0 if masks is None else purge_masks(local_path(masks).absolute() / str(project_id), ids)
+        folder = None if masks is None else local_path(masks).absolute() / str(project_id)
         stage = self._staging.stage(spark, staging or self._staging_folder)
-        return Purged(counts, stage.clear() if stage else 0, files, COMES_BACK)
+        return purge_synced(tables, ids, folder, stage)
 
     @accepts_proj_id
     def sync(

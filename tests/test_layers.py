@@ -18,7 +18,7 @@ LAYERS = {
     "base": "errors arguments ids names keys exact plain_yaml sessions local databricks_utilities",
     "http": "http",
     "api": "api",
-    "engine": "staging delta outbound inbound pre_annotations vendors",
+    "engine": "staging delta outbound inbound purge pre_annotations vendors",
     "faces": "client cli jobs data_source pictures demo pyspark_sama __init__",
 }
 LAYER_OF = {room: number for number, rooms in enumerate(LAYERS.values()) for room in rooms.split()}
@@ -30,20 +30,16 @@ SANDBOX_IS_STARTED_BY = {"cli", "demo"}
 UPWARDS = {
     ("http.transport", "api.replies"),
     ("inbound.table", "data_source.stream_times"),
-    ("outbound.micro_batches", "client"),
 }
 CIRCLES = {
-    ("api.batches", "api.creation"),
     ("inbound.sync.conflicts", "inbound.sync.sync_run"),
     ("sandbox.batch", "sandbox.project"),
 }
 # Names that nobody confuses: they never meet in one module, and each is explained where it is.
 CLASSES_TWICE = {
-    "Batch": "sandbox.batch, outbound.upload",
     "Clock": "sandbox.clock, http.retry",
     "Contract": "outbound.creation_schema, inbound.sync.table_types",
     "Group": "sandbox.scene_shapes, vendors.sama.answer_json",
-    "OpenBatch": "sandbox.app, outbound.outbox.ledger",
     "Shape": "sandbox.scene_shapes, vendors.sama.answer_json",
     "Sync": "jobs.config, inbound.sync.sync_run",
     "Tasks": "sandbox.control, api.tasks",
@@ -51,7 +47,7 @@ CLASSES_TWICE = {
     "Upload": "sandbox.control, jobs.config",
     "_Plan": "data_source.write_rows, outbound.encode",
 }
-FILES_TWICE = {"purge.py", "tables.py"}
+FILES_TWICE: set[str] = set()
 
 
 def name_of(file: Path) -> str:

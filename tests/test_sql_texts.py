@@ -54,7 +54,6 @@ MAKES_SQL = {
     "demo/steps.py",
     "inbound/annotations.py",
     "inbound/sync/changed.py",
-    "inbound/sync/purge.py",
     "inbound/sync/feeds/status_feed.py",
     "inbound/sync/tables.py",
     "inbound/sync/views.py",
@@ -66,8 +65,8 @@ MAKES_SQL = {
     "outbound/create.py",
     "outbound/encode.py",
     "exact.py",
-    "outbound/outbox/purge.py",
     "outbound/problems.py",
+    "purge.py",
 }
 
 

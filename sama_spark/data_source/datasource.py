@@ -26,9 +26,8 @@ from sama_spark.data_source.stream_record import Sent, StreamRecord, settle
 from sama_spark.data_source.write_options import SinkOptions, read_options
 from sama_spark.data_source.write_rows import RowEncoder, plan_rows
 from sama_spark.errors import InvalidInput, StagingError
-from sama_spark.outbound.create import read_contract
-from sama_spark.outbound.creation_schema import Contract
-from sama_spark.outbound.upload import Batch
+from sama_spark.outbound.creation_schema import Contract, read_contract
+from sama_spark.outbound.upload import UploadedBatch
 from sama_spark.sessions import check_session
 from sama_spark.staging import Stage, run_name
 
@@ -215,7 +214,7 @@ class TaskStreamWriter(_StreamArrowWriter):  # type: ignore[misc]
         sent = record.read(micro_batch)
         pieces = [] if sent else tasks_in(staged, target.options)
 
-        def claim(batches: list[Batch]) -> bool:
+        def claim(batches: list[UploadedBatch]) -> bool:
             return record.claim(micro_batch, Sent(target.project_id, query_id, tuple(batches)))
 
         if not sent and not pieces:

@@ -21,8 +21,8 @@ from sama_spark.keys import KeyReference
 from sama_spark.names import check_place, check_table
 from sama_spark.outbound.creation_options import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, OnInvalid
 from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
-from sama_spark.outbound.outbox.outbox import OnChanged
-from sama_spark.outbound.outbox.settle import Word
+from sama_spark.outbound.outbox.outbox_options import OnChanged
+from sama_spark.outbound.outbox.settle import Verdict
 from sama_spark.vendors.sama.reader import Frames
 
 StatusFeed = Literal["status", "batches", "stats"]
@@ -172,7 +172,7 @@ class Status(Job, frozen=True):
 class Resume(Job, frozen=True):
     outbox: Annotated[str, Meta(description="the outbox with batches that no run has finished")]
     unsure: Annotated[
-        dict[int, Word],
+        dict[int, Verdict],
         Meta(description="a word of yours on batches that nobody else can judge: {id: created} or {id: void}"),
     ] = {}
     timeout_seconds: Annotated[

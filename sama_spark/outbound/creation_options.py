@@ -18,7 +18,7 @@ from sama_spark.errors import InvalidInput
 from sama_spark.names import check_table
 from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
 from sama_spark.outbound.encode import TaskFields
-from sama_spark.outbound.outbox.outbox import OutboxOptions
+from sama_spark.outbound.outbox.outbox_options import OutboxOptions
 
 OnInvalid = Literal["raise", "reject"]
 
@@ -29,7 +29,7 @@ IN_FLIGHT = 4
 
 @dataclass(frozen=True)
 class CreationOptions:
-    """How one run cuts and sends. `max_tasks` refuses a larger DataFrame before a batch is opened."""
+    """What the caller chose for one run, as in `Client.create_task_batch_from_table`."""
 
     fields: TaskFields = field(default_factory=TaskFields)
     contract: ContractMode = "strict"

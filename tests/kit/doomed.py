@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kit.killing import Arrive, hold_all, stand_still
-from kit.mortal import CLAIM, CONTINUE, FACT, OPEN, PUT, Mortal, watch_ledger
+from kit.mortal import CLAIM, CONTINUE, EVENT, OPEN, PUT, Mortal, watch_ledger
 from sama_spark.http.retry import SystemClock
 from sama_spark.sandbox import Sandbox
 
@@ -28,7 +28,7 @@ STEPS = {
     "one continued": (CONTINUE, 1, True),
     "two continued, no reply": (CONTINUE, 2, True),
     "all continued": (CONTINUE, 3, True),
-    "recorded": (FACT, 1, True),
+    "recorded": (EVENT, 1, True),
 }
 ROWS = 6
 

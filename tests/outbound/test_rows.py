@@ -31,11 +31,10 @@ from test_encode import (
 from sama_spark.data_source.write_rows import plan_rows
 from sama_spark.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
-from sama_spark.outbound.create import cutter_for
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.creation_schema import Contract, Rule
 from sama_spark.outbound.encode import TaskFields, encode
-from sama_spark.outbound.pieces import ChunkBuffer, StreamedPiece, invalid_rows_in, stream_pieces
+from sama_spark.outbound.pieces import ChunkBuffer, StreamedPiece, cutter_for, invalid_rows_in, stream_pieces
 
 pytestmark = pytest.mark.one_kind
 

@@ -9,11 +9,10 @@ import pytest
 
 from sama_spark import Client
 from sama_spark.errors import ContractError, InvalidInput, InvalidRowsError
-from sama_spark.outbound.create import cutter_for
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.creation_schema import Contract
 from sama_spark.outbound.encode import TaskFields, encode
-from sama_spark.outbound.pieces import ChunkBuffer, stream_pieces
+from sama_spark.outbound.pieces import ChunkBuffer, cutter_for, stream_pieces
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
