@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -48,13 +49,6 @@ FROM labels.labels_current d JOIN labels.tasks t ON t.id = d.task_id
 JOIN pre_annotations p ON p.task_id = t.data.tile AND p.object_id = d.object_id
 GROUP BY d.label ORDER BY objects DESC
 """
-# The fullest tiles first, named by their tile.
-TO_DRAW = """
-SELECT d.* EXCEPT (task_id), t.data.tile AS task_id, count(*) OVER (PARTITION BY d.task_id) AS rows_of_task
-FROM labels.labels_current d JOIN labels.tasks t ON t.id = d.task_id
-ORDER BY rows_of_task DESC, task_id, ordinal
-"""
-
 console = Console(highlight=False)
 
 
@@ -92,7 +86,7 @@ def run_demo(out: Path) -> int:
     with _step("Labels on the photographs") as say:
         picture = out / "labels.png"
         images = spark.createDataFrame([(tile.name, tile.png()) for tile in found], "task_id string, png binary")
-        show_annotations(spark.sql(TO_DRAW), images, n=PANELS).savefig(picture, dpi=150, bbox_inches="tight")
+        show_annotations(_labels_by_tile(spark), images, n=PANELS).savefig(picture, dpi=150, bbox_inches="tight")
         say(str(picture))
     spark.stop()
     _say_what_is_next(out, picture, time.monotonic() - begun)
@@ -163,6 +157,14 @@ def _create(client: Client, project: str, df: DataFrame, tasks: int) -> None:
         task = progress.add_task("Sama creates the tasks", total=result.task_count)
         outcome = result.wait(timeout=120, on_progress=lambda done, _: progress.update(task, completed=done))
     console.print(str(outcome), style="dim", markup=False)
+
+
+def _labels_by_tile(spark: SparkSession) -> DataFrame:
+    """Return the delivered labels with the tile's name as `task_id`, the tiles with most labels first."""
+    names = spark.sql("SELECT id AS task_id, data.tile FROM labels.tasks")
+    labels = spark.table("labels.labels_current").join(names, "task_id").withColumn("task_id", F.col("tile"))
+    counted = labels.withColumn("labels_of_tile", F.count("*").over(Window.partitionBy("task_id")))
+    return counted.orderBy(F.desc("labels_of_tile"), "task_id", "ordinal")
 
 
 def _print_query(spark: SparkSession, title: str, sql: str) -> None:

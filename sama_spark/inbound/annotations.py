@@ -225,6 +225,8 @@ def _no_garbage_collection() -> Iterator[None]:
 def _column(field: pa.Field, values: Sequence[Any]) -> pa.Array:
     import pyarrow as pa
 
+    if values[0] is None and values.count(None) == len(values):  # ten times faster, and most columns are null
+        return pa.nulls(len(values), field.type)
     if field.name == "raw":
         return pa.array(values, pa.binary()).view(pa.string())
     if field.name != "tags":
