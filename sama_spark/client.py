@@ -33,13 +33,13 @@ from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.purge import Purged, purge_outbox, purge_synced
 from sama_spark.sessions import check_dataframe, check_session, refuse_stream
 from sama_spark.staging import STAGING_TTL, Staging, local_path
-from sama_spark.vendors.sama.reader import Flattener
+from sama_spark.vendors.sama.reader import SamaReader
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import DataType
 
-    from sama_spark.vendors.sama.reader import Frames, Label
+    from sama_spark.vendors.seam import Frames, Label
 
 
 class Client(ApiClient):
@@ -430,7 +430,7 @@ class Client(ApiClient):
                 f"feeds={shown(feeds)} are not understood", remedy=f"name some of {get_args(Feed)} in a list"
             )
         check_one_of("schema_mode", schema_mode, get_args(SchemaMode))
-        Flattener(label, frames)  # refuses what it cannot use
+        SamaReader(label, frames)  # refuses what it cannot use
         batches = [number_of(batch, "batches") for batch in ids_of(batches, "batches")]
         if not isinstance(overlap, timedelta):
             raise InvalidInput("overlap is no timedelta", column="overlap", remedy="give timedelta(hours=1)")

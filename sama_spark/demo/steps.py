@@ -6,47 +6,49 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from sama_spark.client import Client
-from sama_spark.demo.photographs import LABELS, PHOTOGRAPHS, Detection, Tile, tiles
-from sama_spark.demo.picture import draw
+from sama_spark.demo.photographs import LABELS, PHOTOGRAPHS, Tile, tiles
+from sama_spark.inbound.annotations import flatten_annotations
 from sama_spark.local import local_session
-from sama_spark.pre_annotations.from_models import boxes_to_output
+from sama_spark.pictures.show import show_annotations
+from sama_spark.pre_annotations.from_models import boxes_to_output, polygons_to_output
 from sama_spark.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-INPUTS = {"url": {"type": "string", "required": True}, "tile": "string", "photograph": "string"}
+INPUTS = {"url": {"type": "string", "required": True}, "tile": "string"}
 OUTPUTS = {
-    "objects": {"type": "image", "tags": {"label": {"type": "dropdown", "options": LABELS}, "contrast": "text"}},
+    "objects": {"type": "image", "tags": {"label": {"type": "dropdown", "options": LABELS}}},
     "density": {"type": "dropdown", "options": ["sparse", "crowded"]},
 }
-CHUNK_ROWS = 20
-CROWDED_FROM = 5  # objects
+CHUNK_ROWS = 5
+CROWDED_FROM = 12  # objects
+PANELS = 6
 
 BY_LABEL = """
-SELECT photograph, o.label, count(*) AS objects, count_if(o.x_min <> p.x_min OR o.y_min <> p.y_min) AS moved,
-       round(avg(hypot(o.x_min - p.x_min, o.y_min - p.y_min)), 2) AS mean_shift
-FROM objects o JOIN predictions p USING (photograph, tile, index)
-GROUP BY photograph, o.label ORDER BY objects DESC
+SELECT label, kind, count(*) AS objects, count(DISTINCT task_id) AS tasks,
+       round(avg((x_max - x_min) * (y_max - y_min))) AS mean_area
+FROM labels.labels_current WHERE kind <> 'answer' GROUP BY label, kind ORDER BY objects DESC
 """
-MOST_CHANGED = """
-SELECT tile, t.answers.density, count(*) AS objects,
-       count_if(o.x_min <> p.x_min OR o.y_min <> p.y_min) AS moved
-FROM tasks t JOIN objects o USING (id) JOIN predictions p USING (tile, index)
-GROUP BY tile, t.answers.density ORDER BY moved DESC, tile LIMIT 5
+CORRECTIONS = """
+SELECT d.label, count(*) AS objects, count_if(d.points <> p.points) AS corrected,
+       round(avg(hypot(d.x_min - p.x_min, d.y_min - p.y_min)), 2) AS mean_shift
+FROM labels.labels_current d JOIN labels.tasks t ON t.id = d.task_id
+JOIN pre_annotations p ON p.task_id = t.data.tile AND p.object_id = d.object_id
+GROUP BY d.label ORDER BY objects DESC
 """
-
 console = Console(highlight=False)
 
 
@@ -55,47 +57,47 @@ class DemoError(Exception):
 
 
 def run_demo(out: Path) -> int:
-    """Run the demo into folder `out`, which is made anew. Returns the exit status."""
+    """Run the demo, which replaces the folder `out`, and return the exit status."""
     begun = time.monotonic()
     out = out.resolve()
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    tables = {name: str(out / name) for name in ("predictions", "tasks", "objects")}
     console.print("[bold]sama-spark demo[/]: photographs -> tasks -> corrected labels -> Delta tables\n")
 
     with _step("Spark session with Delta, whose jars are fetched the first time") as say:
-        spark = _session(out / "spark.log")
+        spark = _session(out)
         say(f"Spark {spark.version}")
     with Sandbox() as sandbox:
         console.print(f"[cyan]Sandbox, a local Sama[/], at {sandbox.base_url}")
         project = str(sandbox.create_project(inputs=INPUTS, outputs=OUTPUTS, name="demo"))
-        client = Client(sandbox.api_key, base_url=sandbox.base_url)
-        found = _detect()
-        df = _with_predictions(spark, sandbox, found, tables["predictions"])
-        _create(client, project, df, len(found))
-        with _step("Simulated annotators move some boxes and deliver") as say:
-            say(f"{sandbox.annotate(int(project))} tasks delivered")
-        _deliveries_into_delta(spark, client, project, tables)
-        client.close()
+        with Client(sandbox.api_key, base_url=sandbox.base_url) as client:
+            found = _detect()
+            df = _with_pre_annotations(spark, sandbox, found)
+            _create(client, project, df, len(found))
+            with _step("Simulated annotators move some shapes and deliver") as say:
+                say(f"{sandbox.annotate(int(project))} tasks delivered")
+            with _step("Deliveries into Delta tables") as say:
+                result = client.sync(spark, project, "labels", label="label")
+                say(f"{result.new} tasks, {spark.table('labels.annotations').count():,} annotations")
 
-    for name, path in tables.items():
-        spark.read.format("delta").load(path).createOrReplaceTempView(name)
-    _print_query(spark, "How far annotators moved what the detectors found, in pixels", BY_LABEL)
-    _print_query(spark, "The tiles that they changed most", MOST_CHANGED)
+    _print_query(spark, "What the annotators delivered", BY_LABEL)
+    _print_query(spark, "How far they moved what the detectors had found, in pixels", CORRECTIONS)
     console.print()
-    with _step("Labels on a photograph") as say:
+    with _step("Labels on the photographs") as say:
         picture = out / "labels.png"
-        _draw_coins(spark, found, tables["objects"], picture)
+        images = spark.createDataFrame([(tile.name, tile.png()) for tile in found], "task_id string, png binary")
+        show_annotations(_labels_by_tile(spark), images, n=PANELS).savefig(picture, dpi=150, bbox_inches="tight")
         say(str(picture))
     spark.stop()
     _say_what_is_next(out, picture, time.monotonic() - begun)
     return 0
 
 
-def _session(log: Path) -> SparkSession:
+def _session(out: Path) -> SparkSession:
+    log = out / "spark.log"
     with _noise_into(log):
         try:
-            return local_session(settings={"spark.sql.warehouse.dir": str(log.with_name("warehouse"))})
+            return local_session(settings={"spark.sql.warehouse.dir": str(out)})
         except Exception as error:  # Java too old, no network for the jars: only the log knows
             raise DemoError(
                 f"Spark did not start; it needs Java 17 and, the first time, Maven Central: see {log}"
@@ -105,7 +107,7 @@ def _session(log: Path) -> SparkSession:
 def _detect() -> list[Tile]:
     found: list[Tile] = []
     with _progress() as progress:
-        task = progress.add_task("Detectors look for coins, faces, words and galaxies", total=len(PHOTOGRAPHS))
+        task = progress.add_task("Detectors look for coins and galaxies", total=len(PHOTOGRAPHS))
         for name in PHOTOGRAPHS:
             found += tiles(name)
             progress.advance(task)
@@ -114,49 +116,34 @@ def _detect() -> list[Tile]:
     return found
 
 
-def _with_predictions(spark: SparkSession, sandbox: Sandbox, found: list[Tile], table: str) -> DataFrame:
+def _with_pre_annotations(spark: SparkSession, sandbox: Sandbox, found: list[Tile]) -> DataFrame:
     with _step("Findings become pre-annotations in a DataFrame") as say:
         rows = [
             (
-                sandbox.add_asset(tile.png(), f"{tile.name}.png", "image/png"),
+                sandbox.add_asset(tile.png(), f"{tile.name.replace(' ', '-')}.png", "image/png"),
                 tile.name,
-                tile.photograph,
-                [list(map(int, d.box)) for d in tile.detections],
+                [d.box for d in tile.detections],
+                [d.polygon for d in tile.detections if d.polygon],
                 [d.label for d in tile.detections],
-                [d.contrast for d in tile.detections],
             )
             for tile in found
         ]
-        schema = """url string, tile string, photograph string,
-                    boxes array<array<int>>, labels array<string>, contrasts array<double>"""
-        detections = spark.createDataFrame(rows, schema)
-        _predictions(detections).write.format("delta").mode("overwrite").save(table)
-        say("columns url, tile, photograph, output_objects, output_density")
-        return detections.select(
+        schema = """url string, tile string,
+                    boxes array<array<int>>, polygons array<array<array<double>>>, labels array<string>"""
+        has_polygons = F.size("polygons") > 0
+        df = spark.createDataFrame(rows, schema).select(
             "url",
             "tile",
-            "photograph",
-            boxes_to_output("boxes", label="labels", tags={"contrast": "contrasts"}).alias("output_objects"),
+            F.when(has_polygons, polygons_to_output("polygons", label="labels"))
+            .otherwise(boxes_to_output("boxes", label="labels"))
+            .alias("output_objects"),
             F.when(F.size("boxes") >= CROWDED_FROM, "crowded").otherwise("sparse").alias("output_density"),
         )
-
-
-def _predictions(detections: DataFrame) -> DataFrame:
-    """A row for each object that was found, to compare the delivered ones with."""
-    found = detections.selectExpr(
-        "tile", "photograph", "posexplode(arrays_zip(boxes, labels, contrasts)) AS (position, found)"
-    )
-    return found.selectExpr(
-        "tile",
-        "photograph",
-        "CAST(position + 1 AS BIGINT) AS index",
-        "found.labels AS label",
-        "found.contrasts AS contrast",
-        "found.boxes[0] AS x_min",
-        "found.boxes[1] AS y_min",
-        "found.boxes[2] AS x_max",
-        "found.boxes[3] AS y_max",
-    )
+        # The same table of the pre-annotations, to compare the delivered labels with.
+        before = df.selectExpr("tile AS id", "struct(output_objects AS objects) AS answers")
+        flatten_annotations(before, label="label").write.format("delta").saveAsTable("pre_annotations")
+        say(f"columns {', '.join(df.columns)}")
+        return df
 
 
 def _create(client: Client, project: str, df: DataFrame, tasks: int) -> None:
@@ -172,35 +159,12 @@ def _create(client: Client, project: str, df: DataFrame, tasks: int) -> None:
     console.print(str(outcome), style="dim", markup=False)
 
 
-def _deliveries_into_delta(spark: SparkSession, client: Client, project: str, tables: dict[str, str]) -> None:
-    with _step("Deliveries into Delta tables") as say:
-        delivered = client.get_delivered_tasks_to_table(spark, project)
-        delivered.write.format("delta").mode("overwrite").save(tables["tasks"])
-        _objects(spark, tables["tasks"]).write.format("delta").mode("overwrite").save(tables["objects"])
-        counts = [spark.read.format("delta").load(tables[name]).count() for name in ("tasks", "objects")]
-        say(f"{counts[0]} tasks, {counts[1]:,} objects")
-
-
-def _objects(spark: SparkSession, tasks: str) -> DataFrame:
-    return spark.sql(
-        f"""
-        SELECT id, data.tile, data.photograph, shape.index, shape.tags.label,
-               CAST(shape.tags.contrast AS DOUBLE) AS contrast,
-               shape.points[0][0] AS x_min, shape.points[0][1] AS y_min, -- corners: top-left, top-right,
-               shape.points[3][0] AS x_max, shape.points[3][1] AS y_max  -- bottom-left, bottom-right
-        FROM delta.`{tasks}`
-        LATERAL VIEW explode(answers.objects.layers.vector_tagging) AS grp LATERAL VIEW explode(grp.shapes) AS shape
-        """
-    )
-
-
-def _draw_coins(spark: SparkSession, found: list[Tile], objects: str, picture: Path) -> None:
-    [coins] = [tile for tile in found if tile.photograph == "coins"]
-    rows = spark.read.format("delta").load(objects).where("photograph = 'coins'").orderBy("index").collect()
-    delivered = [Detection((r.x_min, r.y_min, r.x_max, r.y_max), r.label or "no label") for r in rows]
-    by_index = {r["index"]: d for r, d in zip(rows, delivered, strict=True)}
-    pairs = [(d, by_index[i]) for i, d in enumerate(coins.detections, 1) if i in by_index]
-    draw(coins.pixels, [p[0] for p in pairs], [p[1] for p in pairs], "Delivered labels, read from Delta", picture)
+def _labels_by_tile(spark: SparkSession) -> DataFrame:
+    """Return the delivered labels with the tile's name as `task_id`, the tiles with most labels first."""
+    names = spark.sql("SELECT id AS task_id, data.tile FROM labels.tasks")
+    labels = spark.table("labels.labels_current").join(names, "task_id").withColumn("task_id", F.col("tile"))
+    counted = labels.withColumn("labels_of_tile", F.count("*").over(Window.partitionBy("task_id")))
+    return counted.orderBy(F.desc("labels_of_tile"), "task_id", "ordinal")
 
 
 def _print_query(spark: SparkSession, title: str, sql: str) -> None:
@@ -218,7 +182,7 @@ def _print_query(spark: SparkSession, title: str, sql: str) -> None:
 def _say_what_is_next(out: Path, picture: Path, seconds: float) -> None:
     console.print(f"\n[bold green]Done[/] in {seconds:.0f} s.\n")
     for name, path in {
-        "tables": f"{out}/{{tasks,objects,predictions}}",
+        "tables": f"{out}/labels.db/{{tasks,annotations,...}}",
         "picture": picture,
         "Spark's log": out / "spark.log",
     }.items():
@@ -227,26 +191,20 @@ def _say_what_is_next(out: Path, picture: Path, seconds: float) -> None:
     snippet = f"""  {sys.executable} -i -c '
 from sama_spark.local import local_session
 spark = local_session()
-spark.read.format("delta").load("{out}/objects").show()'"""
+spark.read.format("delta").load("{out}/labels.db/annotations").groupBy("label", "kind").count().show()'"""
     console.print(snippet, soft_wrap=True, markup=False)
     sandbox = f"{Path(sys.executable).with_name('sama-spark')} sandbox --port 8080"
     console.print(f"\n  {sandbox}    a local Sama for your own code; see README.md", soft_wrap=True)
 
 
 @contextmanager
-def _step(title: str) -> Iterator[_Say]:
-    begun, said = time.monotonic(), _Say()
+def _step(title: str) -> Iterator[Callable[[str], None]]:
+    """Print the title, then what the block says, with the seconds that it took."""
+    begun, said = time.monotonic(), list[str]()
     console.print(f"[cyan]{title}[/] ...")
-    yield said
-    if said.text:
-        console.print(f"  {said.text} ({time.monotonic() - begun:.1f} s)", style="dim", soft_wrap=True)
-
-
-class _Say:
-    text = ""
-
-    def __call__(self, text: str) -> None:
-        self.text = text
+    yield said.append
+    for text in said:
+        console.print(f"  {text} ({time.monotonic() - begun:.1f} s)", style="dim", soft_wrap=True)
 
 
 def _progress() -> Progress:
@@ -256,7 +214,7 @@ def _progress() -> Progress:
 
 @contextmanager
 def _noise_into(log: Path) -> Iterator[None]:
-    """What the JVM and Ivy print goes into a file, for as long as that JVM lives."""
+    """Send what the JVM and Ivy print into a file, for as long as that JVM lives."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)

@@ -1,4 +1,4 @@
-"""Deliveries become one table of annotations, with one schema for every project."""
+"""Deliveries as one table of annotations, with the same columns for every project and vendor."""
 
 from __future__ import annotations
 
@@ -14,44 +14,69 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark import exact
+from sama_spark.arguments import check_one_of
 from sama_spark.errors import InvalidInput
 from sama_spark.sessions import check_dataframe
-from sama_spark.vendors.sama.reader import Annotation, Flattener, Frames, Label
+from sama_spark.vendors import READERS
+from sama_spark.vendors.seam import Annotation, AnnotationReader, Frames, Label
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column, DataFrame
 
-_ROWS_AT_A_TIME = 2_000  # more fall out of the processor's cache: a tenth slower
-_ID, _DELIVERED, _ANSWERS = "task_id", "delivered_at", "answers"
+_ROWS_AT_A_TIME = 2_000  # larger batches do not fit the processor's cache and are a tenth slower
 
 _TEXT, _INT, _NUMBER, _YES_NO = T.StringType(), T.IntegerType(), T.DoubleType(), T.BooleanType()
-_TEXTS = T.ArrayType(_TEXT)
+_TIME, _TEXTS, _POINTS = T.TimestampType(), T.ArrayType(_TEXT), T.ArrayType(T.ArrayType(_NUMBER))
 
 
 def _numbers(*names: str) -> T.StructType:
     return T.StructType([T.StructField(name, _NUMBER) for name in names])
 
 
+# These come with the task. All others are the fields of `Annotation`.
+_OF_TASK: tuple[tuple[str, T.DataType, str], ...] = (
+    ("vendor", _TEXT, "System in which the annotation was made, such as sama; the key is (vendor, task_id, ordinal)"),
+    ("task_id", _TEXT, "Id of the task"),
+    ("delivered_at", _TIME, "When the task was delivered"),
+)
 _COLUMNS: tuple[tuple[str, T.DataType, str], ...] = (
-    (_ID, _TEXT, "Id of the task"),
-    (_DELIVERED, T.TimestampType(), "When the task was delivered"),
+    *_OF_TASK,
     ("output", _TEXT, "Name of the output; null where answers were no JSON object"),
-    ("ordinal", _INT, "Place among the rows of the task, from 0; (task_id, ordinal) is the key"),
+    ("ordinal", _INT, "Place among the rows of the task, from 0"),
     (
         "kind",
         _TEXT,
-        "box, polygon, polyline, point, keypoints, cuboid, cuboid_3d, polyline_3d, mask, answer (of the whole scene) "
-        "or unknown",
+        "box, polygon, polyline, point, keypoints, ellipse, cuboid, cuboid_3d, polyline_3d, mask, span, relation, "
+        "event, answer (about the whole task) or unknown",
     ),
-    ("type", _TEXT, "Type of the shape in Sama's word; raster_coding for masks, null for answers"),
-    ("object_id", _INT, "Index of the shape in its output; the same over the frames of a video"),
+    ("type", _TEXT, "The vendor's word for the kind, such as slider_rectangle; null for answers"),
+    ("annotation_id", _TEXT, "The vendor's id of this annotation"),
+    (
+        "object_id",
+        _TEXT,
+        "Id of the object, the same over the frames of a video; of Sama the shape's index in its output",
+    ),
+    ("refers_to", _TEXTS, "Ids of the annotations that a relation connects, or of the parent of this one"),
     ("group_id", _INT, "Place of the shape's group in its output, from 0"),
     ("group_type", _TEXT, "Type of the shape's group"),
-    ("frame", _INT, "Frame of the video or point cloud, from 0; null for images"),
+    ("response", _INT, "Which answer this is where several people answered the same task, from 0"),
+    ("annotator", _TEXT, "Who made the annotation"),
+    ("annotated_at", _TIME, "When the annotation was made"),
+    ("seconds", _NUMBER, "How long the annotator took for the task, in seconds"),
+    ("frame", _INT, "Frame of the video or point cloud, from 0, and first frame of an event; null for images"),
+    ("frame_end", _INT, "Last frame of an event"),
+    ("time_start", _NUMBER, "Start in a sound or video, in seconds"),
+    ("time_end", _NUMBER, "End in a sound or video, in seconds"),
+    ("page", _INT, "Page of a document, from 0"),
+    ("sensor", _TEXT, "Camera or lidar that saw the object"),
     ("key_frame", _YES_NO, "Whether an annotator set this frame; null for images"),
     ("visible", _YES_NO, "Whether the object is seen in the frame; null for images"),
-    ("label", _TEXT, "Value of the tag that was named as the class; levels and options joined by |"),
+    (
+        "label",
+        _TEXT,
+        "Class of the annotation; of Sama the value of the tag named as `label`, levels and options joined by |",
+    ),
     (
         "tags",
         T.MapType(_TEXT, _TEXTS),
@@ -59,16 +84,29 @@ _COLUMNS: tuple[tuple[str, T.DataType, str], ...] = (
     ),
     ("value", _TEXT, "Text of an answer; null for options"),
     ("values", _TEXTS, "Chosen options of an answer, levels of a menu, or the one text"),
-    ("points", T.ArrayType(T.ArrayType(_NUMBER)), "[x, y] in pixels, or [x, y, z] in units of the point cloud"),
+    ("score", _NUMBER, "Confidence of the model, from 0 to 1"),
+    ("model", _TEXT, "Name of the model that made the annotation"),
+    (
+        "points",
+        _POINTS,
+        "[x, y] in pixels, from 0, y downwards; a box has its upper left, upper right, lower left and lower right "
+        "corner. [x, y, z] in units of the point cloud",
+    ),
+    ("rings", T.ArrayType(_POINTS), "Outlines of a shape that has more than one, holes among them; else null"),
     ("x_min", _NUMBER, "Left edge of two-dimensional points, in pixels; null for a single point"),
     ("y_min", _NUMBER, "Upper edge"),
     ("x_max", _NUMBER, "Right edge"),
     ("y_max", _NUMBER, "Lower edge"),
+    ("rotation", _NUMBER, "Rotation of a box or ellipse, clockwise, in radians"),
+    ("text_start", _INT, "First character of a span of text, from 0, in Unicode code points"),
+    ("text_end", _INT, "Character after the last one of a span of text"),
     ("position", _numbers("x", "y", "z"), "Centre of a 3D cuboid, in units of the point cloud"),
     ("dimensions", _numbers("length", "width", "height"), "Size of a 3D cuboid along x, y and z"),
     ("direction", _numbers("roll", "pitch", "yaw"), "Rotation of a 3D cuboid, in radians"),
     ("mask_url", _TEXT, "Link to the mask; it expires"),
     ("mask_path", _TEXT, "Copy of the mask, by sync(masks=...); null where there is none"),
+    ("mask_value", _TEXT, "Index or colour by which the mask shows this annotation; null for the whole mask"),
+    ("status", _TEXT, "The vendor's review status"),
     ("raw", _TEXT, "JSON text, to the byte, of the shape, of its place in the video, or of the answer"),
 )
 
@@ -77,44 +115,50 @@ ANNOTATIONS = T.StructType(
 )
 
 
-def flatten_annotations(df: DataFrame, *, label: Label = None, frames: Frames = "key") -> DataFrame:
-    """The annotations of delivered tasks: one row for each shape, place in a video, mask and scene-level answer.
+def flatten_annotations(
+    df: DataFrame, *, vendor: str = "sama", label: Label = None, frames: Frames = "key"
+) -> DataFrame:
+    """Return the annotations of delivered tasks: a row for each shape, frame of a video, mask and scene-level answer.
 
     Args:
         df: deliveries: `get_delivered_tasks_to_table(...)`, a table of it, or any DataFrame with `id` and one of
             `answers_raw` (JSON text) and `answers` (JSON text, struct, map or variant). A struct has lost what its
             type does not hold, such as the options of tags that the project's schema does not declare.
-        label: name of the tag that is the class of a shape, for all outputs or by output; None: `label` is null. Where
-            no shape has that tag `label` is null too: `select(explode(map_keys("tags"))).distinct()` of the result has
-            the tags that there are.
-        frames: "key", the key locations of videos and 3D, or "all", every frame in `locations`. A shape that has
-            only the other of the two gives that.
+        vendor: the system that the answers come from, "sama" by default. It fills the column `vendor`.
+        label: name of the tag that is the class of a shape, for all outputs (`str`) or by output (`dict`). By default
+            `label` is null, as it is for a shape without that tag. `select(explode(map_keys("tags"))).distinct()` of
+            the result lists the tags that occur.
+        frames: the frames of videos and 3D that become rows: "key", the key locations, by default; or "all", every
+            entry of `locations`. A shape that has only one of the two lists gives the rows of that list.
 
     Returns:
-        A DataFrame of the schema `ANNOTATIONS`, whatever was delivered. `delivered_at` is null where `df` has none.
-        Nothing raises on odd answers: what does not fit is null, or of kind `unknown`, and its text is in `raw`.
+        A DataFrame with the columns of `ANNOTATIONS`, whatever was delivered. `delivered_at` is null where `df` has no
+        such column. Odd answers raise no error: a value that does not fit its column is null there, an answer that
+        cannot be read is a row of kind `unknown`, and `raw` holds the JSON text.
 
     Raises:
-        InvalidInput: `df` lacks a column, `label` is no name, or `frames` is another word.
+        InvalidInput: `df` lacks a column, `vendor` or `frames` is unknown, or `label` is no name.
     """
     check_dataframe("df", df)
-    flattener = Flattener(label, frames)
+    check_one_of("vendor", vendor, tuple(READERS))
+    reader = READERS[vendor](label, frames)
     if "id" not in df.columns:
         raise InvalidInput(
             f"the DataFrame has no column `id`: {df.columns}",
             remedy="give deliveries as get_delivered_tasks_to_table gives them, or rename the column of task ids",
         )
-    delivered = F.expr(f"try_cast({_DELIVERED if _DELIVERED in df.columns else 'NULL'} AS TIMESTAMP_LTZ)")
+    delivered_at = "delivered_at" if "delivered_at" in df.columns else "NULL"
     tasks = df.select(
-        F.col("id").cast("string").alias(_ID),
-        delivered.alias(_DELIVERED),
-        json_text(df, "answers").alias(_ANSWERS),
+        F.lit(vendor).alias("vendor"),
+        F.col("id").cast("string").alias("task_id"),
+        F.expr(f"try_cast({delivered_at} AS TIMESTAMP_LTZ)").alias("delivered_at"),
+        json_text(df, "answers").alias("answers"),
     )
-    return tasks.mapInArrow(partial(annotation_batches, flattener), ANNOTATIONS)
+    return tasks.mapInArrow(partial(annotation_batches, reader), ANNOTATIONS)
 
 
 def json_text(df: DataFrame, name: str) -> Column:
-    """The JSON text of `answers` or `data`: the column `<name>_raw`, else `<name>` as text or rendered as JSON.
+    """Return the JSON text of `answers` or `data`: the column `<name>_raw`, or else `<name>`, rendered as JSON.
 
     Raises:
         InvalidInput: `df` has neither.
@@ -131,46 +175,44 @@ def json_text(df: DataFrame, name: str) -> Column:
     return F.col(name) if isinstance(found, T.StringType) else exact.to_json(F.col(name))
 
 
-def annotation_batches(flattener: Flattener, tasks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """On a worker: batches of task id, moment of delivery and answers (JSON text) become batches of annotations."""
+def annotation_batches(reader: AnnotationReader, tasks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Read batches of vendor, task id, time of delivery and answers (JSON text); yield batches of annotations."""
     import pyarrow as pa
 
     schema = _arrow_schema()
     for batch in tasks:
-        rows = _rows(flattener, batch.column(_ANNOTATED).cast(pa.binary()).to_pylist())
-        while some := _columns(islice(rows, _ROWS_AT_A_TIME), schema):
-            positions, columns = some
-            of_task = [batch.column(column).take(positions) for column in range(_ANNOTATED)]
-            yield pa.RecordBatch.from_arrays(of_task + columns, schema.names)
+        rows = _rows(reader, batch.column(len(_OF_TASK)).cast(pa.binary()).to_pylist())
+        while made := _batch(batch, islice(rows, _ROWS_AT_A_TIME), schema):
+            yield made
 
 
-def _rows(flattener: Flattener, answers: list[bytes | None]) -> Iterator[tuple[int, Annotation]]:
+def _rows(reader: AnnotationReader, answers: list[bytes | None]) -> Iterator[tuple[int, Annotation]]:
+    """Yield the annotations, each with the position of its task."""
     for task, text in enumerate(answers):
         if text is not None:
-            for row in flattener.rows(text):
+            for row in reader.rows(text):
                 yield task, row
 
 
-_ANNOTATED = 2  # position of the answers; before it stands what belongs to the task
-
-
-def _columns(rows: Iterator[tuple[int, Annotation]], schema: pa.Schema) -> tuple[pa.Array, list[pa.Array]] | None:
-    """The tasks that the rows belong to, by position, and the rows as columns; None where there are no rows."""
+def _batch(tasks: pa.RecordBatch, rows: Iterator[tuple[int, Annotation]], schema: pa.Schema) -> pa.RecordBatch | None:
+    """Return the rows as Arrow columns, those of their tasks first; None where there are no rows."""
     import pyarrow as pa
 
-    with _no_collections():
+    with _no_garbage_collection():
         found = list(rows)
         if not found:
             return None
+        positions = pa.array([task for task, _ in found], pa.int32())
+        columns = [tasks.column(i).take(positions) for i in range(len(_OF_TASK))]
         by_column = zip(*(astuple(row) for _, row in found), strict=True)
         by_name = dict(zip(Annotation.__struct_fields__, by_column, strict=True))
-        columns = [_column(field, by_name[field.name]) for field in list(schema)[_ANNOTATED:]]
-    return pa.array([task for task, _ in found], pa.int32()), columns
+        columns += [_column(field, by_name[field.name]) for field in list(schema)[len(_OF_TASK) :]]
+    return pa.RecordBatch.from_arrays(columns, schema.names)
 
 
 @contextmanager
-def _no_collections() -> Iterator[None]:
-    """Python looks for cycles in all these lists again and again, half of the time, and there are none."""
+def _no_garbage_collection() -> Iterator[None]:
+    """Switch off the search for reference cycles: it takes half of the time here, and there are none."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -183,11 +225,13 @@ def _no_collections() -> Iterator[None]:
 def _column(field: pa.Field, values: Sequence[Any]) -> pa.Array:
     import pyarrow as pa
 
+    if values[0] is None and values.count(None) == len(values):  # ten times faster, and most columns are null
+        return pa.nulls(len(values), field.type)
     if field.name == "raw":
         return pa.array(values, pa.binary()).view(pa.string())
     if field.name != "tags":
         return pa.array(values, field.type)
-    different = {id(tags): tags for tags in values}  # equal tags are one object, mostly
+    different = {id(tags): tags for tags in values}  # readers mostly share one object among equal tags
     position = {key: i for i, key in enumerate(different)}
     pairs = [None if tags is None else list(tags.items()) for tags in different.values()]
     return pa.array(pairs, field.type).take(pa.array([position[id(tags)] for tags in values], pa.int32()))

@@ -23,7 +23,7 @@ from sama_spark.outbound.creation_options import CHUNK_BYTES, CHUNK_ROWS, IN_FLI
 from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
 from sama_spark.outbound.outbox.outbox_options import OnChanged
 from sama_spark.outbound.outbox.settle import Verdict
-from sama_spark.vendors.sama.reader import Frames
+from sama_spark.vendors.seam import Frames
 
 StatusFeed = Literal["status", "batches", "stats"]
 Seconds = Annotated[int, Meta(ge=0, le=31_536_000)]  # a year

@@ -1,4 +1,4 @@
-"""Two charts of the work: progress by state over time, and labels by class. Spark counts, the driver draws."""
+"""Two charts: tasks by state over time, and annotations by label. Spark counts, the driver draws."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pyspark.sql import DataFrame
 
-# From the bottom up: what is done, what is nearly done, what was sent back, what waits.
+# From the bottom up: tasks that are done, nearly done, sent back, waiting.
 _STATES = {
     "acknowledged": "#00456E",
     "delivered": "#0072B2",
@@ -35,7 +35,7 @@ _DARK, _LIGHT = "#333333", "#D9DCE1"
 
 
 def show_progress(df: DataFrame) -> Figure:
-    """How many tasks were in each state at the end of each day, as stacked areas.
+    """Draw how many tasks were in each state at the end of each day, as stacked areas.
 
     Args:
         df: the view `progress_by_day`, which `Client.sync(..., views=True)` makes, or any DataFrame with its columns:
@@ -45,8 +45,8 @@ def show_progress(df: DataFrame) -> Figure:
         A matplotlib `Figure`, which a notebook shows, as does `display(...)`.
 
     Raises:
-        InvalidInput: `df` lacks a column, or has no row.
-        ModuleNotFoundError: there is no matplotlib.
+        InvalidInput: `df` is a stream, lacks a column, or has no row.
+        ModuleNotFoundError: matplotlib is not installed.
     """
     require_matplotlib()
     _check(df, "the view `progress_by_day`", "day", "state", "tasks")
@@ -65,19 +65,21 @@ def show_progress(df: DataFrame) -> Figure:
 
 
 def show_label_counts(df: DataFrame, *, by_output: bool = False) -> Figure:
-    """How many annotations each label has, as bars, the most frequent first. Answers about a whole scene do not count.
+    """Draw how many annotations each label has, as bars, the most frequent first.
+
+    Answers about a whole scene do not count. 25 labels have a bar each, and all others have one together.
 
     Args:
         df: the view `label_counts` or `labels_current`, the table `annotations`, or a DataFrame of
             `flatten_annotations`.
-        by_output: a chart for each output, whose labels may be others.
+        by_output: draw a chart for each output; by default one for all outputs together.
 
     Returns:
         A matplotlib `Figure`, which a notebook shows, as does `display(...)`.
 
     Raises:
-        InvalidInput: `df` lacks a column, or has no label.
-        ModuleNotFoundError: there is no matplotlib.
+        InvalidInput: `df` is a stream, lacks a column, or has no annotation of a shape or mask.
+        ModuleNotFoundError: matplotlib is not installed.
     """
     require_matplotlib()
     _check(df, "`label_counts` or `labels_current`", "output", "kind", "label")
@@ -122,7 +124,7 @@ def _draw_progress(
     axes = figure.subplots()
     x = range(len(days))
     names = [shown(f"{state} ({height[-1]:,})") for state, height in zip(states, heights, strict=True)]
-    # In steps: the count of a day holds for that day.
+    # In steps, because the count of a day holds for the whole day.
     axes.stackplot(x, heights, labels=names, colors=colours, step="post", edgecolor="white", linewidth=0.6)
     axes.set_xlim(0, len(days) - 1)
     axes.set_ylim(0, max(map(sum, zip(*heights, strict=True))) * 1.05)
@@ -169,7 +171,7 @@ def _date(day: date, *, is_first: bool) -> str:
 
 
 def _quiet(axes: Axes, counts: Any) -> None:
-    """Whole numbers as people write them, light lines to read them by, and nothing else."""
+    """Show whole numbers with commas and light grid lines; hide two sides of the frame."""
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     axis = axes.xaxis if counts == "x" else axes.yaxis

@@ -1,10 +1,10 @@
-"""A colour for each label, the same in every picture: told apart also by those who do not see all colours."""
+"""A colour for each label, the same in every picture. Colour-blind people can tell these colours apart."""
 
 from __future__ import annotations
 
 from zlib import crc32
 
-# Okabe and Ito's, then such of Tol's as differ from them.
+# The colours of Okabe and Ito, then those of Tol that differ from them.
 PALETTE = (
     "#E69F00",
     "#56B4E9",
@@ -26,7 +26,10 @@ _given: dict[str, str] = {}
 
 
 def colour_of(label: str) -> str:
-    """The label's colour: by its name, or the next one where another label of this process has that already."""
+    """Return the label's colour, which follows from its name; the next free one if another label has that already.
+
+    Labels keep their colour as long as the process lives. When all colours are taken, labels share them.
+    """
     if label not in _given:
         start = crc32(label.encode()) % _FIRST
         wanted = PALETTE[start:_FIRST] + PALETTE[:start] + PALETTE[_FIRST:]
@@ -38,6 +41,6 @@ def colour_of(label: str) -> str:
 
 
 def is_light(colour: str) -> bool:
-    """Whether black is read better on it than white."""
+    """Return whether black text is easier to read on this colour than white text."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return 0.299 * red + 0.587 * green + 0.114 * blue > 140

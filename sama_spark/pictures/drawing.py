@@ -1,4 +1,4 @@
-"""Annotation rows as lines and areas on matplotlib's axes, in pixels of the image."""
+"""Draws annotation rows as lines and areas on matplotlib's axes, in pixels of the image."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _CORNERS = 4
 
 
 def is_drawn(row: Row) -> bool:
-    """Whether it has a place in an image, and a kind that is known."""
+    """Return whether the row has points in an image and a kind that can be drawn."""
     points = row["points"]
     return row["kind"] in _DRAW and bool(points) and all(len(point) == 2 for point in points)
 
 
 def class_of(row: Row) -> str:
-    """What its colour stands for: the label, and where there is none its output."""
+    """Return the name that the colour stands for: the label, or else the output."""
     return str(row["label"] or row["output"] or row["kind"])
 
 
 def region_of(rows: Sequence[Row]) -> Region | None:
-    """The region that all these shapes lie in."""
+    """Return the smallest region with all these shapes in it; None where there is no shape."""
     points = [point for row in rows if is_drawn(row) for point in row["points"]]
     if not points:
         return None
@@ -50,7 +50,7 @@ def region_of(rows: Sequence[Row]) -> Region | None:
 
 
 def draw_shapes(axes: Axes, rows: Sequence[Row]) -> list[Text]:
-    """Draw these rows, each with its label, of which they are given back: some may lie over others."""
+    """Draw these rows, and return the texts of their labels, some of which may overlap."""
     width = _LINE if len(rows) < _MANY_SHAPES else _THIN_LINE
     texts = []
     for row in rows:
@@ -67,9 +67,10 @@ def draw_image(axes: Axes, image: Pixels) -> None:
 
 
 def draw_mask(axes: Axes, mask: Pixels, output: str, onto: Region) -> list[str]:
-    """Tint what a mask covers, stretched over the region `onto`; gives the classes by the names that have the colours.
+    """Tint the pixels of a mask, stretched over the region `onto`; return the names of its classes.
 
-    A mask that is coded by colours keeps these, and its classes have no names.
+    A class is named `output` and its index, and that name decides its colour. A mask that is coded by colours keeps
+    them, and its classes have no names.
     """
     values = mask.values
     if values.ndim == 3:
@@ -87,7 +88,7 @@ def draw_mask(axes: Axes, mask: Pixels, output: str, onto: Region) -> list[str]:
 
 
 class _Pen:
-    """Draws in one colour, with a rim around each line that lets it stand out from whatever lies below."""
+    """Draws in one colour, with a rim around each line that separates it from the image below."""
 
     def __init__(self, axes: Axes, colour: str, width: float) -> None:
         self.axes, self.colour, self.width = axes, colour, width
@@ -131,7 +132,7 @@ def _box(pen: _Pen, row: Row) -> None:
     points = row["points"]
     corners = _around(points[:_CORNERS])
     pen.outline(corners)
-    for x, y in points[_CORNERS : _CORNERS + 1]:  # where a slider's line begins, on the upper edge
+    for x, y in points[_CORNERS : _CORNERS + 1]:  # the upper end of a slider's line, which crosses the box
         pen.line([(x, y), (x, max(corner[1] for corner in corners))])
 
 
@@ -152,7 +153,7 @@ def _polyline(pen: _Pen, row: Row) -> None:
 
 
 def _around(corners: Sequence[Point]) -> list[Point]:
-    """Corners one after the other on the way around, in whatever order they are given."""
+    """Return the corners in the order of a walk around the shape, whatever their order is."""
     if not corners:
         return []
     x, y = np.mean(np.asarray(corners, float), axis=0)
@@ -170,7 +171,7 @@ _DRAW = {
 
 
 def _write(axes: Axes, row: Row, colour: str) -> Text:
-    """The label above that point of the shape that is nearest to the upper left, below it at the image's edge."""
+    """Write the label above the point nearest to the upper left corner; below that point at the image's upper edge."""
     label = drawable(row["label"])
     text = label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}…"
     x, y = min(row["points"], key=sum)
@@ -192,7 +193,7 @@ def _write(axes: Axes, row: Row, colour: str) -> Text:
 
 
 def outside(rows: Sequence[Row], region: Region) -> int:
-    """How many of these shapes lie outside of the region altogether."""
+    """Count the shapes that lie completely outside of the region."""
     left, top, right, bottom = region
     count = 0
     for row in rows:

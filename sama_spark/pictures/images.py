@@ -1,4 +1,4 @@
-"""Images, from wherever a user's table says that they lie, as pixels that are small enough to be drawn."""
+"""Reads images and masks from bytes, paths and links, and makes them small enough to be drawn."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import SparkSession
 
-Place = str | bytes | bytearray | None
+ImageSource = str | bytes | bytearray | None
 Region = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
 _LONGEST_SIDE = 2_000  # pixels, of what is drawn
 _MOST_BYTES = 200_000_000
 _SECONDS = 20.0  # without a byte
-_LONGEST = 120.0  # seconds, all in all
+_LONGEST = 120.0  # seconds for the whole image
 _REDIRECTS = 5
 
-
-# What Spark and its file systems say, whichever of its kinds of session tells it.
+# What Spark and its file systems say, and the reason to show. Classic and Connect sessions use different words.
 _REASONS = (
     (
         r"No FileSystem for scheme|UnsupportedFileSystem|FileSystem\S* not found|ClassNotFound.*FileSystem",
@@ -51,28 +50,36 @@ _REASONS = (
 )
 
 
-class Unreadable(Exception):
-    """An image cannot be had; the text says why, without its address, which may be signed."""
+class UnreadableImage(Exception):
+    """An image cannot be read; the text says why, without the address, which may be a signed link."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """What is seen of an image: `values` fill `region`, in pixels of the whole image, which is `size` wide and high."""
+    """The part of an image that is drawn.
+
+    Attributes:
+        values: the pixels, perhaps fewer than the image has.
+        region: the part that they show, in pixels of the whole image.
+        size: width and height of the whole image, in pixels.
+    """
 
     values: NDArray[Any]
     region: Region
     size: tuple[int, int]
 
 
-def read_image(spark: SparkSession, place: Place, part: Region | None = None) -> Pixels:
-    """The image as its viewer sees it, turned as its camera says, in eight bits of red, green and blue.
+def read_image(spark: SparkSession, place: ImageSource, part: Region | None = None) -> Pixels:
+    """Return the image in eight bits of red, green and blue, turned upright as its EXIF data say.
 
-    place: bytes, a path of the driver's file system or of a volume, an http(s) URL, or any other address that Spark
-        reads (`s3://`, `abfss://`).
-    part: only this region of it.
+    Args:
+        spark: reads addresses that are neither paths nor http(s).
+        place: bytes, a path of the driver's file system or of a volume, an http(s) URL, or any other address that
+            Spark reads (`s3://`, `abfss://`).
+        part: return only this region of the image.
 
     Raises:
-        Unreadable: it cannot be had, or is no image.
+        UnreadableImage: `place` cannot be read, or is no image.
     """
     image = ImageOps.exif_transpose(_opened(_content(spark, place)))
     size = image.size
@@ -87,11 +94,11 @@ def read_image(spark: SparkSession, place: Place, part: Region | None = None) ->
     return Pixels(np.asarray(image), region, size)
 
 
-def read_mask(spark: SparkSession, place: Place) -> Pixels:
-    """A mask: the index of a class at each pixel, 0 for none; or red, green and blue, where it is coded by colours.
+def read_mask(spark: SparkSession, place: ImageSource) -> Pixels:
+    """Return a mask: at each pixel the index of a class, 0 for none, or a colour where the mask is coded by colours.
 
     Raises:
-        Unreadable: it cannot be had, or is no image.
+        UnreadableImage: `place` cannot be read, or is no image.
     """
     image = _opened(_content(spark, place))
     size = image.size
@@ -107,21 +114,21 @@ def _opened(content: bytes) -> Image.Image:
         image.load()
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         known = isinstance(error, Image.DecompressionBombError)
-        raise Unreadable("it has too many pixels" if known else "it is no image, or a broken one") from None
+        raise UnreadableImage("it has too many pixels" if known else "it is no image, or a broken one") from None
     return image
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    if image.mode[0] in "IF":  # more than eight bits, as thermal and medical images have: from their darkest on
+    if image.mode[0] in "IF":  # more than eight bits, as in thermal and medical images
         values = np.asarray(image, float)
         low, high = float(values.min(initial=0)), float(values.max(initial=0))
         image = Image.fromarray(((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8))
     return image.convert("RGB")
 
 
-def _content(spark: SparkSession, place: Place) -> bytes:
+def _content(spark: SparkSession, place: ImageSource) -> bytes:
     if not place:
-        raise Unreadable("none is given")
+        raise UnreadableImage("none is given")
     if not isinstance(place, str):
         return bytes(place)
     named = re.match(r"([a-z][a-z0-9+.-]*):", place, re.IGNORECASE)
@@ -132,20 +139,20 @@ def _content(spark: SparkSession, place: Place) -> bytes:
         try:
             return local_path(place).read_bytes()
         except OSError as error:
-            raise Unreadable((error.strerror or type(error).__name__).lower()) from None
+            raise UnreadableImage((error.strerror or type(error).__name__).lower()) from None
         except ValueError:
-            raise Unreadable("no file has such a name") from None
+            raise UnreadableImage("no file has such a name") from None
     try:
         rows = spark.read.format("binaryFile").load(place).select("content").limit(2).collect()
     except Exception as error:
-        raise Unreadable(_reason(scheme, str(error))) from None
+        raise UnreadableImage(_reason(scheme, str(error))) from None
     if len(rows) != 1:
-        raise Unreadable("its address names no file" if not rows else "its address names several files")
+        raise UnreadableImage("its address names no file" if not rows else "its address names several files")
     return bytes(rows[0].content)
 
 
 def _reason(scheme: str, said: str) -> str:
-    """Why Spark cannot read a place. Its own words hold the address, so they are shown only where none fit."""
+    """Return why Spark cannot read an image. Spark's own words hold the address, so they are the last resort."""
     for pattern, reason in _REASONS:
         if re.search(pattern, said, re.IGNORECASE):
             return reason.format(f"{scheme}:")
@@ -157,7 +164,7 @@ def _fetched(url: str) -> bytes:
     try:
         urlsplit(url)
     except ValueError:
-        raise Unreadable("its address cannot be read") from None
+        raise UnreadableImage("its address cannot be read") from None
     wire = Wire(connect_timeout=_SECONDS, read_timeout=_SECONDS, monotonic=time.monotonic, accept="*/*")
     deadline = time.monotonic() + _LONGEST
     with closing(wire):
@@ -168,15 +175,17 @@ def _fetched(url: str) -> bytes:
             if not (300 <= reply.status < 400 and reply.location):
                 if reply.status == 200:
                     return reply.body
-                raise Unreadable(f"its link answers {reply.status}{', and may have expired' * (reply.status == 403)}")
+                raise UnreadableImage(
+                    f"its link answers {reply.status}{', and may have expired' * (reply.status == 403)}"
+                )
             try:
                 url = urljoin(url, reply.location)
             except ValueError:
-                raise Unreadable("its link leads to what is no address") from None
+                raise UnreadableImage("its link leads to what is no address") from None
             if not url.lower().startswith(("http://", "https://")):
-                raise Unreadable("its link leads to what is no http(s) address")
+                raise UnreadableImage("its link leads to what is no http(s) address")
         else:
-            raise Unreadable("its link leads on and on")
+            raise UnreadableImage("its link leads on and on")
     if reply.trouble is Trouble.TOO_LARGE:
-        raise Unreadable(f"it is larger than {_MOST_BYTES // 1_000_000} MB")
-    raise Unreadable(f"its host cannot be reached ({reply.kind})")
+        raise UnreadableImage(f"it is larger than {_MOST_BYTES // 1_000_000} MB")
+    raise UnreadableImage(f"its host cannot be reached ({reply.kind})")

@@ -1,4 +1,4 @@
-"""A sheet of panels, one for each image with its labels, and a legend."""
+"""Lays out a sheet: a panel for each image with its labels, captions below, and a legend."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from sama_spark.pictures.images import Pixels, Region
 
 _INCHES = {1: 9.0, 2: 6.5, 3: 4.8}  # width of a panel, by their number in a row
-_MARGIN, _ZOOM_MARGIN = 0.08, 0.35  # around shapes, in their own size
-_TALLEST, _FLATTEST = 1.5, 0.35  # height of a panel by its width
+_MARGIN, _ZOOM_MARGIN = 0.08, 0.35  # around the shapes, as a share of their region
+_TALLEST, _FLATTEST = 1.5, 0.35  # height of a panel as a share of its width
 _LEGEND, _ANSWER_LINES = 15, 4
 
 
 class Picture(Figure):
-    """A figure that a notebook shows by itself. It is none of pyplot's, which keeps all that it has made."""
+    """A figure that a notebook shows by itself. pyplot does not know it, so it is freed when nobody holds it."""
 
     def _repr_png_(self) -> bytes:
         content = BytesIO()
@@ -39,12 +39,15 @@ class Picture(Figure):
 
 @dataclass
 class Scene:
-    """What one panel shows.
+    """The content of one panel.
 
     Attributes:
-        rows: of `ANNOTATIONS`, all of one task and, in a video, of one frame.
-        image: None where there is none, and then `missing` says why; both None where none was asked for.
-        masks: the rows of kind mask that could be read, each with what was read; `lost` says why others could not.
+        title: the text above the panel.
+        rows: annotations of one task and, in a video, of one frame.
+        image: the image to draw over; None for a blank canvas.
+        missing: why there is no image; None where nobody asked for one.
+        masks: rows of kind mask, each with its pixels.
+        lost: for each mask that cannot be read, the reason.
     """
 
     title: str
@@ -60,12 +63,12 @@ class Scene:
 
     @property
     def size(self) -> tuple[float, float] | None:
-        """Width and height of the whole image, as far as it is known."""
+        """Return width and height of the whole image or mask, if there is one."""
         known = [self.image] if self.image else [mask for _, mask in self.masks]
         return known[0].size if known else None
 
     def region(self) -> Region:
-        """What is seen: the image, or this part of it; without an image, as far as the shapes reach."""
+        """Return the region to show: that of the image, or of the shapes with a margin if there is no image."""
         if self.image:
             return self.image.region
         if self.size:
@@ -74,7 +77,7 @@ class Scene:
 
 
 def around(rows: Sequence[Row], margin: float = _ZOOM_MARGIN) -> Region | None:
-    """The region of all shapes with a margin, in their own size; None where there is no shape."""
+    """Return the region of all shapes with a margin, given as a share of it; None where there is no shape."""
     region = region_of(rows)
     if region is None:
         return None
@@ -84,7 +87,7 @@ def around(rows: Sequence[Row], margin: float = _ZOOM_MARGIN) -> Region | None:
 
 
 def draw_sheet(scenes: Sequence[Scene], heading: str = "") -> Picture:
-    """One panel for each scene, three in a row at the most."""
+    """Draw a panel for each scene, at most three in a row."""
     columns = 1 if len(scenes) == 1 else 2 if len(scenes) <= 4 else 3
     rows = [scenes[i : i + columns] for i in range(0, len(scenes), columns)]
     width = _INCHES[columns]
@@ -98,7 +101,7 @@ def draw_sheet(scenes: Sequence[Scene], heading: str = "") -> Picture:
     classes: Counter[str] = Counter()
     texts: list[Text] = []
     for name in sorted({class_of(row) for scene in scenes for row in scene.shapes}):
-        colour_of(name)  # whatever the order of the panels
+        colour_of(name)  # in order of the names, so that colours do not depend on the order of panels
     for axes, scene in zip(panels, scenes, strict=False):
         texts += _draw(axes, scene, captions[id(scene)], classes)
     for axes in panels[len(scenes) :]:
@@ -152,7 +155,7 @@ def _answer(row: Row) -> str:
 
 
 def _notes(scene: Scene) -> Iterable[str]:
-    """What is not to be seen, and why."""
+    """Yield notes on what the panel does not show, and why."""
     if scene.missing:
         yield f"no image: {scene.missing}; drawn on a blank canvas"
     yield from scene.lost
@@ -181,7 +184,7 @@ def _legend(figure: Figure, classes: Counter[str]) -> None:
 
 
 def _thin_out(figure: Figure, texts: Sequence[Text]) -> None:
-    """Keep labels within their panel, and take away those that would lie over others: the colour still tells them."""
+    """Move labels into their panel, and hide those that overlap others: the legend explains the colours."""
     figure.draw_without_rendering()
     kept: dict[int, list[Any]] = {}
     for text in texts:

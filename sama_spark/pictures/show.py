@@ -1,4 +1,4 @@
-"""`show_annotations`: what annotators drew, over the images, in a notebook."""
+"""`show_annotations`: draws annotations over their images in a notebook."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pyspark.sql import Column, DataFrame, SparkSession
 
-    from sama_spark.pictures.images import Place
+    from sama_spark.pictures.images import ImageSource
     from sama_spark.pictures.sheet import Scene
 
 Key = tuple[str, "int | None"]  # task and frame
@@ -33,25 +33,25 @@ _IN_FLIGHT = 8
 def show_annotations(df: DataFrame, images: DataFrame | str | None = None, *, n: int = 9, zoom: bool = False) -> Figure:
     """Draw shapes with their labels over the images: a panel for each task, and in a video for each frame.
 
-    A label has the same colour in all pictures of a session, and shapes without a label that of their output. Answers
-    about the whole scene stand under the image, and so does what is not drawn, and why.
+    A label has the same colour in all pictures of a session; a shape without a label has the colour of its output. The
+    text under an image lists the answers about the whole scene, and what is not drawn, with the reason.
 
     Args:
-        df: rows of the table `annotations`, of `labels_current`, or of `flatten_annotations(...)`. Its first tasks are
-            drawn, in its order, with no other shapes than it has: filter and sort it to choose.
-        images: where the images lie. A DataFrame with the task's id (`task_id` or `id`), one other column, and for
-            videos `frame`; or the name of a column of `df`. That column holds the images themselves (binary), paths
-            (`/Volumes/...`), http(s) URLs, or what else Spark reads (`s3://...`). The driver reads them, without any
-            key. None, or where one cannot be read: shapes on a blank canvas.
-        n: how many panels at the most.
-        zoom: show only the part of the image in which the shapes lie, for small ones.
+        df: rows of the table `annotations`, of `labels_current`, or of `flatten_annotations(...)`. Sort and filter `df`
+            to choose: the first tasks in its order are drawn, with the shapes that `df` has.
+        images: the images. A DataFrame with the task's id (`task_id` or `id`), one other column, and for videos
+            `frame`; or the name of a column of `df`. That column holds the images themselves (binary), paths
+            (`/Volumes/...`), http(s) URLs, or other addresses that Spark reads (`s3://...`). The driver reads them and
+            sends no key. By default, and for an image that cannot be read, shapes are drawn on a blank canvas.
+        n: most panels, 9 by default.
+        zoom: show only the part of the image that has shapes, for small shapes; by default the whole image.
 
     Returns:
         A matplotlib `Figure`, which a notebook shows, as does `display(...)`. At most 20,000 rows are collected.
 
     Raises:
-        InvalidInput: `df` or `images` lacks a column, or has too many, or `n` is less than 1.
-        ModuleNotFoundError: there is no matplotlib.
+        InvalidInput: `df` is a stream, `df` or `images` lacks a column, `images` has too many, or `n` is below 1.
+        ModuleNotFoundError: matplotlib is not installed.
     """
     require_matplotlib()
     from sama_spark.pictures.sheet import draw_sheet
@@ -84,7 +84,7 @@ def show_annotations(df: DataFrame, images: DataFrame | str | None = None, *, n:
 
 
 class _Images:
-    """Where the images of tasks lie, by a column of some DataFrame."""
+    """The images of tasks, in a column of `images` or of `df`."""
 
     def __init__(self, df: DataFrame, images: DataFrame | str | None) -> None:
         self._given = images is not None
@@ -105,8 +105,8 @@ class _Images:
                 remedy="give their bytes (binary), or their paths or URLs (string)",
             )
 
-    def of(self, keys: Sequence[Key]) -> dict[Key, Place] | None:
-        """Place of the image by task and frame, or by task alone; None where no images were given."""
+    def of(self, keys: Sequence[Key]) -> dict[Key, ImageSource] | None:
+        """Return the image (bytes, path or link) of each task and frame; None where the caller gave no images."""
         if self._column is None:
             return None
         frame: Column = F.col("frame").cast("int") if "frame" in self._df.columns else F.lit(None).cast("int")
@@ -129,7 +129,7 @@ def _columns(images: DataFrame) -> tuple[str, str]:
 
 
 def _first(rows: Iterable[Any], n: int) -> list[Key]:
-    """The first tasks and their frames, in the order of the rows; a task stands alone where it has no frames."""
+    """Return the first `n` tasks with their frames, in the order of the rows; frame None for a task without frames."""
     frames: dict[str, dict[int | None, None]] = {}
     for task_id, frame in rows:
         frames.setdefault(task_id, {})[frame] = None
@@ -142,9 +142,9 @@ def _is_one_of(keys: Sequence[Key], column: str) -> Column:
 
 
 def _scene(
-    spark: SparkSession, key: Key, rows: list[dict[str, Any]], places: dict[Key, Place] | None, zoom: bool
+    spark: SparkSession, key: Key, rows: list[dict[str, Any]], places: dict[Key, ImageSource] | None, zoom: bool
 ) -> Scene:
-    from sama_spark.pictures.images import Unreadable, read_image, read_mask
+    from sama_spark.pictures.images import UnreadableImage, read_image, read_mask
     from sama_spark.pictures.sheet import Scene, around
 
     task, frame = key
@@ -155,12 +155,12 @@ def _scene(
         try:
             place = places.get(key) or places.get((task, None))
             scene.image = read_image(spark, place, around(of_task) if zoom else None)
-        except Unreadable as error:
+        except UnreadableImage as error:
             scene.missing = str(error)
     for row in of_task:
         if row["kind"] == "mask":
             try:
                 scene.masks.append((row, read_mask(spark, row["mask_path"] or row["mask_url"])))
-            except Unreadable as error:
+            except UnreadableImage as error:
                 scene.lost.append(f"mask {row['output']} not drawn: {error}")
     return scene

@@ -1,4 +1,4 @@
-"""Texts as matplotlib can draw them: with letters that its fonts have, and no formulas."""
+"""Makes texts safe for matplotlib: only characters that its fonts have, and no formulas."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ _LONGEST_NAME = 24
 
 
 def drawable(text: str) -> str:
-    """The text, with a stand-in for each character that no font has: `[automobile]` for an emoji, a box for others."""
+    """Return the text with a stand-in for each character that no font has: `[automobile]` for an emoji, else a box."""
     known = _characters(tuple(FontProperties().get_family()))
     return "".join(c if c == "\n" or (ord(c) in known and c.isprintable()) else _stand_in(c) for c in text)
 
 
 def escaped(text: str) -> str:
-    """A drawable text whose dollars are no formulas."""
+    """Return the text with `$` escaped, so that matplotlib reads no formula."""
     return text.replace("$", r"\$")
 
 
 def shown(text: str) -> str:
-    """Any text, ready to be drawn."""
+    """Return the text ready to be drawn: `drawable` and `escaped`."""
     return escaped(drawable(text))
 
 
 def _stand_in(character: str) -> str:
     kind, name = unicodedata.category(character), unicodedata.name(character, "").lower()
-    if kind in ("Cf", "Mn", "Me", "Sk"):  # they change the character before them
+    if kind in ("Cf", "Mn", "Me", "Sk"):  # marks that change the character before them
         return ""
     if character.isspace():
         return " "
@@ -38,7 +38,7 @@ def _stand_in(character: str) -> str:
 
 @lru_cache
 def _characters(families: tuple[str, ...]) -> frozenset[int]:
-    """What the fonts of these families have: those that this process has set, DejaVu Sans by default."""
+    """Return the characters of the fonts of these families, or of DejaVu Sans if none of them is installed."""
     found = frozenset[int]().union(*map(_of_family, families))
     return found or _of_family("DejaVu Sans")
 
@@ -46,6 +46,6 @@ def _characters(families: tuple[str, ...]) -> frozenset[int]:
 def _of_family(name: str) -> frozenset[int]:
     try:
         font = findfont(FontProperties(family=[name]), fallback_to_default=False)
-    except ValueError:  # it is not installed, and matplotlib does without it
+    except ValueError:  # not installed; matplotlib skips it too
         return frozenset()
     return frozenset(get_font(font).get_charmap())

@@ -1,0 +1,17 @@
+"""The annotation systems whose answers this package reads: a folder for each, and the types that they share.
+
+- `seam`: what each vendor implements, such as an `AnnotationReader`
+- `sama`: Sama
+
+A vendor's folder imports the engine and never another vendor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sama_spark.vendors.sama.reader import SamaReader
+from sama_spark.vendors.seam import AnnotationReader, Frames, Label
+
+# How to make the reader of each vendor, by the value of the column `vendor`.
+READERS: dict[str, Callable[[Label, Frames], AnnotationReader]] = {"sama": SamaReader}

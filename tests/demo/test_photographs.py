@@ -16,19 +16,19 @@ def found() -> dict[str, list[Tile]]:
     return {name: list(tiles(name)) for name in PHOTOGRAPHS}
 
 
-@pytest.mark.parametrize(
-    ("name", "label", "objects"),
-    [
-        ("coins", "coin", 24),  # four rows of six
-        ("astronaut", "face", 1),
-        ("page", "word", 46),  # whole words, the prompt `>>>` and the call in the last line
-    ],
-)
-def test_everything_is_found_and_nothing_else(
-    found: dict[str, list[Tile]], name: str, label: str, objects: int
-) -> None:
-    [tile] = found[name]
-    assert [d.label for d in tile.detections] == [label] * objects
+def test_every_coin_is_found_and_nothing_else(found: dict[str, list[Tile]]) -> None:
+    [tile] = found["coins"]
+    assert [d.label for d in tile.detections] == ["coin"] * 24  # four rows of six
+
+
+def test_outlines_of_coins_are_round_and_fill_their_boxes(found: dict[str, list[Tile]]) -> None:
+    for coin in found["coins"][0].detections:
+        xs, ys = zip(*coin.polygon, strict=True)
+        assert (min(xs), min(ys), max(xs), max(ys)) == coin.box
+        corners = list(zip(coin.polygon, (*coin.polygon[1:], coin.polygon[0]), strict=True))
+        area = abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in corners)) / 2
+        left, top, right, bottom = coin.box
+        assert 0.7 < area / ((right - left) * (bottom - top)) < 0.88, "a circle fills 0.785 of its square"
 
 
 def test_coins_stand_in_rows_and_apart(found: dict[str, list[Tile]]) -> None:
@@ -40,25 +40,29 @@ def test_coins_stand_in_rows_and_apart(found: dict[str, list[Tile]]) -> None:
             assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
 
 
-def test_the_face_is_where_it_is(found: dict[str, list[Tile]]) -> None:
-    [face] = found["astronaut"][0].detections
-    left, top, right, bottom = face.box
-    eyes_and_mouth = [(203, 99), (247, 103), (223, 145)]
-    assert all(left < x < right and top < y < bottom for x, y in eyes_and_mouth)
-    assert right - left < 130
-
-
 def test_galaxies_shine(found: dict[str, list[Tile]]) -> None:
     """Two hundred galaxies, each brighter than its tile; the giants of the field are among them."""
     sky = found["deep field"]
-    assert len(sky) == 64
+    assert len(sky) == 16
     galaxies = [(tile, d) for tile in sky for d in tile.detections]
     assert 190 <= len(galaxies) <= 230
     for tile, galaxy in galaxies:
-        left, top, right, bottom = map(int, galaxy.box)
+        left, top, right, bottom = galaxy.box
         assert tile.pixels[top:bottom, left:right].mean() > 2 * tile.pixels.mean()
-        assert galaxy.contrast > 0.05
     assert sum(right - left > 25 for _, d in galaxies for left, _, right, _ in [d.box]) >= 8
+
+
+def test_old_galaxies_are_redder_than_young_ones(found: dict[str, list[Tile]]) -> None:
+    redness: dict[str, list[float]] = {"old galaxy": [], "young galaxy": []}
+    for tile in found["deep field"]:
+        for galaxy in tile.detections:
+            left, top, right, bottom = galaxy.box
+            red, _, blue = tile.pixels[top:bottom, left:right].mean(axis=(0, 1))
+            redness[galaxy.label].append(red / blue)
+    assert min(map(len, redness.values())) > 50
+    old, young = (float(np.median(redness[label])) for label in ("old galaxy", "young galaxy"))
+    assert old > 1.1
+    assert young < 0.95
 
 
 def test_tiles_make_up_the_photograph_and_boxes_lie_inside(found: dict[str, list[Tile]]) -> None:
@@ -74,5 +78,5 @@ def test_tiles_make_up_the_photograph_and_boxes_lie_inside(found: dict[str, list
 
 
 def test_png_holds_the_pixels(found: dict[str, list[Tile]]) -> None:
-    for tile in (found["coins"][0], found["deep field"][9]):
+    for tile in (found["coins"][0], found["deep field"][5]):
         assert np.array_equal(np.asarray(Image.open(BytesIO(tile.png()))), tile.pixels)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +23,8 @@ from kit.table_settings import having
 from sama_spark import ANNOTATIONS, Client, flatten_annotations
 from sama_spark.errors import InvalidInput
 from sama_spark.inbound.annotations import annotation_batches
-from sama_spark.vendors.sama.reader import Flattener
+from sama_spark.vendors.sama.reader import SamaReader
+from sama_spark.vendors.seam import Annotation, AnnotationReader
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -113,27 +116,68 @@ def labels(delivered: DataFrame) -> Iterator[DataFrame]:
     rows.sparkSession.catalog.dropTempView("labels")
 
 
+COLUMNS = """
+vendor string, task_id string, delivered_at timestamp, output string, ordinal int, kind string, type string,
+annotation_id string, object_id string, refers_to array<string>, group_id int, group_type string,
+response int, annotator string, annotated_at timestamp, seconds double,
+frame int, frame_end int, time_start double, time_end double, page int, sensor string,
+key_frame boolean, visible boolean, label string, tags map<string,array<string>>, value string, values array<string>,
+score double, model string, points array<array<double>>, rings array<array<array<double>>>,
+x_min double, y_min double, x_max double, y_max double, rotation double, text_start int, text_end int,
+position struct<x:double,y:double,z:double>, dimensions struct<length:double,width:double,height:double>,
+direction struct<roll:double,pitch:double,yaw:double>,
+mask_url string, mask_path string, mask_value string, status string, raw string
+"""
+
+
+def test_the_columns_are_those_of_the_layout() -> None:
+    """They are the same for all vendors; a change of them is another layout of the tables."""
+    assert [f"{f.name} {f.dataType.simpleString()}" for f in ANNOTATIONS] == re.split(r",\s+", COLUMNS.strip())
+    assert all(field.nullable and field.metadata["comment"] for field in ANNOTATIONS)
+    assert {"vendor", "task_id", "delivered_at", *Annotation.__struct_fields__} == set(ANNOTATIONS.names)
+
+
+def test_a_row_fills_all_columns_on_its_way_through_arrow() -> None:
+    """Also those that Sama never fills."""
+    point, when = [[1.0, 2.0]], datetime(2026, 1, 2, 3, 4, 5, 678901, timezone.utc)
+    filled: dict[str, Any] = {
+        "annotation_id": "a1", "object_id": "o1", "refers_to": ["a0"], "response": 2, "annotator": "ann",
+        "annotated_at": when, "seconds": 1.5, "frame_end": 9, "time_start": 0.5, "time_end": 2.5, "page": 3,
+        "sensor": "front", "score": 0.75, "model": "m", "rings": [point], "rotation": 0.1, "text_start": 4,
+        "text_end": 8, "mask_value": "#ff0000", "status": "approved",
+    }  # fmt: skip
+
+    class Reader:
+        def rows(self, answers: bytes) -> Iterator[Annotation]:
+            yield Annotation("objects", "event", answers, **filled)
+
+    [batch] = batches_of(["{}"], Reader())
+    [row] = batch.to_pylist()
+    assert {name: row[name] for name in filled} == filled
+    assert (row["vendor"], row["task_id"], row["raw"], row["position"]) == ("sama", "0", "{}", None)
+
+
 @pytest.mark.both_kinds
 def test_every_format_is_a_row(spark: SparkSession, labels: DataFrame) -> None:
     columns = (
-        "n int, ordinal int, output string, kind string, type string, object_id int, group_id int, frame int, "
+        "n int, ordinal int, output string, kind string, type string, object_id string, group_id int, frame int, "
         "label string, value string, values array<string>, x_max double, yaw double, mask_url string"
     )
     expected = spark.createDataFrame(
         [
-            (1, 0, "objects", "box", "rectangle", 1, 0, None, "car", None, None, 110.0, None, None),
-            (1, 1, "objects", "box", "rectangle", 2, 0, None, "car", None, None, 22.5, None, None),
-            (1, 2, "objects", "box", "rectangle", 4, 1, None, "bus", None, None, 60.0, None, None),
+            (1, 0, "objects", "box", "rectangle", "1", 0, None, "car", None, None, 110.0, None, None),
+            (1, 1, "objects", "box", "rectangle", "2", 0, None, "car", None, None, 22.5, None, None),
+            (1, 2, "objects", "box", "rectangle", "4", 1, None, "bus", None, None, 60.0, None, None),
             (1, 3, "weather", "answer", None, None, None, None, None, None, ["sun"], None, None, None),
-            (2, 0, "film", "box", "rectangle", 7, 0, 0, "car", None, None, 9.0, None, None),
-            (2, 1, "film", "box", "rectangle", 7, 0, 4, "car", None, None, 13.0, None, None),
-            (2, 2, "film", "box", "rectangle", 7, 0, 8, "car", None, None, 17.0, None, None),
-            (2, 3, "scene", "cuboid_3d", "cuboid", 1, 0, 0, "car", None, None, None, 0.5, None),
+            (2, 0, "film", "box", "rectangle", "7", 0, 0, "car", None, None, 9.0, None, None),
+            (2, 1, "film", "box", "rectangle", "7", 0, 4, "car", None, None, 13.0, None, None),
+            (2, 2, "film", "box", "rectangle", "7", 0, 8, "car", None, None, 17.0, None, None),
+            (2, 3, "scene", "cuboid_3d", "cuboid", "1", 0, 0, "car", None, None, None, 0.5, None),
             (2, 4, "floor", "mask", "raster_coding", *[None] * 8, "https://m.invalid/1.png"),
             (2, 5, "place", "answer", *[None] * 5, "road | bridge", ["road", "bridge"], None, None, None),
             (2, 6, "notes", "answer", *[None] * 5, "a 🚗", ["a 🚗"], None, None, None),
             (2, 7, "day", "answer", *[None] * 5, "2024-03-01", ["2024-03-01"], None, None, None),
-            (3, 0, "objects", "box", "rectangle", 1, 0, None, "car", None, None, 15.0, None, None),
+            (3, 0, "objects", "box", "rectangle", "1", 0, None, "car", None, None, 15.0, None, None),
         ],
         columns,
     )
@@ -149,9 +193,10 @@ def test_the_schema_and_its_comments_reach_a_table(spark: SparkSession, labels: 
     labels.write.format("delta").saveAsTable("labels_table")
     stored = spark.table("labels_table")
     assert stored.schema == ANNOTATIONS
-    columns = ["unix_micros(delivered_at) AS delivered", "tags", "raw"]
+    columns = ["vendor", "response", "unix_micros(delivered_at) AS delivered", "tags", "raw"]
     first = stored.orderBy("task_id", "ordinal").selectExpr(columns).first()
     assert first is not None
+    assert (first.vendor, first.response) == ("sama", 0)
     assert first.tags == {"kind": ["car"], "colour": ["red"], "side": ["left"]}
     assert first.raw == json.dumps(TASKS[0]["objects"]["layers"]["vector_tagging"][0]["shapes"][0])
     assert first.delivered == 1709288130123000
@@ -171,14 +216,14 @@ QUESTIONS = [
     (
         "SELECT task_id, object_id FROM labels WHERE kind = 'box' AND least(x_max - x_min, y_max - y_min) < 20 "
         "AND output = 'objects' ORDER BY 1",
-        [(f"{1:024x}", 2), (f"{3:024x}", 1)],
+        [(f"{1:024x}", "2"), (f"{3:024x}", "1")],
     ),
     (
         "SELECT DISTINCT task_id FROM labels WHERE array_contains(tags.side, 'left') ORDER BY 1",
         [(f"{1:024x}",), (f"{3:024x}",)],
     ),
     (
-        "SELECT frame, x_min, y_max FROM labels WHERE object_id = 7 ORDER BY frame",
+        "SELECT frame, x_min, y_max FROM labels WHERE object_id = '7' ORDER BY frame",
         [(0, 0.0, 5.0), (4, 4.0, 5.0), (8, 8.0, 5.0)],
     ),
 ]
@@ -231,6 +276,8 @@ def test_what_is_missing_is_named(spark: SparkSession) -> None:
         flatten_annotations(spark.createDataFrame([], "task_id string, answers string"))
     with pytest.raises(InvalidInput, match="frames='each'"):
         flatten_annotations(spark.createDataFrame([], "id string, answers string"), frames="each")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=r"vendor='drawers' is not understood.*sama"):
+        flatten_annotations(spark.createDataFrame([], "id string, answers string"), vendor="drawers")
 
 
 numbers = st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.none() | st.text()
@@ -266,8 +313,9 @@ def test_large_tasks_become_several_batches() -> None:
     assert gc.isenabled()
 
 
-def batches_of(texts: list[str | None] | list[str]) -> list[pa.RecordBatch]:
+def batches_of(texts: list[str | None] | list[str], reader: AnnotationReader | None = None) -> list[pa.RecordBatch]:
     ids = pa.array([str(n) for n, _ in enumerate(texts)])
     moments = pa.nulls(len(texts), pa.timestamp("us", "UTC"))
-    tasks = pa.RecordBatch.from_arrays([ids, moments, pa.array(texts, pa.string())], ["id", "delivered_at", "answers"])
-    return list(annotation_batches(Flattener(), iter([tasks])))
+    columns = [pa.array(["sama"] * len(texts)), ids, moments, pa.array(texts, pa.string())]
+    tasks = pa.RecordBatch.from_arrays(columns, ["vendor", "task_id", "delivered_at", "answers"])
+    return list(annotation_batches(reader or SamaReader(), iter([tasks])))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sama_spark import Client
 from sama_spark.errors import InvalidInput
-from sama_spark.vendors.sama.reader import Annotation, Flattener, Frames, Label
+from sama_spark.vendors.sama.reader import SamaReader
+from sama_spark.vendors.seam import Annotation, Frames, Label
 
 Json = Any
 CORNERS = [[10, 20], [110, 20], [10, 80.5], [110, 80.5]]
@@ -21,19 +22,20 @@ BOX = {"points": CORNERS, "x_min": 10, "y_min": 20, "x_max": 110, "y_max": 80.5}
 @pytest.mark.parametrize("label", [7, "", ["color"], {"shapes": 7}, {"shapes": ["color"]}])
 def test_what_is_no_label_is_refused_before_anything_is_done(label: Any) -> None:
     with pytest.raises(InvalidInput, match="label"):
-        Flattener(label)
+        SamaReader(label)
     with pytest.raises(InvalidInput, match="label"), Client("key") as client:
         client.sync(None, "4242", "labels", label=label)  # type: ignore[arg-type]
 
 
 def rows_of(answers: Json, label: Label = None, frames: Frames = "key") -> list[Annotation]:
     text = answers if isinstance(answers, bytes) else json.dumps(answers).encode()
-    return list(Flattener(label, frames).rows(text))
+    return list(SamaReader(label, frames).rows(text))
 
 
 def told(row: Annotation) -> dict[str, Any]:
     """The columns that hold something, but for the output's name, the place and the text."""
     given = {name: getattr(row, name) for name in row.__struct_fields__}
+    assert given.pop("response") == 0, "Sama has one answer for a task"
     return {k: v for k, v in given.items() if v is not None and k not in ("output", "ordinal", "raw")}
 
 
@@ -46,7 +48,7 @@ def drawn(type_: str, points: Json, index: int = 1, **tags: Json) -> Json:
 
 
 def shape_row(kind: str, type_: str, points: Json, box: list[float] | None = None, **more: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {"kind": kind, "type": type_, "object_id": 1, "group_id": 0, "tags": {}, "points": points}
+    row: dict[str, Any] = {"kind": kind, "type": type_, "object_id": "1", "group_id": 0, "tags": {}, "points": points}
     return row | dict(zip(("x_min", "y_min", "x_max", "y_max"), box or (), strict=False)) | more
 
 
@@ -118,8 +120,8 @@ def test_shapes_wherever_they_stand(name: str) -> None:
 def test_old_shape_lists_say_rect() -> None:
     rows = rows_of({"objects": [drawn("rect", CORNERS), drawn("rect", CORNERS, 5)]})
     assert [(row.kind, row.type, row.object_id, row.group_id) for row in rows] == [
-        ("box", "rect", 1, 0),
-        ("box", "rect", 5, 1),
+        ("box", "rect", "1", 0),
+        ("box", "rect", "5", 1),
     ]
 
 
@@ -132,9 +134,9 @@ def test_groups_and_the_places_of_rows() -> None:
     rows = rows_of({"note": "a", "objects": {"layers": {"vector_tagging": groups}}, "other": "b"})
     assert [(r.output, r.ordinal, r.object_id, r.group_id, r.group_type) for r in rows] == [
         ("note", 0, None, None, None),
-        ("objects", 1, 1, 0, "pair"),
-        ("objects", 2, 2, 0, "pair"),
-        ("objects", 3, 9, 2, None),
+        ("objects", 1, "1", 0, "pair"),
+        ("objects", 2, "2", 0, "pair"),
+        ("objects", 3, "9", 2, None),
         ("other", 4, None, None, None),
     ]
 
@@ -212,7 +214,7 @@ def film(*shapes: Json) -> Json:
 def test_videos_by_key_location(shuffled: bool) -> None:
     car = CAR | {"key_locations": CAR["key_locations"][::-1]} if shuffled else CAR  # type: ignore[index]
     rows = rows_of({"film": film(car)}, label="doors")
-    same = {"kind": "box", "type": "rectangle", "object_id": 7, "group_id": 0, "group_type": "traffic"}
+    same = {"kind": "box", "type": "rectangle", "object_id": "7", "group_id": 0, "group_type": "traffic"}
     moved = {"points": MOVED, "x_min": 14, "y_min": 20, "x_max": 114, "y_max": 80.5}
     assert [told(row) for row in rows] == [
         {**same, **BOX, "frame": 0, "key_frame": True, "visible": True, "tags": EARLY, "label": "left"},
@@ -241,7 +243,9 @@ def test_videos_that_have_one_of_the_two(frames: Frames) -> None:
     every = rows_of({"film": film({**CAR, "key_locations": None})}, frames=frames)
     assert [(row.frame, row.key_frame) for row in every] == [(0, False), (1, False), (2, False), (3, False)]
     neither = rows_of({"film": film({**CAR, "key_locations": [], "locations": []})}, frames=frames)
-    assert [(row.kind, row.object_id, row.frame, row.tags) for row in neither] == [("box", 7, None, {"kind": ["car"]})]
+    assert [(row.kind, row.object_id, row.frame, row.tags) for row in neither] == [
+        ("box", "7", None, {"kind": ["car"]})
+    ]
 
 
 def test_one_location_in_place_of_an_array() -> None:
@@ -376,7 +380,7 @@ def test_each_shape_is_one_row_to_the_byte(groups: list[list[str]]) -> None:
         xs, ys = zip(*shape["points"], strict=True)
         box = (min(xs), min(ys), max(xs), max(ys)) if len(xs) > 1 else (None,) * 4
         assert (row.x_min, row.y_min, row.x_max, row.y_max) == box
-        assert (row.object_id, row.points) == (shape["index"], shape["points"])
+        assert (row.object_id, row.points) == (str(int(shape["index"])), shape["points"])
         assert row.tags is not None
         assert row.tags.keys() == shape["tags"].keys()
 

@@ -22,11 +22,11 @@ from PIL import Image
 
 from sama_spark.pictures.charts import _draw_label_counts, _draw_progress
 from sama_spark.pictures.colours import PALETTE, colour_of, is_light
-from sama_spark.pictures.images import Unreadable, read_image, read_mask
+from sama_spark.pictures.images import UnreadableImage, read_image, read_mask
 from sama_spark.pictures.sheet import Scene, around, draw_sheet
 from sama_spark.pictures.words import shown
 from sama_spark.sandbox.png_masks import png
-from sama_spark.vendors.sama.reader import Flattener
+from sama_spark.vendors.sama.reader import SamaReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ NONE: Any = None  # no Spark is needed for bytes, files and links
 def rows(*shapes: dict[str, Any], **answers: Any) -> list[dict[str, Any]]:
     if shapes:
         answers["things"] = {"layers": {"vector_tagging": [{"shapes": list(shapes)}]}}
-    found = Flattener("kind").rows(json.dumps(answers).encode())
+    found = SamaReader("kind").rows(json.dumps(answers).encode())
     return [{name: getattr(row, name) for name in row.__struct_fields__} for row in found]
 
 
@@ -268,7 +268,7 @@ def test_an_image_that_cannot_be_had_says_why_without_its_address(sandbox: Sandb
         "http://127.0.0.1:1/s3cret": "its host cannot be reached (NewConnectionError)",
     }
     for place, reason in reasons.items():
-        with pytest.raises(Unreadable) as caught:
+        with pytest.raises(UnreadableImage) as caught:
             read_image(NONE, place)
         assert str(caught.value) == reason
         assert "s3cret" not in repr(caught.value)
@@ -328,7 +328,7 @@ def test_links_are_read_with_the_authorities_of_the_environment(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none"))
-    with pytest.raises(Unreadable, match="cannot be reached"):
+    with pytest.raises(UnreadableImage, match="cannot be reached"):
         read_image(NONE, sandbox.add_asset(image(), "i.png", "image/png"))
 
 

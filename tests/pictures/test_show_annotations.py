@@ -17,7 +17,7 @@ from PIL import Image
 import sama_spark.pictures
 from sama_spark import flatten_annotations, show_annotations, show_label_counts, show_progress
 from sama_spark.errors import InvalidInput
-from sama_spark.pictures.images import Unreadable, _reason, read_image
+from sama_spark.pictures.images import UnreadableImage, _reason, read_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,7 +159,7 @@ def test_wrong_tables_are_refused_with_the_remedy(spark: SparkSession) -> None:
     ],
 )
 def test_why_spark_cannot_read_an_image_is_said_in_words(spark: SparkSession, place: str, reason: str) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableImage) as caught:
         read_image(spark, place)
     assert str(caught.value) == reason
 

@@ -1,4 +1,4 @@
-"""A `label` that no shape has is told, with the tags that there are."""
+"""Reports a `label` that no shape has, with the tags that occur."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pyspark.sql import functions as F
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from sama_spark.vendors.sama.reader import Label
+    from sama_spark.vendors.seam import Label
 
 _LOOKED_AT = 20_000  # shapes
-_SHOWN = 20
+_SHOWN = 20  # tags in a note
 
 
 def unseen_label(annotations: DataFrame, label: Label) -> list[str]:
-    """What to say of a label that none of these shapes has: of each output, where labels are given by output.
+    """Return notes for the user on labels that none of these shapes has; no note where there are no shapes.
 
-    Some thousands of shapes are looked at. Nothing is said of an output that has no shapes.
+    Looks at 20,000 shapes at most. Labels by output give a note for each output, also for an output without shapes.
     """
     if label is None:
         return []

@@ -1,7 +1,8 @@
-"""Masks lie behind links that expire: the driver copies them to a folder, and `annotations` names the copies.
+"""Copies of masks, whose links expire: the driver fetches them into a folder, and `mask_path` names the copies.
 
-A copy's name follows from its task, delivery and output, and not from its link, which is another one at every reading.
-It is written elsewhere, checked and renamed: what bears the name is whole, and is not fetched again.
+The name of a copy is made of its task, delivery and output, not of its link: Sama signs links anew at every reading.
+The driver writes a copy under another name, checks it and renames it. So a file of the final name is whole, and a later
+sync does not fetch it again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from sama_spark.http.call_errors import (
 )
 from sama_spark.inbound.annotations import flatten_annotations
 from sama_spark.staging import Stage
-from sama_spark.vendors.sama.reader import Flattener
+from sama_spark.vendors.sama.reader import SamaReader
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -45,9 +46,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("sama_spark")
 
 _IN_FLIGHT = 8
-_SECONDS = 60.0  # for each
-_TRIED = 2  # masks of a host that cannot be reached
-# Of a mask, or of the reply that should have a new link for it. None of them stands in the way of labels.
+_SECONDS = 60.0  # for each mask
+_TRIED = 2  # masks, before a host counts as one that cannot be reached
+# Failures to fetch a mask or a new link for it. They are counted and do not stop the sync.
 _FAILURES = (
     AuthenticationError,
     BadRequestError,
@@ -58,14 +59,14 @@ _FAILURES = (
     RetryableError,
 )
 _LINK = "mask_url"
-_ODD, _LONGEST = r"[^A-Za-z0-9_-]", 80  # in names of files
+_ODD, _LONGEST = r"[^A-Za-z0-9_-]", 80  # characters in names of files
 _PNG_BEGINS, _PNG_ENDS = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
 class Mask:
-    """A mask to be copied to `path`. `delivered_at` in microseconds since 1970."""
+    """A mask to copy to `path`. `delivered_at` is in microseconds since 1970."""
 
     task_id: str
     output: str
@@ -76,9 +77,9 @@ class Mask:
 
 @dataclass(frozen=True)
 class Masks:
-    """The copies of a project's masks in `folder`, which the driver can write.
+    """The copies of a project's masks in `folder`, which the driver can write. A sync makes one object.
 
-    For one sync: it remembers what failed.
+    The object remembers the masks and hosts that failed, and does not try them again.
     """
 
     api: ApiClient
@@ -88,18 +89,19 @@ class Masks:
     _unreachable: Counter[str | None] = field(default_factory=Counter, repr=False)
 
     def named(self, tasks: DataFrame, rows: DataFrame, done: FeedSync) -> DataFrame:
-        """Copy the masks of `tasks` (id, delivered_at, answers_raw). Gives `rows`, their annotations, with the names.
+        """Copy the masks of `tasks` and return `rows`, the annotations of these tasks, with `mask_path`.
 
-        Where a mask cannot be had, `mask_path` stays null.
+        `mask_path` stays null where a mask cannot be fetched. `tasks` has the columns id, delivered_at, answers_raw.
         """
-        # Few projects have masks at all: looking for the word costs less than taking every answer apart.
+        # Few projects have masks: to search the text for the word costs less than to parse every answer.
         self._copy(flatten_annotations(tasks.where(F.col("answers_raw").contains(_LINK))), done)
         return self._with_paths(rows)
 
     def fill(self, annotations: DeltaTable, done: FeedSync, most: int | None) -> None:
-        """Copy and name what `annotations` lacks: what failed, or what came before masks were asked for.
+        """Copy the masks that have no `mask_path` in the table `annotations`, and set it.
 
-        `most`: rows that are looked at, the latest deliveries first; None is all.
+        These masks failed in an earlier sync, or were delivered before the first sync with `masks`. `most` limits the
+        rows, the latest deliveries first; None takes all.
         """
         lacking = annotations.read().where("mask_url IS NOT NULL AND mask_path IS NULL")
         some = lacking if most is None else lacking.orderBy(F.col("delivered_at").desc()).limit(most)
@@ -125,14 +127,14 @@ class Masks:
         return named.select(rows.columns)
 
     def _path(self) -> Column:
-        """The name of a row's copy; null for what `named` does not look for."""
+        """Return the path for the copy of a row's mask; null for rows without a mask."""
         key = F.concat_ws("\x1f", "task_id", F.unix_micros("delivered_at"), "output")
         name = F.concat(_plain("output"), F.lit("-"), F.substring(F.sha2(key, 256), 1, 16), F.lit(".png"))
         path = F.concat_ws("/", F.lit(f"{self.folder}/{self.project_id}"), _plain("task_id"), name)
         return F.when(F.col("mask_url").isNotNull() & F.col("raw").contains(_LINK), path)
 
     def _copy(self, annotations: DataFrame, done: FeedSync) -> list[str]:
-        """Copy the masks of these rows, a few in flight; gives the paths at which there is one now."""
+        """Copy the masks of these rows, a few at a time; return the paths at which there is a copy now."""
         wanted = annotations.withColumn("path", self._path()).where("path IS NOT NULL")
         wanted = wanted.select("task_id", "output", F.unix_micros("delivered_at"), "mask_url", "path")
         stage = Stage(self.folder / "sama-spark")
@@ -155,7 +157,7 @@ class Masks:
             for row in wanted.toLocalIterator(prefetchPartitions=True):
                 collect(_IN_FLIGHT - 1)
                 mask = Mask(*row)
-                if mask.path not in self._failed:  # in this sync
+                if mask.path not in self._failed:
                     pending.append((mask, pool.submit(self._copy_one, mask, unfinished)))
             collect(0)
         done.masks_failed += len(failed)
@@ -167,7 +169,7 @@ class Masks:
         return there
 
     def _copy_one(self, mask: Mask, unfinished: Path) -> bool:
-        """A host that could not be reached is not waited for again."""
+        """Copy a mask, unless its host could not be reached for earlier masks."""
         host = _host(mask.url)
         if self._unreachable[host] >= _TRIED and not Path(mask.path).exists():
             raise LinkRefused(f"host {host} could not be reached, and was not tried again")
@@ -179,12 +181,18 @@ class Masks:
 
 
 def copy(api: ApiClient, project_id: str, mask: Mask, unfinished: Path) -> bool:
-    """Copy a mask unless it is there. `unfinished`: a folder beside the copies. Gives whether it was fetched.
+    """Copy a mask unless its copy exists; return whether it was fetched.
 
-    A link that has expired is asked for again, once.
+    If the link has expired, read the task once more for a new link: GET tasks/{id}.json.
+
+    Args:
+        api: the client of the project, which fetches the mask without the API key.
+        project_id: Sama's project.
+        mask: what to copy, and where to.
+        unfinished: folder for the file until it is whole, in the same file system as the copies.
 
     Raises:
-        LinkRefused: the new link leads nowhere, or to no PNG, or there is none for this delivery.
+        LinkRefused: the new link is refused or leads to no PNG, or Sama has no new link for this delivery.
     """
     if Path(mask.path).exists():
         return False
@@ -227,7 +235,7 @@ def _new_link(api: ApiClient, project_id: str, mask: Mask) -> str:
     delivered = f"{_EPOCH + timedelta(microseconds=mask.delivered_at):%FT%T%f}"
     if (sort_key(task.delivered_at) or "")[: len(delivered)] != delivered:
         raise LinkRefused("the link has expired, and the task is not as it was delivered then")
-    rows = Flattener().rows(bytes(task.answers))
+    rows = SamaReader().rows(bytes(task.answers))
     url = next((row.mask_url for row in rows if row.output == mask.output and row.mask_url), None)
     if url is None:
         raise LinkRefused("the link has expired, and the task has no mask any more")
@@ -235,10 +243,10 @@ def _new_link(api: ApiClient, project_id: str, mask: Mask) -> str:
 
 
 def plain(name: str) -> str:
-    """What a file may be called, whatever the name is."""
+    """Return the name with `_` for each character that is unsafe in a file's name, cut at 80 characters."""
     return re.sub(_ODD, "_", name)[:_LONGEST]
 
 
 def _plain(name: str) -> Column:
-    """The same of a column."""
+    """Return the same for a column of names."""
     return F.substring(F.regexp_replace(name, _ODD, "_"), 1, _LONGEST)

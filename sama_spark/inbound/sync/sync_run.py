@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from sama_spark.inbound.sync.changed import Changed
     from sama_spark.inbound.sync.masks import Masks
     from sama_spark.staging import Stage
-    from sama_spark.vendors.sama.reader import Frames, Label
+    from sama_spark.vendors.seam import Frames, Label
 
 log = logging.getLogger("sama_spark")
 

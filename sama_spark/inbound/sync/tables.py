@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-_LAYOUT = "1"
+_LAYOUT = "2"
 _PROJECT, _LAYOUT_NAME, _CONTRACT = "sama_spark.project", "sama_spark.layout", "sama_spark.contract"
 
 # Without the vectors, a task that is delivered again costs the rewriting of whole files.
@@ -160,12 +160,19 @@ class SyncTables:
                 project_id=self.project_id,
                 remedy="sync into another schema or folder, or give the tables a prefix; nothing was written to it",
             )
-        if found.get(_LAYOUT_NAME) != _LAYOUT or found[_PROJECT] != self.project_id:
+        if found[_PROJECT] != self.project_id:
             raise SyncError(
-                f"{table.name!r} holds project {found[_PROJECT]} in layout {found.get(_LAYOUT_NAME)}, "
-                f"not project {self.project_id} in layout {_LAYOUT}",
+                f"{table.name!r} holds project {found[_PROJECT]}, not project {self.project_id}",
                 project_id=self.project_id,
-                remedy="give each project a schema of its own, or a prefix; for another layout update sama_spark",
+                remedy="give each project a schema of its own, or a prefix",
+            )
+        if found.get(_LAYOUT_NAME) != _LAYOUT:
+            raise SyncError(
+                f"{table.name!r} has layout {found.get(_LAYOUT_NAME)}, and this sama_spark reads and writes layout "
+                f"{_LAYOUT}; nothing was written to it",
+                project_id=self.project_id,
+                remedy="sync into another schema or folder, or under another prefix, which reads all deliveries again, "
+                "or drop the tables of this project first; if the layout is a newer one, update sama_spark",
             )
 
     def ensure(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sama_spark.inbound.sync.sync_result import FeedSync
     from sama_spark.inbound.sync.table_types import Contract
     from sama_spark.inbound.sync.tables import SyncTables
-    from sama_spark.vendors.sama.reader import Frames, Label
+    from sama_spark.vendors.seam import Frames, Label
 
 
 def replace_annotations(

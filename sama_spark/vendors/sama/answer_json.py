@@ -1,4 +1,4 @@
-"""The JSON of answers, read as far as it can be read: whatever is odd is left out, and nothing raises."""
+"""Parses the parts of answers. A part that is odd or no valid JSON is left out; no function here raises an error."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 from msgspec import Raw
 
 from sama_spark.api import broken_json
+from sama_spark.vendors.seam import Tags
 
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 TagValue = str | dict[str, Literal["0", "1"]] | None
-Tags = dict[str, list[str]]
 
-NONE = Raw()  # what an absent member is
+NONE = Raw()  # in place of a member that is absent
 _ODD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -31,8 +31,8 @@ class Direction(msgspec.Struct):
     yaw: float | None = None
 
 
-class Place(msgspec.Struct):
-    """Where an object is: an image shape itself, or one location of a video or 3D shape."""
+class Location(msgspec.Struct):
+    """The position of an object: of an image shape, or at one frame of a video or 3D shape."""
 
     points: list[list[float]] | None = None
     tags: Raw = NONE
@@ -43,37 +43,37 @@ class Place(msgspec.Struct):
     direction: Direction | None = None
 
 
-class Shape(Place):
+class AnswerShape(Location):
     type: str | None = None
     index: Int32 | None = None
     key_locations: Raw = NONE
     locations: Raw = NONE
 
 
-class Group(msgspec.Struct):
+class ShapeGroup(msgspec.Struct):
     shapes: list[Raw]
     group_type: str | None = None
 
 
-P = TypeVar("P", bound=Place)
+P = TypeVar("P", bound=Location)
 _raw = msgspec.json.Decoder(Raw).decode
 _list = msgspec.json.Decoder(list[Raw]).decode
 _object = msgspec.json.Decoder(dict[str, Raw]).decode
 _string = msgspec.json.Decoder(str).decode
-_groups = msgspec.json.Decoder(list[Group]).decode
+_groups = msgspec.json.Decoder(list[ShapeGroup]).decode
 _tag = msgspec.json.Decoder(TagValue).decode
 _tags = msgspec.json.Decoder(dict[str, TagValue]).decode
-_whole: dict[type[Place], Any] = {kind: msgspec.json.Decoder(kind).decode for kind in (Shape, Place)}
-_by_field = {field.name: msgspec.json.Decoder(field.type).decode for field in msgspec.structs.fields(Shape)}
+_whole: dict[type[Location], Any] = {kind: msgspec.json.Decoder(kind).decode for kind in (AnswerShape, Location)}
+_by_field = {field.name: msgspec.json.Decoder(field.type).decode for field in msgspec.structs.fields(AnswerShape)}
 
 
-def first(raw: Raw) -> bytes:
-    """The first byte, which tells what kind of value it is."""
+def first_byte(raw: Raw) -> bytes:
+    """Return the first byte, which tells the type of the value: `{`, `[`, a quote, ..."""
     return bytes(memoryview(raw)[:1])
 
 
 def members(raw: Raw | bytes) -> dict[str, Raw] | None:
-    """The members of an object; None where it is none."""
+    """Return the members of an object; None for other values."""
     try:
         return _object(raw)
     except _ODD:
@@ -84,7 +84,7 @@ def members(raw: Raw | bytes) -> dict[str, Raw] | None:
 
 
 def elements(raw: Raw) -> list[Raw]:
-    """The elements of an array; none of null; anything else is one element by itself."""
+    """Return the elements of an array, nothing for null, and any other value as the only element."""
     if raw is NONE:
         return []
     try:
@@ -94,20 +94,20 @@ def elements(raw: Raw) -> list[Raw]:
     found = broken_json.elements(text) if text.startswith(b"[") else None
     if found is not None:
         return [Raw(text[begin:end]) for begin, end in found]
-    return [] if first(raw) in (b"", b"n") else [raw]
+    return [] if first_byte(raw) in (b"", b"n") else [raw]
 
 
 def string(raw: Raw) -> str | None:
-    """The text of a string; None where it is none."""
+    """Return the text of a JSON string; None for other values."""
     try:
         return _string(raw)
     except _ODD:
-        found = broken_json.lenient(bytes(raw)) if first(raw) == b'"' else None
+        found = broken_json.lenient(bytes(raw)) if first_byte(raw) == b'"' else None
     return broken_json.plain(found) if isinstance(found, str) else None
 
 
 def is_value(raw: Raw) -> bool:
-    """Whether it is a text or other JSON."""
+    """Return whether this is JSON, or a string whose only fault is characters that JSON does not allow."""
     try:
         _raw(raw)
     except _ODD:
@@ -116,18 +116,18 @@ def is_value(raw: Raw) -> bool:
 
 
 def text(raw: Raw) -> str:
-    """The text of a string, the JSON text of anything else."""
+    """Return the text of a string, and the JSON text of any other value."""
     found = string(raw)
     return bytes(raw).decode(errors="replace") if found is None else found
 
 
 def levels(menu: str) -> list[str]:
-    """The levels of a menu, trimmed; a text without a pipe is left as it is."""
+    """Split the levels of a menu and strip the blanks around them; return a text without a pipe unchanged."""
     return [level.strip() for level in menu.split("|")] if "|" in menu else [menu]
 
 
 def chosen(checkbox: Raw) -> list[str] | None:
-    """The chosen options; None where it is no checkbox."""
+    """Return the chosen options of a checkbox; None for other values."""
     with suppress(*_ODD):
         options = _tag(checkbox)
         if isinstance(options, dict):
@@ -136,11 +136,11 @@ def chosen(checkbox: Raw) -> list[str] | None:
 
 
 def tag_values(raw: Raw) -> Tags:
-    """What is chosen or written in each tag; tags that are null are left out. Equal tags share one dict."""
+    """Return the values of each tag; leave out tags that are null. Equal tags share one dict."""
     return _tag_values(bytes(raw))
 
 
-@lru_cache(maxsize=4096)  # the same few tags stand on thousands of shapes
+@lru_cache(maxsize=4096)  # thousands of shapes have the same few tags
 def _tag_values(raw: bytes) -> Tags:
     try:
         tags = _tags(raw)
@@ -155,23 +155,23 @@ def _tag_values(raw: bytes) -> Tags:
     return read
 
 
-def groups(raw: Raw) -> list[Group]:
-    """The groups of shapes; a shape that stands among them (older lists, or odd ones) is a group of its own."""
+def groups(raw: Raw) -> list[ShapeGroup]:
+    """Return the groups of shapes. A shape in place of a group, as in older lists, becomes a group of its own."""
     try:
         return _groups(raw)
     except _ODD:
         return [_group(element) for element in elements(raw)]
 
 
-def _group(element: Raw) -> Group:
+def _group(element: Raw) -> ShapeGroup:
     found = members(element) or {}
     if "shapes" not in found:
-        return Group([element])
-    return Group(elements(found["shapes"]), string(found.get("group_type", NONE)))
+        return ShapeGroup([element])
+    return ShapeGroup(elements(found["shapes"]), string(found.get("group_type", NONE)))
 
 
 def read(raw: Raw, kind: type[P]) -> P | None:
-    """A shape or place, field by field where it is odd; None where it is no object."""
+    """Return a shape or place, without the fields that are odd; None where `raw` is no object."""
     try:
         found: P = _whole[kind](raw)
         return found
@@ -188,7 +188,7 @@ def read(raw: Raw, kind: type[P]) -> P | None:
 
 
 def _odd_tags(raw: bytes) -> dict[str, TagValue]:
-    """Tags among which some have values that no tag has: these as JSON text."""
+    """Return tags some of which have values of a wrong type: these as JSON text."""
     tags: dict[str, TagValue] = {}
     for name, value in (members(raw) or {}).items():
         tags[name] = text(value)

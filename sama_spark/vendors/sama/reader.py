@@ -1,37 +1,35 @@
-"""One task's `answers` become annotation rows: one for each shape, place in a video, mask and scene-level answer.
+"""Turns the `answers` of one task into rows of the table `annotations`.
 
 | in `answers` | rows |
 | --- | --- |
 | groups of shapes, in `layers` and `vector_tagging` or without; a list of groups, or of shapes | one for each shape |
-| a shape with `key_locations` or `locations` (video, 3D) | one for each of them |
+| a shape with `key_locations` or `locations` (video, 3D) | one for each entry of the list |
 | `raster_coding` | one |
 | text, number, date; options with "1" or "0" | one |
 | null, an empty list | none |
 | anything else | one of kind `unknown` |
 
-Nothing raises: what does not fit its column is null there, and `raw` has its JSON text. A text with a pipe is read as
-the levels of a menu, trimmed, since nothing in an answer tells a menu from text.
+Odd answers raise no error: a value that does not fit its column is null there, and `raw` has the JSON text. Nothing in
+an answer tells a menu from a text, so any text with a pipe is split into the levels of a menu, without blanks around.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
-import msgspec
 from msgspec import Raw
 from msgspec.structs import astuple
 
 from sama_spark.arguments import check_one_of, check_texts
 from sama_spark.vendors.sama.answer_json import (
     NONE,
-    Place,
-    Shape,
-    Tags,
+    AnswerShape,
+    Location,
     chosen,
     elements,
-    first,
+    first_byte,
     groups,
     is_value,
     levels,
@@ -41,10 +39,7 @@ from sama_spark.vendors.sama.answer_json import (
     tag_values,
     text,
 )
-
-Frames = Literal["key", "all"]
-Label = str | Mapping[str, str] | None
-Triple = tuple[float | None, ...]
+from sama_spark.vendors.seam import Annotation, Frames, Label, Tags
 
 _KINDS = {
     "rectangle": "box",
@@ -62,47 +57,17 @@ _OF_SHAPES = {"shapes", "points", "key_locations", "locations"}
 _IN_SPACE = {"cuboid": "cuboid_3d", "polyline": "polyline_3d"}
 
 
-class Annotation(msgspec.Struct, gc=False):
-    """One row; `annotations.ANNOTATIONS` says what each column holds. `raw` is JSON text in UTF-8."""
-
-    output: str | None
-    kind: str
-    raw: bytes
-    ordinal: int = 0
-    type: str | None = None
-    object_id: int | None = None
-    group_id: int | None = None
-    group_type: str | None = None
-    frame: int | None = None
-    key_frame: bool | None = None
-    visible: bool | None = None
-    label: str | None = None
-    tags: Tags | None = None
-    value: str | None = None
-    values: list[str] | None = None
-    points: list[list[float]] | None = None
-    x_min: float | None = None
-    y_min: float | None = None
-    x_max: float | None = None
-    y_max: float | None = None
-    position: Triple | None = None
-    dimensions: Triple | None = None
-    direction: Triple | None = None
-    mask_url: str | None = None
-    mask_path: str | None = None  # what `sync` copies
-
-
 @dataclass(frozen=True)
-class Flattener:
-    """Makes the rows of a task.
+class SamaReader:
+    """The `AnnotationReader` of Sama.
 
     Args:
-        label: name of the tag that is the class of a shape, for all outputs or by output.
-        frames: of videos and 3D the key locations, or every entry of `locations`; where a shape has only the
-            other of the two, that.
+        label: name of the tag that is the class of a shape, for all outputs or by output; None leaves `label` null.
+        frames: "key", the key locations of videos and 3D, or "all", every entry of `locations`. A shape that has only
+            one of the two lists gives the rows of that list.
 
     Raises:
-        InvalidInput: `label` is no name, or `frames` is another word.
+        InvalidInput: `label` is no name, or `frames` is neither "key" nor "all".
     """
 
     label: Label = None
@@ -116,7 +81,7 @@ class Flattener:
             check_texts(label=self.label)
 
     def rows(self, answers: bytes) -> Iterator[Annotation]:
-        """The rows of a task's `answers` (JSON text), in its order."""
+        """Yield the rows of a task's `answers` (JSON text), in the order of the text."""
         outputs = members(answers)
         if outputs is None:
             if answers.strip() not in (b"", b"null"):
@@ -130,7 +95,7 @@ class Flattener:
                 yield row
 
     def _output(self, output: str, raw: Raw) -> Iterator[Annotation]:
-        start = first(raw)
+        start = first_byte(raw)
         if start == b"[":
             return self._shapes(output, raw)
         if start == b"{":
@@ -144,7 +109,7 @@ class Flattener:
 
     def _structure(self, output: str, raw: Raw) -> Iterator[Annotation]:
         found = members(raw) or {}
-        layers = members(found.get("layers", NONE)) or found  # Sama Go leaves that level out
+        layers = members(found.get("layers", NONE)) or found  # Sama Go has no level `layers`
         if layers.keys() & _LAYERS:
             for name, layer in layers.items():
                 if name == "vector_tagging":
@@ -155,7 +120,7 @@ class Flattener:
                     yield Annotation(output, "unknown", bytes(layer))
         elif (options := chosen(raw)) is not None:
             yield Annotation(output, "answer", bytes(raw), values=options)
-        elif found.keys() & _OF_SHAPES:  # one that should stand in a list
+        elif found.keys() & _OF_SHAPES:  # a shape or group that should be in a list
             yield from self._shapes(output, raw)
         else:
             yield Annotation(output, "unknown", bytes(raw))
@@ -171,7 +136,7 @@ class Flattener:
                     yield row
 
     def _shape(self, output: str, raw: Raw) -> list[Annotation]:
-        shape = read(raw, Shape)
+        shape = read(raw, AnswerShape)
         if shape is None:
             return [Annotation(output, "unknown", bytes(raw))]
         tags = tag_values(shape.tags)
@@ -183,17 +148,17 @@ class Flattener:
         in_space = any(_is_in_space(place) for place, _ in places)
         rows = []
         for place, place_raw in places:
-            if place.tags is not NONE:  # written where they change
+            if place.tags is not NONE:  # Sama writes only the tags that change
                 tags = {**tags, **tag_values(place.tags)}
             row = _row(output, shape, place, tags, place_raw, in_space=in_space)
             row.frame, row.key_frame = place.frame_number, place.frame_number in key_frames
             rows.append(row)
         return rows
 
-    def _places(self, shape: Shape) -> tuple[list[tuple[Place, Raw]], set[int | None]]:
-        """The places that become rows, in the order of frames, and the frames that are key frames."""
+    def _places(self, shape: AnswerShape) -> tuple[list[tuple[Location, Raw]], set[int | None]]:
+        """Return the places that become rows, sorted by frame, and the numbers of the key frames."""
         keys, every = (
-            [(read(raw, Place) or Place(), raw) for raw in elements(part)]
+            [(read(raw, Location) or Location(), raw) for raw in elements(part)]
             for part in (shape.key_locations, shape.locations)
         )
         key_frames = {key.frame_number for key, _ in keys}
@@ -206,9 +171,12 @@ class Flattener:
         return keys, key_frames
 
 
-def _row(output: str, shape: Shape, place: Place, tags: Tags, raw: Raw, *, in_space: bool = False) -> Annotation:
+def _row(
+    output: str, shape: AnswerShape, place: Location, tags: Tags, raw: Raw, *, in_space: bool = False
+) -> Annotation:
     kind = _KINDS.get(shape.type or "", "unknown")
-    row = Annotation(output, kind, bytes(raw), type=shape.type, object_id=shape.index, tags=tags)
+    object_id = None if shape.index is None else str(shape.index)
+    row = Annotation(output, kind, bytes(raw), type=shape.type, object_id=object_id, tags=tags)
     points = place.points
     if points:
         axes = _axes(points)
@@ -228,7 +196,7 @@ def _row(output: str, shape: Shape, place: Place, tags: Tags, raw: Raw, *, in_sp
 
 
 def _axes(points: list[list[float]]) -> list[tuple[float, ...]]:
-    """All x, all y and perhaps all z; nothing where they are not of one kind."""
+    """Return all x, all y and, in space, all z; nothing where the points differ in length."""
     try:
         axes = list(zip(*points, strict=True))
     except ValueError:
@@ -236,7 +204,7 @@ def _axes(points: list[list[float]]) -> list[tuple[float, ...]]:
     return axes if len(axes) in (2, 3) else []
 
 
-def _is_in_space(place: Place) -> bool:
+def _is_in_space(place: Location) -> bool:
     return place.position_center is not None or bool(place.points and len(place.points[0]) == 3)
 
 
