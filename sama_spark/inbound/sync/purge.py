@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sama_spark.delta import sql_in, table_errors
+from sama_spark.delta import table_errors
 from sama_spark.errors import SyncError
 from sama_spark.inbound.sync.masks import plain
+from sama_spark.sql_texts import sql_in
 
 if TYPE_CHECKING:
     from sama_spark.inbound.sync.tables import SyncTables
