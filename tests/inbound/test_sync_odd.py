@@ -13,6 +13,7 @@ from kit.deliveries import delivery
 from kit.scripted_server import KEY, Answer, Got, ScriptedServer
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
+from sama_spark.errors import SyncError
 from sama_spark.inbound.annotations import flatten_annotations
 from sama_spark.inbound.sync.tables import SyncTables
 from sama_spark.jobs.work import Work
@@ -240,20 +241,23 @@ def test_odd_times_that_are_mended(spark: SparkSession, odd_client: Client, serv
 
 
 @pytest.mark.one_kind
-def test_tables_of_an_earlier_version_learn_to_tell(
-    spark: SparkSession, odd_client: Client, served: Served, tmp_path: Path
+@pytest.mark.parametrize(
+    "earlier", [{"sama_spark.layout": "1", "sama_spark.project": PROJECT}, {"sama_spark.layout": "1"}], ids=str
+)
+def test_tables_of_an_earlier_layout_are_refused(
+    spark: SparkSession, odd_client: Client, served: Served, tmp_path: Path, earlier: dict[str, str]
 ) -> None:
     into = str(tmp_path)
     served.tasks = [good(1)]
     odd_client.sync(spark, PROJECT, into)
-    for name, column in (("deliveries_raw", "problem"), ("runs", "notes")):
-        old = SyncTables(spark, into, PROJECT)[name]
-        old.set_properties({"delta.dataSkippingStatsColumns": "run_id"})
-        old.read().drop(column).write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(old.name)
-    assert odd_client.sync(spark, PROJECT, into).rejected == 0
-    served.tasks.append(odd("nan", ANSWERS["nan"]))
-    assert odd_client.sync(spark, PROJECT, into).rejected == 1
-    assert table(spark, into, "deliveries_raw").count() == 2
+    tables = SyncTables(spark, into, PROJECT)
+    tables.tasks.set_properties(earlier)
+    for use in (odd_client.sync, odd_client.purge_synced):
+        with pytest.raises(
+            SyncError, match=r"in layout 1, not project sama/4242 in layout 2.*the next sync makes them"
+        ):
+            use(spark, PROJECT, into)
+    assert tables.tasks.read().count() == 1
 
 
 def local(text: str) -> datetime:

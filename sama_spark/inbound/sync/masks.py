@@ -88,16 +88,16 @@ class Masks:
     _failed: set[str] = field(default_factory=set, repr=False)
     _unreachable: Counter[str | None] = field(default_factory=Counter, repr=False)
 
-    def named(self, tasks: DataFrame, rows: DataFrame, done: FeedSync) -> DataFrame:
+    def named(self, tasks: DataFrame, rows: DataFrame, progress: FeedSync) -> DataFrame:
         """Copy the masks of `tasks` and return `rows`, the annotations of these tasks, with `mask_path`.
 
         `mask_path` stays null where a mask cannot be fetched. `tasks` has the columns id, delivered_at, answers_raw.
         """
         # Few projects have masks: to search the text for the word costs less than to parse every answer.
-        self._copy(flatten_annotations(tasks.where(F.col("answers_raw").contains(_LINK))), done)
+        self._copy(flatten_annotations(tasks.where(F.col("answers_raw").contains(_LINK))), progress)
         return self._with_paths(rows)
 
-    def fill(self, annotations: DeltaTable, done: FeedSync, most: int | None) -> None:
+    def fill(self, annotations: DeltaTable, progress: FeedSync, most: int | None) -> None:
         """Copy the masks that have no `mask_path` in the table `annotations`, and set it.
 
         These masks failed in an earlier sync, or were delivered before the first sync with `masks`. `most` limits the
@@ -105,7 +105,7 @@ class Masks:
         """
         lacking = annotations.read().where("mask_url IS NOT NULL AND mask_path IS NULL")
         some = lacking if most is None else lacking.orderBy(F.col("delivered_at").desc()).limit(most)
-        there = self._copy(some, done)
+        there = self._copy(some, progress)
         if there:
             found = self._with_paths(lacking).where("mask_path IS NOT NULL")
             if most is not None:
@@ -133,7 +133,7 @@ class Masks:
         path = F.concat_ws("/", F.lit(f"{self.folder}/{self.project_id}"), _plain("task_id"), name)
         return F.when(F.col("mask_url").isNotNull() & F.col("raw").contains(_LINK), path)
 
-    def _copy(self, annotations: DataFrame, done: FeedSync) -> list[str]:
+    def _copy(self, annotations: DataFrame, progress: FeedSync) -> list[str]:
         """Copy the masks of these rows, a few at a time; return the paths at which there is a copy now."""
         wanted = annotations.withColumn("path", self._path()).where("path IS NOT NULL")
         wanted = wanted.select("task_id", "output", F.unix_micros("delivered_at"), "mask_url", "path")
@@ -147,7 +147,7 @@ class Masks:
             while len(pending) > limit:
                 mask, copied = pending.popleft()
                 try:
-                    done.masks_copied += copied.result()
+                    progress.masks_copied += copied.result()
                     there.append(mask.path)
                 except _FAILURES as error:
                     failed.append((mask, error.message))
@@ -160,11 +160,11 @@ class Masks:
                 if mask.path not in self._failed:
                     pending.append((mask, pool.submit(self._copy_one, mask, unfinished)))
             collect(0)
-        done.masks_failed += len(failed)
+        progress.masks_failed += len(failed)
         if failed:
             shown = "; ".join(f"task {mask.task_id}, output {mask.output}: {why}" for mask, why in failed[:3])
             note = f"{len(failed):,} masks have no copy ({shown}): the next sync with masks=... tries them again"
-            done.notes.append(note)
+            progress.notes.append(note)
             log.warning("%s", note)
         return there
 
