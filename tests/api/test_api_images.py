@@ -15,7 +15,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from sama_spark.pictures import images
-from sama_spark.pictures.images import Unreadable, read_image
+from sama_spark.pictures.images import UnreadableImage, read_image
 
 NONE: Any = None
 CONTENT = io.BytesIO()
@@ -37,7 +37,7 @@ def test_redirects_are_followed_to_an_end(server: ScriptedServer) -> None:
     server.on("GET", "/none", Answer(302, b""))
     assert read_image(NONE, f"{server.origin}/a").size == (4, 3)
     for path, why in {"round": "on and on", "file": "no http", "odd": "no address", "none": "answers 302"}.items():
-        with pytest.raises(Unreadable, match=why):
+        with pytest.raises(UnreadableImage, match=why):
             read_image(NONE, f"{server.origin}/{path}")
     assert server.count("GET", "/round") == 6
     assert all(got.headers["accept"] == "*/*" for got in server.calls)
@@ -51,17 +51,17 @@ def test_no_proxy_is_read_in_all_its_forms_here_too(server: ScriptedServer, monk
         monkeypatch.setenv("no_proxy", exceptions)
         assert read_image(NONE, f"{server.origin}/i.png").size == (4, 3)
     monkeypatch.setenv("no_proxy", "example.com")
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableImage):
         read_image(NONE, f"{server.origin}/i.png")
 
 
 def test_an_image_has_a_bound_and_an_end(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "_MOST_BYTES", 1_000_000)
     server.on("GET", "/i.png", Answer(200, b"x" * 1_000_001))
-    with pytest.raises(Unreadable, match="larger than 1 MB"):
+    with pytest.raises(UnreadableImage, match="larger than 1 MB"):
         read_image(NONE, f"{server.origin}/i.png")
     monkeypatch.setattr(images, "_LONGEST", 0.5)
     started = time.monotonic()
-    with Rogue(for_ever(OK_HEAD + b"\r\n", b"x")) as rogue, pytest.raises(Unreadable, match="cannot be reached"):
+    with Rogue(for_ever(OK_HEAD + b"\r\n", b"x")) as rogue, pytest.raises(UnreadableImage, match="cannot be reached"):
         read_image(NONE, f"http://{rogue.place}/i.png?signature=s3cret")
     assert time.monotonic() - started < 5
