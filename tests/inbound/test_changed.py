@@ -45,8 +45,8 @@ def test_newer_deliveries(spark: SparkSession, tmp_path: Path) -> None:
     *tasks_of_each, latest = counts
     assert min(tasks_of_each) > 0
     assert latest == now
-    # One by one, as it is told in words: by time, and by landing where a task has a delivery without a time or one
-    # that is ahead of its landing.
+    # The rule, one by one: compare by time, but by landing if a task has a delivery without a time or one from the
+    # future.
     by_task: dict[str, list[tuple[datetime, datetime, bool]]] = {}
     for task_id, at, _, landed_at, problem in landed:
         if task_id and not problem:
