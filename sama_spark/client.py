@@ -13,14 +13,15 @@ from sama_spark.api.states import TaskStates
 from sama_spark.arguments import check_one_of, check_text, check_texts, check_whole, check_yes_no, names_of, shown
 from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of, ids_of, number_of
-from sama_spark.inbound.read import FeedReader
+from sama_spark.inbound.read import FeedReader, delivery_contract
+from sama_spark.inbound.sync.feeds.sama_feeds import sama_feeds
 from sama_spark.inbound.sync.feeds.status_feed import note_rejected
 from sama_spark.inbound.sync.masks import Masks
-from sama_spark.inbound.sync.sync_result import Feed, SyncResult
-from sama_spark.inbound.sync.sync_run import OVERLAP, Sync
-from sama_spark.inbound.sync.table_types import SchemaMode
+from sama_spark.inbound.sync.sync_result import FeedName, SyncResult
+from sama_spark.inbound.sync.sync_run import OVERLAP, SyncRun
+from sama_spark.inbound.sync.table_types import SchemaMode, TableTypes
 from sama_spark.inbound.sync.tables import SyncTables
-from sama_spark.inbound.sync.views import create_views
+from sama_spark.inbound.sync.views import create_views, ensure_labels
 from sama_spark.outbound.create import create_tasks
 from sama_spark.outbound.creation_options import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, CreationOptions, OnInvalid
 from sama_spark.outbound.creation_result import CreationResult
@@ -33,6 +34,7 @@ from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.purge import Purged, purge_outbox, purge_synced
 from sama_spark.sessions import check_dataframe, check_session, refuse_stream
 from sama_spark.staging import STAGING_TTL, Staging, local_path
+from sama_spark.vendors.sama.envelope import TABLE_ENVELOPE
 from sama_spark.vendors.sama.reader import Flattener
 
 if TYPE_CHECKING:
@@ -343,7 +345,7 @@ class Client(ApiClient):
         project_id: str,
         into: str,
         *,
-        feeds: Sequence[Feed] = ("delivered",),
+        feeds: Sequence[FeedName] = ("delivered",),
         consumer: str | None = None,
         prefix: str = "",
         batches: Sequence[int] = (),
@@ -425,9 +427,9 @@ class Client(ApiClient):
         check_text("into", into)
         check_texts(consumer=consumer, masks=masks, staging=staging)
         check_yes_no(full=full, views=views)
-        if isinstance(feeds, str) or not set(names_of("feeds", feeds)) <= set(get_args(Feed)):
+        if isinstance(feeds, str) or not set(names_of("feeds", feeds)) <= set(get_args(FeedName)):
             raise InvalidInput(
-                f"feeds={shown(feeds)} are not understood", remedy=f"name some of {get_args(Feed)} in a list"
+                f"feeds={shown(feeds)} are not understood", remedy=f"name some of {get_args(FeedName)} in a list"
             )
         check_one_of("schema_mode", schema_mode, get_args(SchemaMode))
         Flattener(label, frames)  # refuses what it cannot use
@@ -445,23 +447,31 @@ class Client(ApiClient):
             "client_batch_id": client_batch_id,
             "client_batch_id_match_type": client_batch_id_match_type,
         }
-        sync = Sync(
+        chosen = sama_feeds(
+            feeds,
             self,
+            str(project_id),
+            consumer=consumer,
+            batches=batches,
+            max_calls=max_calls,
+            filters={name: value for name, value in filters.items() if value is not None},
+        )
+        sync = SyncRun(
             spark,
             tables,
             stage,
+            TableTypes(*delivery_contract(self, project_id)),
+            TABLE_ENVELOPE,
             label=label,
             frames=frames,
             overlap=overlap,
             full=full,
-            consumer=consumer,
-            batches=batches,
-            max_calls=max_calls,
-            masks=copies,
             schema_mode=schema_mode,
-            filters={name: value for name, value in filters.items() if value is not None},
+            masks=copies,
         )
-        result = sync.run(feeds)
+        result = sync.run(chosen)
+        print(result)
+        ensure_labels(tables)
         if views:
             create_views(tables)
         return result

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from sama_spark.delta import DeltaTable, row_count, sql_in, table_errors
+from sama_spark.delta import DeltaTable, row_count, table_errors
 from sama_spark.errors import InvalidInput, OutboxError, SyncError
 from sama_spark.exact import TEXT
 from sama_spark.inbound.sync.masks import plain
@@ -18,6 +18,7 @@ from sama_spark.names import beside, check_table, in_backticks, sql_name
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.task_ids import TABLE_SUFFIX
 from sama_spark.outbound.row_keys import key_text
+from sama_spark.sql_texts import sql_in
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

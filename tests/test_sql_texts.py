@@ -21,8 +21,9 @@ from pyspark.sql import types as T
 import sama_spark
 from kit.table_settings import having
 from sama_spark import Client
-from sama_spark.delta import DeltaTable, _decoded, _encoded, ddl_comment, sql_in, sql_text
+from sama_spark.delta import DeltaTable
 from sama_spark.inbound.delivery_types import learnt_type, observed_type
+from sama_spark.sql_texts import _encoded, ddl_comment, property_value, sql_in, sql_text
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -78,7 +79,7 @@ def test_no_text_is_read_as_anything_else(text: str) -> None:
         assert not any(character < " " for character in sql)
         assert sql.count("'") % 2 == 0
     assert "'" not in _encoded(text) + ddl_comment(text)[1:-1]
-    assert _decoded(_encoded(text)) == text
+    assert property_value(_encoded(text)) == text
 
 
 def test_plain_texts_stay_readable() -> None:

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from sama_spark.data_source.text_options import BASE_URL
 from sama_spark.errors import InvalidInput
-from sama_spark.inbound.sync.sync_result import Feed
+from sama_spark.inbound.sync.sync_result import FeedName
 from sama_spark.inbound.sync.table_types import SchemaMode
 from sama_spark.keys import KeyReference
 from sama_spark.names import check_place, check_table
@@ -138,7 +138,7 @@ class Upload(Job, frozen=True):
 class Sync(Job, frozen=True):
     into: Annotated[str, Meta(description="where the tables are: a schema, or a folder with a slash in its name")]
     prefix: Annotated[str, Meta(description="begins the names of the tables")] = ""
-    feeds: Annotated[tuple[Feed, ...], Meta(description="what to read, in this order")] = ("delivered",)
+    feeds: Annotated[tuple[FeedName, ...], Meta(description="what to read, in this order")] = ("delivered",)
     label: Annotated[
         str | dict[str, str] | None,
         Meta(description="the tag of a shape that becomes the column label, or one for each output"),

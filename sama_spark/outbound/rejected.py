@@ -11,11 +11,12 @@ from msgspec import structs
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.delta import DeltaTable, columns_ddl, table_errors
+from sama_spark.delta import DeltaTable, table_errors
 from sama_spark.errors import InvalidRowsError, StagingError
 from sama_spark.outbound.chunk import FEW_INVALID
 from sama_spark.outbound.pieces import Piece, invalid_rows_in
 from sama_spark.outbound.row_keys import key_in
+from sama_spark.sql_texts import columns_ddl
 from sama_spark.staging import spark_uri
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from sama_spark.api import batches, creation, paging
 from sama_spark.api.api_client import ApiClient
 from sama_spark.data_source.text_options import COMMON, Parser, bool_of, int_of, text_of
 from sama_spark.inbound import delivery_types as contract
-from sama_spark.inbound import table
+from sama_spark.inbound import lines
 from sama_spark.inbound.sync import table_types as sync_contract
 from sama_spark.inbound.sync.feeds import status_round
 from sama_spark.keys import KEY_ENV
@@ -257,8 +257,8 @@ LIMITS = [
     ("a call", f"{OF_CLIENT['deadline']:g} s with its retries"),
     ("a call", f"{OF_CLIENT['read_timeout']:g} s of silence"),
     ("a list that moves while it is read", f"{paging.MAX_PASSES} passes, {paging.MAX_PAGES:,} pages"),
-    ("a DataFrame of deliveries without a shared folder", f"{table._MOST_STREAMED_BYTES >> 30} GB of text"),
-    ("a DataFrame of deliveries without a shared folder", f"pieces of {table.TABLE_BYTES >> 20} MB"),
+    ("a DataFrame of deliveries without a shared folder", f"{lines._MOST_STREAMED_BYTES >> 30} GB of text"),
+    ("a DataFrame of deliveries without a shared folder", f"pieces of {lines.TABLE_BYTES >> 20} MB"),
     ("rejected rows without a shared folder", f"{rejected._MOST_IN_MEMORY:,}"),
     ('known tasks that a round of `"status"` asks for by id', f"{status_round._BY_ID:,}"),
     ("an object in `data` or `answers`", f"{contract._MOST_FIELDS} fields"),

@@ -205,7 +205,8 @@ FeedReader(api, None, project, Staging(), Stage(Path(folder)), None).read_once(p
 def test_a_killed_process_leaves_each_page_that_it_got(
     sandbox: Sandbox, project: int, spark: SparkSession, tmp_path: Path
 ) -> None:
-    from sama_spark.inbound.table import contract_types, staged_lines, task_table
+    from sama_spark.inbound.lines import staged_lines
+    from sama_spark.inbound.table import contract_types, task_table
 
     sandbox.fail("since_last_call", kind="slow", seconds=60, skip=1)
     process = subprocess.Popen(

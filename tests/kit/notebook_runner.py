@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from sama_spark.delta import sql_text
+from sama_spark.sql_texts import sql_text
 
 if TYPE_CHECKING:
     from pathlib import Path
