@@ -52,12 +52,7 @@ _tried: WeakKeyDictionary[SparkSession, dict[Path, str | None]] = WeakKeyDiction
 
 @dataclass(frozen=True)
 class Stage:
-    """A shared folder.
-
-    Attributes:
-        path: The folder, as the driver sees it.
-        ttl: How long folders of dead processes are kept.
-    """
+    """A shared folder; `path` is the driver's path of it, and `ttl` how long folders of dead processes are kept."""
 
     path: Path
     ttl: timedelta = STAGING_TTL
@@ -118,17 +113,12 @@ class Staging:
         self._runs: list[Path] = []
 
     def stage(self, spark: SparkSession, folder: str | None) -> Stage | None:
-        """Return the stage in `folder`, after a trial whether driver and workers share it.
+        """Return the stage in `folder`, or in a temporary folder if that is None.
 
-        Args:
-            spark: the session.
-            folder: where the stage is to be; None means a temporary folder.
-
-        Returns:
-            The stage; None if `folder` is None and the workers do not see the temporary folder.
+        Return None if the workers do not see the temporary folder.
 
         Raises:
-            StagingError: `folder` was named and is not shared in both directions.
+            StagingError: `folder` was named, and driver and workers do not share it in both directions.
         """
         found = self._found.setdefault(spark, {})
         if folder not in found:
@@ -189,11 +179,7 @@ def _is_within(file: object, folder: Path) -> bool:
 def text_lines(spark: SparkSession, lines: Iterable[bytes], file: Path | None) -> DataFrame:
     """Return lines of text as a DataFrame of one column, `value`.
 
-    Args:
-        spark: the session.
-        lines: the lines, without their ends.
-        file: where the lines wait, in a folder that driver and workers share; None: they pass through the driver's
-            memory.
+    The lines pass through `file`, which driver and workers share, or through the driver's memory if `file` is None.
     """
     if file is None:
         return spark.createDataFrame([(line.decode(),) for line in lines], "value string")

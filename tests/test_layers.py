@@ -18,7 +18,7 @@ LAYERS = {
     "base": "errors arguments ids names keys exact plain_yaml sessions local databricks_utilities",
     "http": "http",
     "api": "api",
-    "engine": "staging delta outbound inbound purge pre_annotations vendors",
+    "engine": "staging sql_texts delta outbound inbound purge pre_annotations vendors",
     "faces": "client cli jobs data_source pictures demo pyspark_sama __init__",
 }
 LAYER_OF = {room: number for number, rooms in enumerate(LAYERS.values()) for room in rooms.split()}
@@ -32,16 +32,13 @@ UPWARDS = {
     ("inbound.table", "data_source.stream_times"),
 }
 CIRCLES = {
-    ("inbound.sync.conflicts", "inbound.sync.sync_run"),
     ("sandbox.batch", "sandbox.project"),
 }
 # Names that nobody confuses: they never meet in one module, and each is explained where it is.
 CLASSES_TWICE = {
     "Clock": "sandbox.clock, http.retry",
-    "Contract": "outbound.creation_schema, inbound.sync.table_types",
     "Group": "sandbox.scene_shapes, vendors.sama.answer_json",
     "Shape": "sandbox.scene_shapes, vendors.sama.answer_json",
-    "Sync": "jobs.config, inbound.sync.sync_run",
     "Tasks": "sandbox.control, api.tasks",
     "Unreadable": "pictures.images, http.failures",
     "Upload": "sandbox.control, jobs.config",
@@ -97,7 +94,8 @@ def test_the_sandbox_stands_alone() -> None:
 
 def test_no_vendor_imports_another() -> None:
     vendors = [(one.split("."), other.split(".")) for one, other in EDGES if room(one) == room(other) == "vendors"]
-    assert [(one, other) for one, other in vendors if len(one) > 1 and len(other) > 1 and one[1] != other[1]] == []
+    own = [(one, other) for one, other in vendors if len(one) > 1 and len(other) > 1 and other[1] != "seam"]
+    assert [(one, other) for one, other in own if one[1] != other[1]] == []
 
 
 def test_no_circle() -> None:

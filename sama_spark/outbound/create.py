@@ -67,7 +67,10 @@ def create_tasks(
     staging: Staging,
     stage: Stage | None,
 ) -> CreationResult:
-    """Create a task for each row of `df`; the public face is `Client.create_task_batch_from_table`."""
+    """Create a task for each row of `df`; the public face is `Client.create_task_batch_from_table`.
+
+    Nothing is paid for before all rows were looked at, all uploads are complete, and the outbox has the claim.
+    """
     run = _Run(api, df, str(project_id), options, stage)
     uploader = Uploader(
         api, project_id, options.notification_email, options.tasks_file_name, options.in_flight, options.on_progress

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable
-from sama_spark.inbound.sync.changed import Counts, newer, timed
+from sama_spark.inbound.sync.changed import Counts, compare, count, newer, timed
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -39,13 +39,14 @@ def test_newer_deliveries(spark: SparkSession, tmp_path: Path) -> None:
     tasks = DeltaTable(spark, str(tmp_path / "tasks"))
     tasks.append(spark.createDataFrame(known, "id string, delivered_at timestamp, synced_at timestamp"))
     now = TIMES[1]  # what was delivered later comes from a clock that is ahead
-    rows, counts = newer(raw, tasks, "this", now)
+    compared = compare(raw, tasks, "this")
+    rows, counts = newer(compared), count(compared, now)
     found = {(row[0], row[1]) for row in rows.select("id", F.unix_micros("delivered_at")).collect()}
     *tasks_of_each, latest = counts
     assert min(tasks_of_each) > 0
     assert latest == now
-    # One by one, as it is told in words: by time, and by landing where a task has a delivery without a time or one
-    # that is ahead of its landing.
+    # The rule, one by one: compare by time, but by landing if a task has a delivery without a time or one from the
+    # future.
     by_task: dict[str, list[tuple[datetime, datetime, bool]]] = {}
     for task_id, at, _, landed_at, problem in landed:
         if task_id and not problem:
@@ -65,7 +66,9 @@ def test_newer_deliveries(spark: SparkSession, tmp_path: Path) -> None:
     assert counts.landed == sum(run_id == "this" for _, _, run_id, *_ in landed)
     assert counts.max_deliveries == max(map(len, by_task.values()))
 
-    rows, counts = newer(raw, None, "this", now)
-    assert (rows.count(), counts.new, counts.updated, counts.unchanged) == (len(by_task), len(by_task), 0, 0)
-    rows, counts = newer(raw.limit(0), tasks, "this", now)
-    assert (rows.count(), counts) == (0, Counts(0, 0, 0, 0, 0, None))
+    compared = compare(raw, None, "this")
+    assert newer(compared).count() == len(by_task)
+    assert count(compared, now)[:3] == (len(by_task), 0, 0)
+    compared = compare(raw.limit(0), tasks, "this")
+    assert newer(compared).count() == 0
+    assert count(compared, now) == Counts(0, 0, 0, 0, 0, None)

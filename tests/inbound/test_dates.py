@@ -1,4 +1,4 @@
-"""A date is YYYY-MM-DD, wherever it stands; anything else is null and kept whole, on every Spark."""
+"""A date is YYYY-MM-DD, at any depth; anything else is null and its task is kept whole, on every Spark."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_a_line_holds_each_value_to_the_byte(page: list[dict[str, Any]], indent:
         assert (cut.id is None) == (cut.problem is not None)
 
 
-def test_a_stage_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_stage_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     with pytest.raises(StagingError, match=r"gone'.*No such file"):
         stage_lines([[task_text(msgspec.Raw(b'{"id": 1}'))]], folder)

@@ -33,7 +33,7 @@ TABLES = {
 
 
 def contents(spark: SparkSession, into: str) -> dict[str, list[str]]:
-    """All rows as text, without what tells one run from another."""
+    """All rows as text, without the columns that differ from run to run."""
     return {
         name: sorted(map(str, spark.read.format("delta").load(f"{into}/{name}").drop(*but).collect()))
         for name, but in TABLES.items()
@@ -134,7 +134,7 @@ def dying_after(writes: int) -> Iterator[None]:
         pytest.param(3, True, marks=LONG),
     ],
 )
-def test_a_sync_that_died_is_made_good_by_the_next(
+def test_the_next_sync_finishes_one_that_died(
     spark: SparkSession,
     client: Client,
     sandbox: Sandbox,

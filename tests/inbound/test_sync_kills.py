@@ -95,7 +95,7 @@ def feed_of(way: str) -> Any:
 
 
 @pytest.mark.parametrize(("way", "step"), ALL)
-def test_a_killed_sync_is_made_good_by_the_next(
+def test_the_next_sync_finishes_a_killed_one(
     killed: Killed, running_sandbox: Sandbox, spark: SparkSession, way: str, step: str
 ) -> None:
     into = killed.folders[way, step]

@@ -1,4 +1,4 @@
-"""Odd deliveries: the others arrive, the odd ones are told at each sync, and a mended one takes their place."""
+"""Odd deliveries: the others arrive, each sync reports the odd ones, and a corrected one takes their place."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def weather(spark: SparkSession, into: str) -> dict[str, str]:
     return {row.task_id: row.value for row in rows}
 
 
-def test_the_others_arrive_and_the_odd_ones_are_told_at_each_sync(
+def test_the_others_arrive_and_each_sync_reports_the_odd_ones(
     spark: SparkSession, odd_client: Client, served: Served, tmp_path: Path
 ) -> None:
     into = str(tmp_path)
@@ -116,7 +116,7 @@ def test_the_others_arrive_and_the_odd_ones_are_told_at_each_sync(
     assert told["surrogate"].startswith("cut ")
     assert told["long name"] == told["long number"] == "sun"
 
-    # Another sync tells them too, though nothing lands; a mended one takes its place, and later ones go on.
+    # Another sync reports them too, though nothing lands. A corrected one takes its place, and later ones arrive.
     again = odd_client.sync(spark, PROJECT, into)
     assert (again.landed, again.new, again.updated, again.rejected) == (0, 0, 0, len(ANSWERS) + 2)
     assert again.notes == first.notes
@@ -223,7 +223,7 @@ def test_a_delivery_from_the_future_hides_no_later_one(
 
 
 @pytest.mark.one_kind
-def test_odd_times_that_are_mended(spark: SparkSession, odd_client: Client, served: Served, tmp_path: Path) -> None:
+def test_odd_times_that_are_corrected(spark: SparkSession, odd_client: Client, served: Served, tmp_path: Path) -> None:
     """Also by times before the landing of the odd one; and a good one gives way to an odd one that lands later."""
     into = str(tmp_path)
     odd_times = {"none": b"null", "future": b'"2099-01-01T00:00:00Z"', "word": b'"soon"'}
@@ -266,7 +266,7 @@ def local(text: str) -> datetime:
 
 
 @pytest.mark.one_kind
-def test_a_label_that_no_shape_has_is_told_with_the_tags_there_are(
+def test_a_label_that_no_shape_has_is_reported_with_the_tags_there_are(
     spark: SparkSession, client: Client, project: int, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     def notes(label: Any, folder: str) -> list[str]:

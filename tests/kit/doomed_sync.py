@@ -37,11 +37,11 @@ STEPS = {
 MADE = 1  # of a first sync each table has been made before it is written to
 _CREATIONS = [step for step in STEPS if step.endswith("made")]
 _this = threading.local()
-_held: dict[str, Any] = {}  # by folder: where its driver is held, what tells so, and its writes by table
+_held: dict[str, Any] = {}  # by folder: where its driver is held, what to call then, and its writes by table
 
 
 def main() -> None:
-    told = json.loads(sys.argv[1])
+    plan = json.loads(sys.argv[1])
     for name in ("create", "append", "fill", "replace", "replace_by", "merge"):
         setattr(DeltaTable, name, _watched(getattr(DeltaTable, name)))
 
@@ -50,12 +50,12 @@ def main() -> None:
         if driver["first"] and driver["step"] not in _CREATIONS:
             which += MADE
         _held[driver["into"]] = ((table, which, after), arrive, Counter())
-        options = {"base_url": told["base_url"], "delivered_page_size": driver["page_size"]}
-        with Client(told["api_key"], **options) as client:
+        options = {"base_url": plan["base_url"], "delivered_page_size": driver["page_size"]}
+        with Client(plan["api_key"], **options) as client:
             feeds, consumer = [driver["feed"]], driver["consumer"]
             client.sync(spark, str(driver["project"]), driver["into"], feeds=feeds, consumer=consumer)
 
-    hold_all(told, drive)
+    hold_all(plan, drive)
 
 
 def _watched(write: Callable[..., None]) -> Callable[..., None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -43,6 +44,11 @@ class Counts(NamedTuple):
     max_deliveries: int
     latest: datetime | None
 
+    @property
+    def changed(self) -> int:
+        """Return the number of new and updated tasks."""
+        return self.new + self.updated
+
 
 @dataclass(frozen=True)
 class Changed:
@@ -51,7 +57,7 @@ class Changed:
     Attributes:
         rows: One row of `deliveries_raw` for each task: its newest delivery. A delivery without a time that can be
             read has the time of its landing.
-        ids: The ids of the tasks if they are few, else None.
+        ids: The ids of the tasks if they are few, so that a condition can name them; else None.
         counts: What was compared.
     """
 
@@ -84,22 +90,24 @@ def find_changed(tables: SyncTables, since: datetime | None, before: Watermark, 
         untimed = F.col("delivered_at").isNull() & (landed_at >= F.lit(since))
         raw = raw.where((delivered_at >= F.lit(since)) | untimed | (landed_at > F.lit(before.synced_at)))
     raw = timed(raw)
-    keys, counts = newer(raw, None if before.synced_at is None else tables.tasks, run_id, now)
-    changed = counts.new + counts.updated
-    ids = None
-    if 0 < changed <= _MOST_NAMED:
-        # As values, so that none of the writes computes them again.
-        named = keys.select("id", F.unix_micros("delivered_at")).collect()
-        ids = [row[0] for row in named]
-        values = tables.spark.createDataFrame([tuple(row) for row in named], "id string, micros bigint")
-        keys = values.select("id", F.timestamp_micros("micros").alias("delivered_at"))
+    compared = compare(raw, None if before.synced_at is None else tables.tasks, run_id)
+    keys = newer(compared)
+    with ThreadPoolExecutor(1, "sama-naming") as aside:
+        naming = aside.submit(_few, keys)
+        counts = count(compared, now)
+    if (named := naming.result()) is not None:
+        # As values, so that none of the writes computes the keys again.
+        values = tables.spark.createDataFrame(named, "id string, micros bigint")
+        keys = F.broadcast(values.select("id", F.timestamp_micros("micros").alias("delivered_at")))
+    elif counts.changed < _MOST_BROADCAST:
+        keys = F.broadcast(keys)
     rows = raw.where("id IS NOT NULL")
     is_all_new = not (counts.updated or counts.unchanged or counts.max_deliveries > 1)
-    if ids or not is_all_new:
-        rows = rows.join(F.broadcast(keys) if changed < _MOST_BROADCAST else keys, ["id", "delivered_at"])
+    if named is not None or not is_all_new:
+        rows = rows.join(keys, ["id", "delivered_at"])
     if counts.max_deliveries > 1:  # two runs at once may have landed the same delivery
         rows = rows.dropDuplicates(["id", "delivered_at"])
-    return Changed(rows, ids, counts)
+    return Changed(rows, None if named is None else [task_id for task_id, _ in named], counts)
 
 
 def timed(raw: DataFrame) -> DataFrame:
@@ -118,14 +126,18 @@ def timed(raw: DataFrame) -> DataFrame:
     )
 
 
-def newer(raw: DataFrame, tasks: DeltaTable | None, run_id: str, now: datetime) -> tuple[DataFrame, Counts]:
-    """Return `id` and `delivered_at` of each task's newest delivery, where it is newer than the row in `tasks`.
+def compare(raw: DataFrame, tasks: DeltaTable | None, run_id: str) -> DataFrame:
+    """Compare the newest delivery of each task with the row in `tasks`.
 
     Args:
         raw: deliveries, as `timed` returns them.
         tasks: the table; None means that it is empty.
         run_id: the id of this run.
-        now: when this run began.
+
+    Returns:
+        One row for each task with its newest delivery: `id`, `delivered_at`, `is_timed`, `is_new`, `is_updated`, and
+        how many `deliveries` it has and how many of them `landed` in this run. Unreadable deliveries are no tasks: one
+        row holds all of them, with null as `id`, and is neither new nor updated.
     """
     delivery = F.struct("delivered_at", "landed_at", "is_timed")
     by_landing = F.max_by(delivery, F.struct("landed_at", "delivered_at"))
@@ -135,30 +147,44 @@ def newer(raw: DataFrame, tasks: DeltaTable | None, run_id: str, now: datetime) 
         F.count("*").alias("deliveries"),
         F.count_if(F.col("run_id") == run_id).alias("landed"),
     )
-    keys = newest.select("id", "newest.*", "is_odd", "deliveries", "landed")
+    found = newest.select("id", "newest.*", "is_odd", "deliveries", "landed")
     if tasks is None:
         nothing = F.lit(None).cast(T.TimestampType())
-        keys = keys.withColumns({"known_at": nothing, "synced_at": nothing})
+        found = found.withColumns({"known_at": nothing, "synced_at": nothing})
     else:
         # `synced_at` is when the sync began that wrote the row: what that sync saw had landed by then.
         known_at = F.coalesce("delivered_at", "synced_at").alias("known_at")
-        keys = keys.join(tasks.read().select("id", known_at, "synced_at"), "id", "left")
+        found = found.join(tasks.read().select("id", known_at, "synced_at"), "id", "left")
     is_task, is_new = F.col("id").isNotNull(), F.col("known_at").isNull()
     at_landing = F.col("is_odd") | F.expr("known_at >= synced_at")
     later = F.when(at_landing, F.expr("landed_at > synced_at")).otherwise(F.expr("delivered_at > known_at"))
-    is_updated = F.coalesce(later, F.lit(False))
-    is_newer = is_task & (is_new | is_updated)
+    return found.withColumns(
+        {"is_new": is_task & is_new, "is_updated": is_task & ~is_new & F.coalesce(later, F.lit(False))}
+    )
+
+
+def newer(compared: DataFrame) -> DataFrame:
+    """Return `id` and `delivered_at` of each new or updated task."""
+    return compared.where("is_new OR is_updated").select("id", "delivered_at")
+
+
+def count(compared: DataFrame, now: datetime) -> Counts:
+    """Count what `compare` found; `now` is when this run began."""
+    is_task, is_changed = F.col("id").isNotNull(), F.expr("is_new OR is_updated")
     is_in_time = F.col("is_timed") & (F.col("delivered_at") <= F.lit(now))
     counts = (
-        F.count_if(is_task & is_new),
-        F.count_if(is_task & is_updated),
-        F.count_if(is_task & ~is_new & ~is_updated),
+        F.count_if("is_new"),
+        F.count_if("is_updated"),
+        F.count_if(is_task & ~is_changed),
         F.sum("landed"),
         F.max(F.when(is_task, F.col("deliveries"))),
     )
-    latest = F.unix_micros(F.max(F.when(is_newer & is_in_time, F.col("delivered_at"))))
-    *found, at = keys.agg(*(F.coalesce(count, F.lit(0)) for count in counts), latest).collect()[0]
-    return (
-        keys.where(is_newer).select("id", "delivered_at"),
-        Counts._make([*map(int, found), None if at is None else moment(at)]),
-    )
+    latest = F.unix_micros(F.max(F.when(is_changed & is_in_time, F.col("delivered_at"))))
+    *found, at = compared.agg(*(F.coalesce(count, F.lit(0)) for count in counts), latest).collect()[0]
+    return Counts._make([*map(int, found), None if at is None else moment(at)])
+
+
+def _few(keys: DataFrame) -> list[tuple[str, int]] | None:
+    """Return the keys, times in microseconds, if they are few enough to name each."""
+    found = keys.select("id", F.unix_micros("delivered_at")).limit(_MOST_NAMED + 1).collect()
+    return [(row[0], row[1]) for row in found] if len(found) <= _MOST_NAMED else None

@@ -60,7 +60,8 @@ class Landing:
 
         Args:
             pages: What to land.
-            cursor: Called once all pages are read. What it returns lands with the last rows, in one commit.
+            cursor: Called once all pages are read. What it returns lands with the last rows, in one commit. If the
+                table has all of these rows, it does not land, and the next sync reads the same pages again.
         """
         spark, fetched = self.tables.spark, ahead(iter(pages))
         if self.stage is not None:

@@ -150,7 +150,7 @@ class SyncRun:
         counts = changed.counts
         progress.landed = counts.landed
         progress.new, progress.updated, progress.unchanged = counts.new, counts.updated, counts.unchanged
-        if counts.new or counts.updated:
+        if counts.changed:
             with ThreadPoolExecutor(1, "sama-typing") as aside:
                 typing = aside.submit(self._typed, progress, types, changed)
                 if self.schema_mode == "freeze":
