@@ -35,20 +35,12 @@ UPWARDS = {
 CIRCLES = {
     ("api.batches", "api.creation"),
     ("inbound.sync.conflicts", "inbound.sync.sync_run"),
-    ("sandbox.batch", "sandbox.project"),
 }
 # Names that nobody confuses: they never meet in one module, and each is explained where it is.
 CLASSES_TWICE = {
-    "Batch": "sandbox.batch, outbound.upload",
-    "Clock": "sandbox.clock, http.retry",
     "Contract": "outbound.creation_schema, inbound.sync.table_types",
-    "Group": "sandbox.scene_shapes, vendors.sama.answer_json",
-    "OpenBatch": "sandbox.app, outbound.outbox.ledger",
-    "Shape": "sandbox.scene_shapes, vendors.sama.answer_json",
     "Sync": "jobs.config, inbound.sync.sync_run",
-    "Tasks": "sandbox.control, api.tasks",
     "Unreadable": "pictures.images, http.failures",
-    "Upload": "sandbox.control, jobs.config",
     "_Plan": "data_source.write_rows, outbound.encode",
 }
 FILES_TWICE = {"purge.py", "tables.py"}
