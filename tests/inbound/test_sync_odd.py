@@ -92,6 +92,7 @@ def weather(spark: SparkSession, into: str) -> dict[str, str]:
     return {row.task_id: row.value for row in rows}
 
 
+@pytest.mark.one_kind
 def test_the_others_arrive_and_the_odd_ones_are_told_at_each_sync(
     spark: SparkSession, odd_client: Client, served: Served, tmp_path: Path
 ) -> None:
