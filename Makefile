@@ -14,7 +14,7 @@ SIDE_BY_SIDE := --jobs 2 --keep-going --output-sync=line
 
 DIST := dist
 
-.PHONY: help install install-oldest wheel demo test test-plain test-classic test-connect test-ci test-quick test-quick-plain test-quick-spark test-long test-oldest test-matrix soak check format bench docs clean
+.PHONY: help install install-oldest wheel demo test test-plain test-classic test-connect test-ci test-quick test-quick-plain test-quick-spark test-long test-oldest test-matrix coverage soak check format bench docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -81,6 +81,13 @@ test-matrix: $(MATRIX:%=$(VENV)/matrix-%/.installed)  ## all that needs Spark on
 		$(VENV)/matrix-$$version/bin/python -m pytest --quiet --ignore tests/demo --session $$part || failed=1; \
 	done; done; test -z "$$failed"
 
+coverage: install  ## which lines of the package the whole suite runs, in some 25 minutes
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group coverage
+	$(BIN)/coverage erase
+	for part in "-m 'not jvm'" "-m jvm" "--session connect -m spark"; do \
+		eval "$(BIN)/coverage run -m pytest $$part" || failed=1; \
+	done; $(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --sort=cover; test -z "$$failed"
+
 soak: install  ## an outbox under a thousand faults and deaths, some 10 to 20 minutes; SEED=n for the same again
 	$(BIN)/python tests/soak/soak.py $(if $(SEED),--seed $(SEED))
 
@@ -105,4 +112,4 @@ docs: install  ## the reference of all functions and their options, in dist/docs
 	$(BIN)/python tests/docs/reference.py dist/docs
 
 clean:  ## remove .venv and what tools left
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse
+	rm -rf $(VENV) dist .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse

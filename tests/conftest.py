@@ -65,6 +65,9 @@ SETTINGS = {
 }
 
 
+SESSION: pytest.StashKey[SparkSession] = pytest.StashKey()
+
+
 @pytest.fixture(scope="session")
 def session_kind(pytestconfig: pytest.Config) -> str:
     return str(pytestconfig.getoption("--session"))
@@ -77,7 +80,9 @@ def server(spark: SparkSession, session_kind: str) -> str | None:
 
 
 @pytest.fixture(scope="session")
-def spark(session_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+def spark(
+    session_kind: str, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[SparkSession]:
     from sama_spark.local import local_session
 
     settings = {**SETTINGS, "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))}
@@ -91,8 +96,20 @@ def spark(session_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             patch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
             session = local_session(connect=True, settings={**settings, SETTING: "kit.serverless_worker"})
         guard(session)
+    pytestconfig.stash[SESSION] = session
     yield session
+    del pytestconfig.stash[SESSION]
     session.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def views_end_with_their_file(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Drop the views that a file's tests have left: the session, and with it the names, is everybody's."""
+    yield
+    session = pytestconfig.stash.get(SESSION, None)
+    for table in session.catalog.listTables() if session is not None else []:
+        if table.isTemporary:
+            session.catalog.dropTempView(table.name)
 
 
 @pytest.fixture(scope="session")

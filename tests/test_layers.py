@@ -31,17 +31,10 @@ UPWARDS = {
     ("http.transport", "api.replies"),
     ("inbound.table", "data_source.stream_times"),
 }
-CIRCLES = {
-    ("sandbox.batch", "sandbox.project"),
-}
+CIRCLES: set[tuple[str, str]] = set()
 # Names that nobody confuses: they never meet in one module, and each is explained where it is.
 CLASSES_TWICE = {
-    "Clock": "sandbox.clock, http.retry",
-    "Group": "sandbox.scene_shapes, vendors.sama.answer_json",
-    "Shape": "sandbox.scene_shapes, vendors.sama.answer_json",
-    "Tasks": "sandbox.control, api.tasks",
     "Unreadable": "pictures.images, http.failures",
-    "Upload": "sandbox.control, jobs.config",
     "_Plan": "data_source.write_rows, outbound.encode",
 }
 FILES_TWICE: set[str] = set()

@@ -182,6 +182,7 @@ def _told(spark: SparkSession, path: Path) -> str:
     return f"{frame.schema.json()} {frame.collect()} {table.properties()} {history}"
 
 
+@pytest.mark.one_kind
 def test_names_and_ids_from_outside(spark: SparkSession, sandbox: Sandbox, tmp_path: Path, spy: Spy) -> None:
     """Outputs, inputs, tags, answers, ids and keys with all that SQL can be hurt by, through every table."""
     project = sandbox.create_project(

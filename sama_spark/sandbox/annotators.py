@@ -1,6 +1,6 @@
 """Simulated annotators: they start from the pre-annotations, correct a little, and finish the task.
 
-What they do follows from the task's id, so that the same task always gets the same answers.
+The task's id decides what they do, so that the same task always gets the same answers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def annotate(
     corrections: bool = True,
     delivered_at: int | None = None,
 ) -> int:
-    """Finishes and delivers what is pending, in the order of work; returns how many tasks."""
+    """Finish and deliver what is pending, urgent and old tasks first; return how many tasks."""
     project.settle()
     pending = [
         task
@@ -52,7 +52,14 @@ def annotate(
 
 
 def correct(project: Project, task: Task, before: dict[str, bytes], origin: str) -> dict[str, bytes]:
-    """An answer for each output of the project."""
+    """Return an answer for each output of the project, as JSON text.
+
+    Args:
+        project: the task's project.
+        task: the task.
+        before: its pre-annotations, JSON text by output.
+        origin: address of the server, for URLs of masks.
+    """
     answers: dict[str, bytes] = {}
     for name, output in project.outputs.items():
         random = Random(f"{task.id}/{name}")  # noqa: S311
@@ -70,7 +77,7 @@ def _mask(url: str) -> Json:
 
 
 def mask_boxes(task_id: str) -> list[masks.Box]:
-    """What the annotators painted in a raster task."""
+    """Return what the annotators painted in a raster task."""
     random = Random(task_id)  # noqa: S311
     boxes = []
     for _ in range(random.randint(1, 3)):
@@ -91,7 +98,7 @@ def _extras(project: Project, task: Task, answers: dict[str, bytes]) -> bytes:
 
 
 def _invent(output: Output, random: Random) -> Json:
-    """An answer from nothing."""
+    """Return an answer of somebody who had no pre-annotation."""
     match output.type:
         case "dropdown" | "radio" | "menu":
             return menu_path(random.choice(output.choices()))
@@ -120,7 +127,7 @@ def _box(output: Output, random: Random, index: int) -> Json:
 
 
 def _improve(output: Output, given: Json, random: Random) -> Json:
-    """The pre-annotation as the annotators leave it."""
+    """Return the pre-annotation as the annotators leave it."""
     match output.type:
         case "menu":
             return menu_path(given)
@@ -164,13 +171,13 @@ def _improve_image(output: Output, given: Json, random: Random) -> Json:
 
 
 def _nudged(points: Json, random: Random) -> Json:
-    """The shape moved by a pixel or two; whole numbers stay whole."""
+    """Move the points by a pixel or two; whole numbers stay whole."""
     right, down = random.randint(-2, 2), random.choice((-2, -1, 1, 2))
     return [[max(x + right, 0), max(y + down, 0), *rest] for x, y, *rest in points]
 
 
 def _animate(group: Json) -> Json:
-    """Adds `locations`, a place for each frame, to the shapes of a video or 3D group."""
+    """Add `locations`, a place for each frame, to the shapes of a video or 3D group."""
     shapes = group.get("shapes")
     if not isinstance(shapes, list):
         return group

@@ -1,12 +1,10 @@
-"""The routes: Sama's API under /v2, the upload and asset stores beside it, the control interface."""
+"""The server as an ASGI application: Sama's API, the upload and asset stores beside it, the control interface."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
@@ -15,26 +13,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from sama_spark.sandbox import control, requests, schemas
-from sama_spark.sandbox import png_masks as masks
-from sama_spark.sandbox import reading as feeds
+from sama_spark.sandbox import control, png_masks, requests
 from sama_spark.sandbox.annotators import mask_boxes
-from sama_spark.sandbox.batch import Item, check_data, create_task
-from sama_spark.sandbox.clock import to_text
-from sama_spark.sandbox.definitions import INT32
+from sama_spark.sandbox.endpoints import Api, answer
 from sama_spark.sandbox.faults import CONTROL, FaultLayer
 from sama_spark.sandbox.guard import check_control
 from sama_spark.sandbox.hub import Hub
 from sama_spark.sandbox.project import Project
-from sama_spark.sandbox.refusals import ApiError, StoreError, bad_request, not_found
+from sama_spark.sandbox.refusals import ApiError, StoreError, bad_request
 from sama_spark.sandbox.signing import ASSETS, UPLOADS
-from sama_spark.sandbox.task import Task, dumps
-
-MAX_INLINE = 1000
-MAX_IDS = 1000
 
 
 class TaskId(StringConvertor):
+    """Paths that hold the id of a task."""
+
     regex = "[0-9a-f]{24}"
 
 
@@ -42,254 +34,64 @@ register_url_convertor("task", TaskId())
 Handler = Callable[[Request, Project], Awaitable[Response]]
 
 
-class OpenBatch(msgspec.Struct, forbid_unknown_fields=True):
-    tasks: msgspec.Raw = msgspec.Raw(b"null")
-    notification_email: str | None = None
-    tasks_file_name: str | None = None
+def build(hub: Hub) -> ASGIApp:
+    """Return the whole server as an ASGI application."""
+    routes = [*_api_routes(hub), *_store_routes(hub), *_control_routes(hub)]
+    handlers = {ApiError: _refused, StoreError: _refused, HTTPException: _refused}
+    return FaultLayer(Starlette(routes=routes, exception_handlers=handlers), hub.traffic)
 
 
-class CreateTask(msgspec.Struct, forbid_unknown_fields=True):
-    task: Item
+async def _refused(_: Request, error: Exception) -> Response:
+    if isinstance(error, ApiError | StoreError):
+        return error.response()
+    if isinstance(error, HTTPException):
+        return ApiError(error.status_code, error.detail, headers=dict(error.headers or {})).response()
+    raise error
 
 
-class SinceLastCall(msgspec.Struct, forbid_unknown_fields=True):
-    consumer: str | None = None
-    limit: int | None = None
-    batch_id: int | str | None = None
-    client_batch_id: str | None = None
-    client_batch_id_match_type: str | None = None
+def _api_routes(hub: Hub) -> list[Route]:
+    api = Api(hub)
+
+    def route(path: str, **handlers: Handler) -> Route:
+        async def endpoint(request: Request) -> Response:
+            key = requests.check_key(hub, request)
+            project = requests.find_project(hub, request, key)
+            method = "GET" if request.method == "HEAD" else request.method
+            return await handlers[method](request, project)
+
+        return Route(f"/v2/projects/{{project_id}}{path}", endpoint, methods=list(handlers))
+
+    return [
+        route("/tasks/delivered.json", GET=api.delivered, POST=api.since_last_call),
+        route("/tasks/bulk_update.json", POST=api.bulk_update),
+        route("/tasks/delete_tasks.json", POST=api.delete),
+        route("/tasks/{task_id:task}/reject.json", PUT=api.reject),
+        route("/tasks/{task_id:task}/acknowledge.json", PUT=api.acknowledge),
+        route("/tasks/{task_id:task}/submit.json", PUT=api.submit),
+        route("/tasks/{task_id:task}.json", GET=api.task_status, PUT=api.priority),
+        route("/tasks.json", GET=api.multi_status, POST=api.create_task),
+        route("/batches/{batch_id}/continue.json", POST=api.continue_batch),
+        route("/batches/{batch_id}/cancel.json", POST=api.cancel_batch),
+        route("/batches/{batch_id}.json", GET=api.batch_status),
+        route("/batches.json", POST=api.open_batch),
+        route("/schemas/create_task.json", GET=api.create_schema),
+        route("/schemas/deliver_task.json", GET=api.deliver_schema),
+        route("/stats.json", GET=api.stats),
+        route("/credentials.json", GET=api.credentials),
+        route(".json", GET=api.info),
+    ]
 
 
-class Reject(msgspec.Struct, forbid_unknown_fields=True):
-    reasons: list[str]
-
-
-class Priority(msgspec.Struct, forbid_unknown_fields=True):
-    priority: int
-
-    def __post_init__(self) -> None:
-        if self.priority not in INT32:
-            raise ValueError(f"priority {self.priority} is not a 32-bit integer")
-
-
-class BulkUpdate(Priority, forbid_unknown_fields=True):
-    task_ids: list[str]
-
-
-class DeleteTasks(msgspec.Struct, forbid_unknown_fields=True):
-    task_ids: list[str]
-
-
-class Submit(msgspec.Struct, forbid_unknown_fields=True):
-    answers: dict[str, msgspec.Raw]
-    ordinal: int | None = None
-    duration: float | None = None
-
-
-def answer(content: Any, status: int = 200) -> Response:
-    return Response(dumps(content), status, media_type=requests.JSON)
-
-
-class Api:
-    """One method per endpoint."""
-
-    def __init__(self, hub: Hub) -> None:
-        self.hub = hub
-
-    # --- project
-
-    async def info(self, _: Request, project: Project) -> Response:
-        return answer(
-            {
-                "id": project.id,
-                "name": project.name,
-                "state": "active",
-                "type": "annotation",
-                "asset_country_code": "US",
-                "asset_s3_url": f"s3://sandbox-assets/{project.id}",
-                "project_group": "Sandbox",
-                "description": "A project of the local sandbox",
-                "client": "Sandbox client",
-            }
-        )
-
-    async def stats(self, request: Request, project: Project) -> Response:
-        project.settle()
-        start, end = requests.moment(request, "from"), requests.moment(request, "to")
-        tests = feeds.Filter(start=start, end=end).tests(time=True)
-        states = Counter(task.state for task in project.tasks.values() if all(test(task) for test in tests))
-        bounds = {"from": requests.text(request, "from"), "to": requests.text(request, "to")}
-        return answer({**bounds, "tasks": dict(states), "total": states.total()})
-
-    async def create_schema(self, _: Request, project: Project) -> Response:
-        return self._schema(project, schemas.create_task)
-
-    async def deliver_schema(self, _: Request, project: Project) -> Response:
-        return self._schema(project, schemas.deliver_task)
-
-    def _schema(self, project: Project, build: Callable[[Project], schemas.Schema]) -> Response:
-        if not project.switches.schemas:
-            raise not_found("schema")
-        return answer(build(project))
-
-    async def credentials(self, _: Request, __: Project) -> Response:
-        expiration = to_text((self.hub.clock.now() // 10**9 + 3600) * 10**9)
-        return answer(
-            {
-                "access_key_id": "ASIASANDBOX",
-                "secret_access_key": "sandbox-secret",
-                "session_token": "sandbox-session",
-                "expiration": expiration,
-            }
-        )
-
-    # --- creation
-
-    async def create_task(self, request: Request, project: Project) -> Response:
-        item = (await requests.body(request, CreateTask)).task
-        for error in check_data(project, item.data):
-            raise ApiError(400, error["message"], type_=error["type"])
-        task = create_task(project, project.new_id(), None, item, self.hub.clock.now())
-        project.add(task)
-        if project.switches.synchronous_create:
-            return answer({"task": {"id": task.id}}, self._created(project, 201))
-        return answer({"task": {"id": task.id}, "queued": True}, self._created(project, 202))
-
-    async def open_batch(self, request: Request, project: Project) -> Response:
-        opened = await requests.body(request, OpenBatch)
-        file_name, email = opened.tasks_file_name or "from_api", opened.notification_email
-        if bytes(opened.tasks) == b"null":
-            batch = self.hub.new_batch(project, file_name=file_name, email=email)
-            url = self.hub.signer.url("PUT", f"{UPLOADS}{project.id}/{batch.id}.json", project.switches.put_url_life)
-            content: dict[str, Any] = {"batch_id": batch.id, "tasks_put_url": url}
-            return answer(content, self._created(project, 201))
-        self._check_inline(opened.tasks)
-        batch = self.hub.new_batch(project, file_name=file_name, email=email)
-        batch.start(bytes(opened.tasks))
-        content = {"batch_id": batch.id}
-        if project.switches.inline_task_ids:
-            batch.settle()
-            content["task_ids"] = [entry.id for entry in batch.entries]
-        return answer(content, self._created(project, 202))
-
-    def _check_inline(self, tasks: msgspec.Raw) -> None:
-        try:
-            items = msgspec.json.decode(tasks, type=list[Item])
-        except ValueError as error:
-            raise bad_request(f"tasks: {error}") from None
-        if not 1 <= len(items) <= MAX_INLINE:
-            raise bad_request(f"tasks holds {len(items)} tasks; an inline batch takes 1 to {MAX_INLINE}")
-
-    def _created(self, project: Project, status: int) -> int:
-        return 200 if project.switches.plain_200 else status
-
-    async def continue_batch(self, request: Request, project: Project) -> Response:
-        batch = project.batch(requests.path_batch_id(request))
-        batch.resume()
-        return answer({"batch_id": batch.id}, self._created(project, 202))
-
-    async def cancel_batch(self, request: Request, project: Project) -> Response:
-        batch = project.batch(requests.path_batch_id(request))
-        batch.cancel()
-        return answer({"batch_id": batch.id, project.switches.job_state_key: batch.state})
-
-    async def batch_status(self, request: Request, project: Project) -> Response:
-        batch = project.batch(requests.path_batch_id(request))
-        omit = requests.flag(request, "omit_failed_task_data")
-        most = project.switches.batch_page_max
-        page, size = requests.page(request, project, most=most, default=1000, least=0)
-        return answer(batch.status(page, size, omit_failed_data=omit))
-
-    # --- reading
-
-    async def task_status(self, request: Request, project: Project) -> Response:
-        task = project.task(request.path_params["task_id"])
-        return self._one(project, task, as_delivery=requests.flag(request, "same_as_delivery"))
-
-    def _one(self, project: Project, task: Task, *, as_delivery: bool = False) -> Response:
-        page = feeds.texts(project, [task], as_delivery=as_delivery)
-        return self._signed(project, b'{"task":' + page[len(b'{"tasks":[') : -2] + b"}")
-
-    def _signed(self, project: Project, page: bytes) -> Response:
-        page = self.hub.signer.sign_assets(page, project.switches.asset_url_life)
-        return Response(page, media_type=requests.JSON)
-
-    async def multi_status(self, request: Request, project: Project) -> Response:
-        self.hub.limit(request.query_params["access_key"], "status", self.hub.switches.status_calls_per_second)
-        wanted = requests.status_filter(request, project)
-        most = project.switches.status_page_max
-        tasks = feeds.status_page(project, wanted, *requests.page(request, project, most=most, default=100))
-        as_delivery = requests.flag(request, "same_as_delivery")
-        answers = not requests.flag(request, "omit_answers")
-        return self._signed(project, feeds.texts(project, tasks, as_delivery=as_delivery, answers=answers))
-
-    async def delivered(self, request: Request, project: Project) -> Response:
-        wanted = requests.delivered_filter(request, project)
-        most = project.switches.delivered_page_max
-        tasks = feeds.delivered_page(project, wanted, *requests.page(request, project, most=most, default=100))
-        return self._signed(project, feeds.texts(project, tasks, as_delivery=True))
-
-    async def since_last_call(self, request: Request, project: Project) -> Response:
-        asked = await requests.body(request, SinceLastCall)
-        if asked.limit is not None and asked.limit < 1:
-            raise bad_request("limit has to be at least 1")
-        lists = project.switches.id_lists
-        batch_id = None if asked.batch_id is None else str(asked.batch_id)
-        wanted = feeds.Filter(
-            batch_ids=requests.batch_ids(batch_id, lists=lists),
-            client_batch_ids=feeds.ids(asked.client_batch_id, lists=lists, name="client_batch_id"),
-            match_type=requests.match_type(asked.client_batch_id_match_type),
-        )
-        size = requests.limit(project, asked.limit, project.switches.delivered_page_max, 100)
-        tasks = feeds.since_last_call(project, asked.consumer, wanted, size)
-        return self._signed(project, feeds.texts(project, tasks, as_delivery=True))
-
-    # --- changing
-
-    async def reject(self, request: Request, project: Project) -> Response:
-        task = project.task(request.path_params["task_id"])
-        reasons = (await requests.body(request, Reject)).reasons
-        if not any(reason.strip() for reason in reasons):
-            raise bad_request("reasons needs at least one reason")
-        project.reject(task, reasons)
-        return self._one(project, task)
-
-    async def acknowledge(self, request: Request, project: Project) -> Response:
-        task = project.task(request.path_params["task_id"])
-        project.acknowledge(task)
-        return self._one(project, task)
-
-    async def submit(self, request: Request, project: Project) -> Response:
-        task = project.task(request.path_params["task_id"])
-        submitted = await requests.body(request, Submit)
-        project.submit(task, submitted.answers)
-        task.duration = submitted.duration
-        return self._one(project, task)
-
-    async def priority(self, request: Request, project: Project) -> Response:
-        task = project.task(request.path_params["task_id"])
-        task.priority = (await requests.body(request, Priority)).priority
-        return self._one(project, task)
-
-    async def bulk_update(self, request: Request, project: Project) -> Response:
-        wanted = await requests.body(request, BulkUpdate)
-        for task in self._tasks(project, wanted.task_ids):
-            task.priority = wanted.priority
-        return answer({"success": True, "task_ids": wanted.task_ids})
-
-    async def delete(self, request: Request, project: Project) -> Response:
-        wanted = await requests.body(request, DeleteTasks)
-        project.delete(self._tasks(project, wanted.task_ids))
-        return answer({"success": True, "task_ids": wanted.task_ids})
-
-    def _tasks(self, project: Project, task_ids: list[str]) -> list[Task]:
-        if not 1 <= len(task_ids) <= MAX_IDS:
-            raise bad_request(f"task_ids holds {len(task_ids)} ids; 1 to {MAX_IDS} are possible")
-        return [project.task(task_id) for task_id in task_ids]
+def _store_routes(hub: Hub) -> list[Route]:
+    stores = Stores(hub)
+    return [
+        Route(UPLOADS + "{rest:path}", stores.put, methods=["PUT"]),
+        Route(ASSETS + "{rest:path}", stores.asset, methods=["GET"]),
+    ]
 
 
 class Stores:
-    """What S3 is to Sama: the upload store and the assets. No key here, a signature instead."""
+    """The upload store and the assets, which are S3's with Sama. A signature in the URL takes the place of a key."""
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
@@ -314,27 +116,15 @@ class Stores:
         name = path.removeprefix(ASSETS)
         if name.startswith("masks/") and name.endswith(".png"):
             task_id = name.removesuffix(".png").rsplit("/", 1)[-1]
-            return Response(masks.png(mask_boxes(task_id)), media_type="image/png")
+            return Response(png_masks.png(mask_boxes(task_id)), media_type="image/png")
         if name not in self.hub.assets:
             raise StoreError(404, "NoSuchKey", "The key does not exist.")
         content, kind = self.hub.assets[name]
         return Response(content, media_type=kind)
 
 
-def build(hub: Hub) -> ASGIApp:
-    """The whole server as an ASGI application."""
-    api, stores = Api(hub), Stores(hub)
-
-    def route(path: str, **handlers: Handler) -> Route:
-        async def endpoint(request: Request) -> Response:
-            key = requests.check_key(hub, request)
-            project = requests.find_project(hub, request, key)
-            method = "GET" if request.method == "HEAD" else request.method
-            return await handlers[method](request, project)
-
-        return Route(f"/v2/projects/{{project_id}}{path}", endpoint, methods=list(handlers))
-
-    def control_route(name: str, obey: Callable[[Request, bytes], Any], kind: str | None = None) -> Route:
+def _control_routes(hub: Hub) -> list[Route]:
+    def route(name: str, obey: Callable[[Request, bytes], Any], kind: str | None = None) -> Route:
         async def endpoint(request: Request) -> Response:
             check_control(request, hub.api_key, kind)
             content = await request.body()
@@ -356,37 +146,8 @@ def build(hub: Hub) -> ASGIApp:
         kind = request.headers.get("content-type", "application/octet-stream")
         return control.add_asset(hub, requests.text(request, "name") or "", content, kind)
 
-    routes = [
-        route("/tasks/delivered.json", GET=api.delivered, POST=api.since_last_call),
-        route("/tasks/bulk_update.json", POST=api.bulk_update),
-        route("/tasks/delete_tasks.json", POST=api.delete),
-        route("/tasks/{task_id:task}/reject.json", PUT=api.reject),
-        route("/tasks/{task_id:task}/acknowledge.json", PUT=api.acknowledge),
-        route("/tasks/{task_id:task}/submit.json", PUT=api.submit),
-        route("/tasks/{task_id:task}.json", GET=api.task_status, PUT=api.priority),
-        route("/tasks.json", GET=api.multi_status, POST=api.create_task),
-        route("/batches/{batch_id}/continue.json", POST=api.continue_batch),
-        route("/batches/{batch_id}/cancel.json", POST=api.cancel_batch),
-        route("/batches/{batch_id}.json", GET=api.batch_status),
-        route("/batches.json", POST=api.open_batch),
-        route("/schemas/create_task.json", GET=api.create_schema),
-        route("/schemas/deliver_task.json", GET=api.deliver_schema),
-        route("/stats.json", GET=api.stats),
-        route("/credentials.json", GET=api.credentials),
-        route(".json", GET=api.info),
-        Route(UPLOADS + "{rest:path}", stores.put, methods=["PUT"]),
-        Route(ASSETS + "{rest:path}", stores.asset, methods=["GET"]),
-        control_route("command", lambda _, content: control.obey(hub, content), requests.JSON),
-        control_route("seed", seed, control.SEEDS),
-        control_route("asset", add_asset),
+    return [
+        route("command", lambda _, content: control.obey(hub, content), requests.JSON),
+        route("seed", seed, control.SEEDS),
+        route("asset", add_asset),
     ]
-
-    async def refused(_: Request, error: Exception) -> Response:
-        if isinstance(error, ApiError | StoreError):
-            return error.response()
-        if isinstance(error, HTTPException):
-            return ApiError(error.status_code, error.detail, headers=dict(error.headers or {})).response()
-        raise error
-
-    handlers = {ApiError: refused, StoreError: refused, HTTPException: refused}
-    return FaultLayer(Starlette(routes=routes, exception_handlers=handlers), hub.traffic)

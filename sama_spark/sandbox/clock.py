@@ -11,22 +11,23 @@ NS = 1_000_000_000
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
-class Clock:
+class HubClock:
     """The wall clock with a shift, so that tests of expiry take no time."""
 
     def __init__(self) -> None:
         self.shift_ns = 0
 
     def now(self) -> int:
-        """Nanoseconds since 1970."""
+        """Return nanoseconds since 1970."""
         return time.time_ns() + self.shift_ns
 
     def advance(self, seconds: float) -> None:
+        """Move the clock on."""
         self.shift_ns += int(seconds * NS)
 
 
 def to_text(ns: int) -> str:
-    """UTC with milliseconds and `Z`, as Sama writes it; finer digits only where the value has them."""
+    """Return UTC with milliseconds and `Z`, as Sama writes it; finer digits only where the value has them."""
     seconds, rest = divmod(ns, NS)
     millis, finer = divmod(rest, 1_000_000)
     more = f"{finer:06d}".rstrip("0") if finer else ""
@@ -39,9 +40,10 @@ def _to_second(seconds: int) -> str:
 
 
 def from_text(text: str) -> int:
-    """Nanoseconds since 1970 of an RFC 3339 timestamp (up to 9 fraction digits) or a bare date, in UTC.
+    """Return nanoseconds since 1970 of an RFC 3339 timestamp (up to 9 fraction digits) or of a bare date, in UTC.
 
-    Raises ValueError for anything else.
+    Raises:
+        ValueError: `text` is neither.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
@@ -55,7 +57,7 @@ def from_text(text: str) -> int:
 
 
 def is_date(text: str) -> bool:
-    """Whether `text` is a calendar day written `YYYY-mm-dd`."""
+    """Return whether `text` is a calendar day written `YYYY-mm-dd`."""
     try:
         return date.fromisoformat(text).isoformat() == text
     except ValueError:

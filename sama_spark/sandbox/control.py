@@ -1,202 +1,65 @@
-"""The commands of the control interface: what staff, time and bad luck do in the real SamaHub.
+"""The control interface: what staff, time and bad luck do in the real SamaHub.
 
-A command is a struct that Sandbox fills in and the server runs.
+A command is `{"do": name, "with": arguments}`: the method of `Hub` of that name, whose signature says the types.
 """
 
 from __future__ import annotations
 
-import gc
+import inspect
 import re
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, get_type_hints
 
 import msgspec
 
 from sama_spark.sandbox import clock
-from sama_spark.sandbox.annotators import annotate
-from sama_spark.sandbox.faults import Fault
 from sama_spark.sandbox.hub import Hub
 from sama_spark.sandbox.project import Project
 from sama_spark.sandbox.refusals import bad_request
 from sama_spark.sandbox.signing import ASSETS
-from sama_spark.sandbox.switches import change
 from sama_spark.sandbox.task import Task, join_object
 
 SEEDS = "application/x-ndjson"
-State = Literal["new", "in progress", "completed", "approved", "delivered", "rejected", "acknowledged"]
+COMMANDS: dict[str, Callable[..., Any]] = {
+    method.__name__: method
+    for method in (
+        Hub.create_project, Hub.switch, Hub.annotate, Hub.set_state, Hub.tasks, Hub.batches, Hub.uploaded, Hub.calls,
+        Hub.forget_calls, Hub.fail, Hub.heal, Hub.advance, Hub.reset,
+    )
+}  # fmt: skip
 
 
-class Command(msgspec.Struct, tag_field="command", forbid_unknown_fields=True):
-    def run(self, hub: Hub) -> Any:
-        raise NotImplementedError
+class Command(msgspec.Struct, forbid_unknown_fields=True):
+    """A command as it is sent."""
+
+    do: str
+    arguments: dict[str, Any] = msgspec.field(default_factory=dict, name="with")
 
 
-class CreateProject(Command, tag="create_project"):
-    inputs: dict[str, Any]
-    outputs: dict[str, Any] = {}
-    name: str | None = None
-    project_id: int | None = None
-    api_key: str | None = None
-    client_batch_input: str = "client_batch_id"
-    switches: dict[str, Any] = {}
-
-    def run(self, hub: Hub) -> int:
-        project = hub.create_project(
-            self.inputs,
-            self.outputs,
-            name=self.name,
-            project_id=self.project_id,
-            api_key=self.api_key,
-            client_batch_input=self.client_batch_input,
-        )
-        project.switches = change(project.switches, self.switches)
-        return project.id
+def _parameters(method: Callable[..., Any]) -> type[msgspec.Struct]:
+    """Return a struct with the parameters of `method`."""
+    types = get_type_hints(method)
+    fields: list[Any] = [
+        (name, types[name]) if parameter.default is parameter.empty else (name, types[name], parameter.default)
+        for name, parameter in list(inspect.signature(method).parameters.items())[1:]
+    ]
+    return msgspec.defstruct(method.__name__, fields, kw_only=True, forbid_unknown_fields=True)
 
 
-class Switch(Command, tag="switch"):
-    changes: dict[str, Any]
-    project_id: int | None = None
-
-    def run(self, hub: Hub) -> None:
-        projects = list(hub.projects.values()) if self.project_id is None else [hub.project(self.project_id)]
-        changed = [change(project.switches, self.changes) for project in projects]
-        if self.project_id is None:
-            hub.switches = change(hub.switches, self.changes)
-        for project, switches in zip(projects, changed, strict=True):
-            project.switches = switches
+_PARAMETERS = {name: _parameters(method) for name, method in COMMANDS.items()}
 
 
-class Annotate(Command, tag="annotate"):
-    project_id: int
-    fraction: float = 1.0
-    batch_id: int | None = None
-    task_ids: list[str] | None = None
-    corrections: bool = True
-    delivered_at: str | None = None
-
-    def run(self, hub: Hub) -> int:
-
-        return annotate(
-            hub.project(self.project_id),
-            hub.origin,
-            fraction=self.fraction,
-            batch_id=self.batch_id,
-            task_ids=self.task_ids,
-            corrections=self.corrections,
-            delivered_at=None if self.delivered_at is None else clock.from_text(self.delivered_at),
-        )
-
-
-class SetState(Command, tag="set_state"):
-    project_id: int
-    task_ids: list[str]
-    state: State
-
-    def run(self, hub: Hub) -> None:
-        project = hub.project(self.project_id)
-        for task in [project.task(task_id) for task_id in self.task_ids]:
-            project.move(task, self.state)
-
-
-class Tasks(Command, tag="tasks"):
-    project_id: int
-
-    def run(self, hub: Hub) -> list[dict[str, Any]]:
-        project = hub.project(self.project_id)
-        project.settle()
-        return [_listed(row[3]) for row in project.created.rows()]
-
-
-def _listed(task: Task) -> dict[str, Any]:
-
-    return {
-        "id": task.id,
-        "batch_id": task.batch_id,
-        "client_batch_id": task.client_batch_id,
-        "state": task.state,
-        "priority": task.priority,
-        "created_at": clock.to_text(task.created),
-        "delivered_at": None if task.delivered is None else clock.to_text(task.delivered),
-        "data": msgspec.Raw(task.sent),
-        "answers": None if task.answers is None else msgspec.Raw(task.answers),
-        "reserve_for": task.reserve_for,
-        "duration": task.duration,
-        "reasons": task.reasons,
-    }
-
-
-class Batches(Command, tag="batches"):
-    project_id: int
-
-    def run(self, hub: Hub) -> list[dict[str, Any]]:
-        project = hub.project(self.project_id)
-        project.settle()
-        return [
-            {
-                "batch_id": batch.id,
-                "state": batch.state,
-                "tasks_file_name": batch.file_name,
-                "notification_email": batch.email,
-                "uploaded_bytes": None if batch.stored is None else len(batch.stored),
-            }
-            for batch in project.batches.values()
-        ]
-
-
-class Upload(Command, tag="upload"):
-    project_id: int
-    batch_id: int
-
-    def run(self, hub: Hub) -> str | None:
-        stored = hub.project(self.project_id).batch(self.batch_id).stored
-        return None if stored is None else stored.decode()
-
-
-class Fail(Command, tag="fail"):
-    fault: Fault
-
-    def run(self, hub: Hub) -> None:
-        hub.traffic.faults.append(self.fault)
-
-
-class Heal(Command, tag="heal"):
-    def run(self, hub: Hub) -> None:
-        hub.traffic.faults.clear()
-
-
-class Calls(Command, tag="calls"):
-    def run(self, hub: Hub) -> dict[str, Any]:
-        return {"counts": hub.traffic.counts, "log": list(hub.traffic.log)}
-
-
-class ForgetCalls(Command, tag="forget_calls"):
-    def run(self, hub: Hub) -> None:
-        hub.traffic.counts.clear()
-        hub.traffic.log.clear()
-
-
-class Advance(Command, tag="advance"):
-    seconds: float
-
-    def run(self, hub: Hub) -> None:
-        hub.clock.advance(self.seconds)
-
-
-class Reset(Command, tag="reset"):
-    def run(self, hub: Hub) -> None:
-        hub.clear()
-        hub.clock.shift_ns = 0
-        gc.collect()  # projects and batches know each other, and the collector comes by rarely
-
-
-_COMMANDS = msgspec.json.Decoder(
-    CreateProject | Switch | Annotate | SetState | Tasks | Batches | Upload | Fail | Heal | Calls
-    | ForgetCalls | Advance | Reset
-)  # fmt: skip
+def arguments_of(command: str, given: object) -> dict[str, Any]:
+    """Return the arguments of a command in their types. Raises ValueError for unknown names and wrong types."""
+    return msgspec.structs.asdict(msgspec.convert(given, _PARAMETERS[command]))
 
 
 def obey(hub: Hub, body: bytes) -> Any:
-    """Runs the command in `body`. Raises ValueError where it makes no sense."""
-    return _COMMANDS.decode(body).run(hub)
+    """Run the command in `body`. Raises ValueError where the command makes no sense."""
+    command = msgspec.json.decode(body, type=Command)
+    if command.do not in COMMANDS:
+        raise ValueError(f"there is no command {command.do[:40]!r}; known: {', '.join(COMMANDS)}")
+    return COMMANDS[command.do](hub, **arguments_of(command.do, command.arguments))
 
 
 class Seed(msgspec.Struct):
@@ -220,8 +83,7 @@ _KNOWN = frozenset(Seed.__struct_encode_fields__)
 
 
 def seed(hub: Hub, project_id: int, lines: bytes) -> int:
-    """Takes ready-made deliveries, one JSON object a line; a known id is a delivery anew."""
-
+    """Take ready-made deliveries, one JSON object a line, and return how many. A known id is delivered anew."""
     project = hub.project(project_id)
     project.settle()
     seeds = msgspec.json.Decoder(Seed).decode_lines(lines)
@@ -232,7 +94,6 @@ def seed(hub: Hub, project_id: int, lines: bytes) -> int:
 
 
 def _deliver(project: Project, one: Seed, more: dict[str, msgspec.Raw]) -> None:
-
     if one.id is not None and re.fullmatch("[0-9a-f]{24}", one.id) is None:
         raise ValueError(f"id {one.id!r} is not 24 lower-case hex digits")
     delivered = None if one.delivered_at is None else clock.from_text(one.delivered_at)
@@ -252,8 +113,7 @@ def _deliver(project: Project, one: Seed, more: dict[str, msgspec.Raw]) -> None:
 
 
 def add_asset(hub: Hub, name: str, content: bytes, kind: str) -> str:
-    """Keeps an asset; gives a URL that works now and is signed anew wherever a task shows it."""
-
+    """Keep an asset; return a URL that works now. Each task that shows the asset signs its URL anew."""
     plain = re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name, re.ASCII) and not {".", ".."} & set(name.split("/"))
     if not plain or name.startswith("masks/"):
         raise bad_request(f"asset name {name!r}: letters, digits, . _ - and / only, and not below masks/")

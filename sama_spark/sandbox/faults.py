@@ -1,4 +1,4 @@
-"""Faults on demand, call counts and a log of requests: the outermost layer of the server."""
+"""Faults on demand, counts of calls and a log of requests: the layer of the server behind `guard`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ CALL_NAMES = tuple(name for _, _, name in _CALLS)
 
 
 def call_name(method: str, path: str) -> str:
-    """The short name of a call, `other` for what is no call of the API."""
+    """Return the short name of a call, `other` for what is no call of the API."""
     for wanted, pattern, name in _CALLS:
         if method == wanted and pattern.fullmatch(path):
             return name
@@ -65,7 +65,7 @@ def call_name(method: str, path: str) -> str:
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What goes wrong, where, and how often; see Sandbox.fail."""
+    """What goes wrong, where, and how often; `Sandbox.fail` explains the fields."""
 
     call: str | None = None
     method: str | None = None
@@ -94,7 +94,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("status is 200 to 599, seconds 0 to 3600, retry_after 0 to 1e9")
 
     def takes(self, call: str, method: str, path: str) -> bool:
-        """Whether this fault hits the request; counts it when it is one of those meant."""
+        """Return whether this fault hits the request, and count the request if the fault means its call."""
         if self.times == 0 or not self._matches(call, method, path):
             return False
         if self.skip:
@@ -112,7 +112,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         )
 
     def answer(self, path: str) -> Response:
-        """The reply that stands in for the real one; the stores speak XML."""
+        """Return the reply that takes the real one's place. The stores speak XML."""
         headers: dict[str, str] = {}
         if self.retry_after is not None:
             moment = datetime.now(timezone.utc) + timedelta(seconds=self.retry_after)
@@ -139,17 +139,19 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Traffic:
-    """The faults that wait, the calls that were made."""
+    """The faults that wait, and the calls that were made."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
+        """Forget faults, counts and log."""
         self.faults: list[Fault] = []
         self.counts: Counter[str] = Counter()
         self.log: deque[dict[str, Any]] = deque(maxlen=LOGGED)
 
     def note(self, scope: Scope, call: str) -> dict[str, Any]:
+        """Count a request and log it without its secrets; return its entry in the log."""
         pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         entry: dict[str, Any] = {
             "call": call,
@@ -166,6 +168,7 @@ class Traffic:
         return entry
 
     def fault(self, call: str, method: str, path: str) -> Fault | None:
+        """Return the first fault that hits the request."""
         return next((fault for fault in self.faults if fault.takes(call, method, path)), None)
 
 
@@ -219,7 +222,7 @@ class FaultLayer:
 
 
 class _Kept:
-    """A reply that is held back."""
+    """Keeps a reply instead of sending it."""
 
     def __init__(self) -> None:
         self.start: Message = {}
@@ -238,6 +241,6 @@ async def _read_all(receive: Receive) -> None:
 
 
 async def _gone(receive: Receive) -> None:
-    """Waits until the server has noticed that the connection is closed."""
+    """Wait until the server has noticed that the connection is closed."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -20,9 +20,9 @@ CONTROL_KEY = "X-Sandbox-Key"
 class Guard:
     """ASGI middleware that refuses what browsers send for pages, and names that are not the sandbox's own.
 
-    A page of another origin shows by `Origin` or `Sec-Fetch-Site`; one whose own name was made to lead here (DNS
-    rebinding) by `Host`. A sandbox that listens to more than this machine is known by any address, and by the names
-    of a network that has no dots.
+    The headers `Origin` and `Sec-Fetch-Site` show a page of another origin. `Host` shows a page whose own name was
+    made to lead here (DNS rebinding). A sandbox that listens to more than this machine answers to any address, and
+    to names without a dot, as local networks have them.
     """
 
     def __init__(self, app: ASGIApp, address: str, names: Iterable[str] = ()) -> None:

@@ -10,7 +10,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def png(boxes: list[Box]) -> bytes:
-    """A mask with box number n (from 1) painted in n."""
+    """Return a mask in which the pixels of box number n (from 1) have the value n."""
     rows = [bytearray(WIDTH) for _ in range(HEIGHT)]
     for number, (left, top, right, bottom) in enumerate(boxes, 1):
         for row in rows[max(top, 0) : max(bottom, 0)]:

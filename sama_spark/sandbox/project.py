@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from sama_spark.sandbox.clock import Clock, to_milliseconds
-from sama_spark.sandbox.definitions import Input, Output
+from sama_spark.sandbox.batch import CreationJob, Item
+from sama_spark.sandbox.clock import HubClock, to_milliseconds
+from sama_spark.sandbox.definitions import NULL, Definition, Error, Input, Output
 from sama_spark.sandbox.refusals import bad_request, not_found
 from sama_spark.sandbox.switches import Switches
 from sama_spark.sandbox.task import Task, Text, Timeline, join_object
 
-if TYPE_CHECKING:
-    from sama_spark.sandbox.batch import Batch
-
 MILLISECOND = 1_000_000
+_IMAGE_METADATA = {
+    "Original url": b'"https://assets.invalid/original.jpg"',
+    "Original file name": b'"original.jpg"',
+    "Size": b'"102400"',
+    "Height": b'"480"',
+    "Width": b'"640"',
+}
 
 
 class Consumer:
-    """What a consumer has read of the delivered list: the deliveries in `seen`, all those before `low`."""
+    """What a consumer has read of the delivered list: all before `low`, and the deliveries in `seen`."""
 
     def __init__(self) -> None:
         self.low: tuple[int, str] = (-(2**80), "")
@@ -29,7 +33,18 @@ class Consumer:
 
 
 class Project:
-    """`api_key`: the key that sees it. `client_batch_input`: the input read back as `client_batch_id`."""
+    """A project with its tasks and batches.
+
+    Args:
+        id_: number of the project.
+        name: its name.
+        inputs: types of the inputs by name.
+        outputs: types of the outputs by name.
+        api_key: the key that sees the project.
+        switches: how the project behaves where Sama leaves it open.
+        clock: time as the sandbox sees it.
+        client_batch_input: the input that reads show as `client_batch_id`.
+    """
 
     def __init__(
         self,
@@ -40,58 +55,85 @@ class Project:
         *,
         api_key: str,
         switches: Switches,
-        clock: Clock,
+        clock: HubClock,
         client_batch_input: str = "client_batch_id",
     ) -> None:
         self.id, self.name, self.inputs, self.outputs = id_, name, inputs, outputs
+        self.definition = Definition(inputs, outputs)
         self.api_key, self.switches, self.clock = api_key, switches, clock
         self.client_batch_input = client_batch_input
-        self.required = [name for name, field in inputs.items() if field.required]
         self.tasks: dict[str, Task] = {}
         self.created = Timeline()
         self.delivered = Timeline()
         self.consumers: dict[str | None, Consumer] = {}
-        self.batches: dict[int, Batch] = {}
-        self.running: list[Batch] = []  # continued, not all tasks created yet
+        self.batches: dict[int, CreationJob] = {}
         self._machine = secrets.token_hex(3) + f"{id_ & 0xFFFF:04x}"
         self._ids = 0
         self._deliveries = 0
 
     def new_id(self) -> str:
-        """Twenty-four hex digits that begin with the time, as Sama's ids do."""
+        """Return 24 hex digits that begin with the time, as Sama's ids do."""
         self._ids += 1
         return f"{self.clock.now() // 10**9 & 0xFFFFFFFF:08x}{self._machine}{self._ids & 0xFFFFFF:06x}"
 
     def settle(self) -> None:
-        """Creates the tasks that are due: creation follows the clock, at the next look, not a thread."""
-        if self.running:
-            for batch in self.running:
-                batch.settle()
-            self.running = [batch for batch in self.running if not batch.finished]
+        """Create the tasks that are due. No thread does this: each look at the project does."""
+        for batch in self.batches.values():
+            batch.settle()
 
     def task(self, task_id: str) -> Task:
+        """Return a task. Raises ApiError (404) where there is none."""
         self.settle()
         try:
             return self.tasks[task_id]
         except KeyError:
             raise not_found(f"task {task_id}") from None
 
-    def batch(self, batch_id: int) -> Batch:
+    def batch(self, batch_id: int) -> CreationJob:
+        """Return a batch. Raises ApiError (404) where there is none."""
         try:
             return self.batches[batch_id]
         except KeyError:
             raise not_found(f"batch {batch_id}") from None
 
+    def check(self, data: msgspec.Raw) -> list[Error]:
+        """Return what is wrong with a task's data; nothing where the data fits the project."""
+        return self.definition.check(data)
+
+    def create(self, id_: str, batch_id: int | None, item: Item, at: int) -> Task:
+        """Create a task at the time `at` (nanoseconds)."""
+        task = Task(id_, batch_id, item.data, to_milliseconds(at))
+        task.priority, task.reserve_for = item.priority or 0, item.reserve_for
+        task.duration, task.primary_keys = item.duration, item.primary_keys or []
+        if self.client_batch_input in self.inputs:
+            value = msgspec.json.decode(item.data, type=dict[str, msgspec.Raw]).get(self.client_batch_input)
+            if value is not None and bytes(value) != NULL:
+                plain = msgspec.json.decode(value)
+                task.client_batch_id = plain if isinstance(plain, str) else str(plain)
+        if self.switches.image_metadata:
+            members = msgspec.json.decode(task.data, type=dict[str, msgspec.Raw])
+            task.set_data(join_object({**members, **self._image_metadata()}))
+        if item.submit:
+            self.complete(task, join_object(task.pre_annotations()))
+        self.add(task)
+        return task
+
+    def _image_metadata(self) -> dict[str, bytes]:
+        images = [name for name, output in self.outputs.items() if output.type in ("image", "raster")]
+        return {f"{name} {suffix}": value for name in images for suffix, value in _IMAGE_METADATA.items()}
+
     def add(self, task: Task) -> None:
+        """Take up a task."""
         self.tasks[task.id] = task
         self.created.add(task.created, task)
 
     def complete(self, task: Task, answers: Text, *, state: str = "completed") -> None:
+        """Give a task its answers and put it into `state`."""
         task.answers, task.state = answers, state
         task.completed = task.submitted = to_milliseconds(self.clock.now())
 
     def deliver(self, task: Task, answers: Text, at: int | None = None) -> None:
-        """A new delivery, strictly later than the task's last one."""
+        """Deliver a task, strictly later than the last time."""
         now = to_milliseconds(self.clock.now()) if at is None else at
         if task.last_delivered is not None:
             now = max(now, to_milliseconds(task.last_delivered) + MILLISECOND)
@@ -108,13 +150,13 @@ class Project:
             consumer.low = min(consumer.low, (now, task.id))
 
     def withdraw(self, tasks: Iterable[Task], state: str) -> None:
-        """Takes the tasks out of the delivered list."""
+        """Take tasks out of the delivered list, into `state`."""
         for task in tasks:
             task.state, task.delivered, task.delivery = state, None, 0
         self.delivered.drop_stale()
 
     def move(self, task: Task, state: str) -> None:
-        """Puts a task into `state` as staff could, with what goes with it."""
+        """Put a task into `state` as staff could, with what that state needs: answers, a delivery."""
         if state in ("delivered", "acknowledged"):
             if task.delivered is None:
                 self.deliver(task, task.answers or join_object(task.pre_annotations()))
@@ -127,6 +169,7 @@ class Project:
             task.state = state
 
     def reject(self, task: Task, reasons: list[str]) -> None:
+        """Reject a task. Raises ApiError (400) where its state does not allow that."""
         allowed = ("delivered", "completed", "approved") if self.switches.reject_early else ("delivered",)
         if task.state not in allowed:
             raise bad_request(f"task {task.id} is {task.state}; only {', '.join(allowed)} tasks can be rejected")
@@ -134,11 +177,13 @@ class Project:
         self.withdraw([task], "rejected")
 
     def acknowledge(self, task: Task) -> None:
+        """Acknowledge a delivered task. Raises ApiError (400) for any other."""
         if task.state not in ("delivered", "acknowledged"):
             raise bad_request(f"task {task.id} is {task.state}; only delivered tasks can be acknowledged")
         task.state = "acknowledged"
 
     def submit(self, task: Task, answers: dict[str, msgspec.Raw]) -> None:
+        """Complete a task with these answers. Raises ApiError (400) where state or answers do not allow that."""
         if task.state not in ("new", "in progress", "rejected"):
             raise bad_request(f"task {task.id} is {task.state} and cannot be submitted")
         for name, value in answers.items():
@@ -151,6 +196,7 @@ class Project:
         self.complete(task, join_object(answers))
 
     def delete(self, tasks: list[Task]) -> None:
+        """Delete new tasks. Raises ApiError (400) where one is not new any more."""
         late = [task.id for task in tasks if task.state != "new"]
         if late:
             raise bad_request(f"only new tasks can be deleted, these are not: {', '.join(late[:20])}")

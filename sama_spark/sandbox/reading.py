@@ -27,7 +27,7 @@ MATCHES: dict[str, Callable[[str, str], bool]] = {
 
 
 class Filter(msgspec.Struct, kw_only=True):
-    """What a read asks for; None asks for nothing. Times are nanoseconds, both bounds inclusive."""
+    """Which tasks a read wants; None leaves a condition out. Times are nanoseconds, both bounds inclusive."""
 
     batch_ids: frozenset[int] | None = None
     client_batch_ids: tuple[str, ...] | None = None
@@ -42,7 +42,7 @@ class Filter(msgspec.Struct, kw_only=True):
     start_inclusive: bool = True
 
     def tests(self, *, time: bool) -> list[Test]:
-        """The tests that a task has to pass; `time` adds the bounds."""
+        """Return the tests that a task has to pass; `time` adds the bounds."""
         tests: list[Test] = []
         if self.batch_ids is not None:
             batch_ids = self.batch_ids
@@ -69,7 +69,7 @@ class Filter(msgspec.Struct, kw_only=True):
         return tests
 
     def first(self) -> int | None:
-        """The lower bound as an inclusive one."""
+        """Return the lower bound as an inclusive one."""
         return self.start if self.start is None or self.start_inclusive else self.start + 1
 
     def _in_time(self, task: Task) -> bool:
@@ -79,11 +79,13 @@ class Filter(msgspec.Struct, kw_only=True):
 
 
 def status_page(project: Project, wanted: Filter, page: int, size: int) -> list[Task]:
+    """Return a page of all tasks, by time of creation."""
     project.settle()
     return _page(project, project.created.rows(), wanted.tests(time=True), page, size)
 
 
 def delivered_page(project: Project, wanted: Filter, page: int, size: int) -> list[Task]:
+    """Return a page of the delivered tasks, by time of delivery."""
     project.settle()
     first = wanted.first()
     start = 0 if first is None else project.delivered.since(first)
@@ -106,7 +108,7 @@ def _passing(tasks: Iterable[Task], tests: list[Test]) -> Iterable[Task]:
 
 
 def since_last_call(project: Project, token: str | None, wanted: Filter, limit: int) -> list[Task]:
-    """The next deliveries that this consumer has not had. Rows that the filter skips stay unread."""
+    """Return the next deliveries that this consumer has not had. Rows that the filter skips stay unread."""
     project.settle()
     consumer = project.consumers.setdefault(token, Consumer())
     rows, tests = project.delivered.rows(), wanted.tests(time=False)
@@ -127,7 +129,7 @@ def since_last_call(project: Project, token: str | None, wanted: Filter, limit: 
 
 
 def ids(text: str | None, *, lists: bool, name: str) -> tuple[str, ...] | None:
-    """The values of a comma list, or of a single value where lists are switched off."""
+    """Return the values of a comma list, or the single value where lists are switched off."""
     if text is None:
         return None
     if "," in text and not lists:
@@ -139,7 +141,7 @@ EXTRA_FIELDS = b',"workflow_version":3,"sla":{"due":null,"tier":"gold"}}'
 
 
 def texts(project: Project, tasks: list[Task], *, as_delivery: bool, answers: bool = True) -> bytes:
-    """`{"tasks": [...]}` of the tasks' own texts, put together by one copy."""
+    """Return `{"tasks": [...]}` of the tasks' own texts, copied once."""
     switches = project.switches
     parts: list[Text] = [b'{"tasks":[']
     for task in tasks:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 
 class ApiError(Exception):
-    """A call that is refused: answered with `status` and an `errors` body."""
+    """A call that the API refuses with `status` and an `errors` body."""
 
     def __init__(
         self,
@@ -22,6 +22,7 @@ class ApiError(Exception):
         self.type = status if type_ is None else type_
 
     def response(self) -> Response:
+        """Return the reply: JSON."""
         body = msgspec.json.encode({"errors": [{"type": self.type, "message": self.message}]})
         return Response(body, self.status, self.headers, "application/json")
 
@@ -34,6 +35,7 @@ class StoreError(Exception):
         self.status, self.code, self.message = status, code, message
 
     def response(self) -> Response:
+        """Return the reply: XML."""
         body = (
             '<?xml version="1.0" encoding="UTF-8"?>\n'
             f"<Error><Code>{self.code}</Code><Message>{self.message}</Message>"
@@ -43,8 +45,10 @@ class StoreError(Exception):
 
 
 def bad_request(message: str) -> ApiError:
+    """Return a 400."""
     return ApiError(400, message)
 
 
 def not_found(what: str) -> ApiError:
+    """Return a 404."""
     return ApiError(404, f"{what} not found")

@@ -1,4 +1,4 @@
-"""Reading a request strictly: key, numbers, times, JSON bodies. Anything else is refused with a 400."""
+"""What a request holds, read strictly: key, numbers, times, JSON bodies. Anything odd is refused with a 400."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ JSON = "application/json"
 
 
 def check_key(hub: Hub, request: Request) -> str:
-    """The access key, from the query. A 401 where it is missing or wrong, a 406 for a foreign format."""
+    """Return the access key from the query.
+
+    Raises:
+        ApiError: 401 where the key is missing or wrong, 406 where the client accepts no JSON.
+    """
     key = request.query_params.get("access_key")
     if key is None or key not in hub.keys:
         raise ApiError(401, "You are not authorised: the access key is missing or wrong")
@@ -33,11 +37,13 @@ def check_key(hub: Hub, request: Request) -> str:
 
 
 def find_project(hub: Hub, request: Request, key: str) -> Project:
+    """Return the project in the path, as the key sees it. Raises ApiError (404) where there is none."""
     text = request.path_params["project_id"]
     return hub.visible_project(key, int(text)) if _is_id(text) else hub.project(-1)
 
 
 def path_batch_id(request: Request) -> int:
+    """Return the batch id in the path, -1 for what is no id."""
     text = request.path_params["batch_id"]
     return int(text) if _is_id(text) else -1
 
@@ -47,7 +53,7 @@ def _is_id(text: str) -> bool:
 
 
 async def body(request: Request, type_: type[Body]) -> Body:
-    """The JSON body. Unset and null are the same; unknown fields and wrong types are a 400."""
+    """Return the JSON body. Unknown fields and wrong types are a 400."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     content = await request.body()
     if kind != JSON:
@@ -59,7 +65,7 @@ async def body(request: Request, type_: type[Body]) -> Body:
 
 
 def text(request: Request, name: str) -> str | None:
-    """A query parameter; absent and empty are the same. Twice is a 400."""
+    """Return a query parameter, None where it is absent or empty. Twice is a 400."""
     values = request.query_params.getlist(name)
     if len(values) > 1:
         raise bad_request(f"{name} is given more than once")
@@ -67,6 +73,7 @@ def text(request: Request, name: str) -> str | None:
 
 
 def whole(request: Request, name: str, allowed: range) -> int | None:
+    """Return a query parameter that is a whole number."""
     value = text(request, name)
     if value is None:
         return None
@@ -77,6 +84,7 @@ def whole(request: Request, name: str, allowed: range) -> int | None:
 
 
 def flag(request: Request, name: str) -> bool:
+    """Return a query parameter that is `true` or `false`, which is the default."""
     value = text(request, name)
     if value not in (None, "true", "false"):
         raise bad_request(f"{name} is neither true nor false: {value[:40]!r}")
@@ -84,6 +92,7 @@ def flag(request: Request, name: str) -> bool:
 
 
 def moment(request: Request, name: str) -> int | None:
+    """Return a query parameter that is a time, in nanoseconds since 1970."""
     value = text(request, name)
     try:
         return None if value is None else clock.from_text(value)
@@ -92,25 +101,28 @@ def moment(request: Request, name: str) -> int | None:
 
 
 def page(request: Request, project: Project, *, most: int, default: int, least: int = 1) -> tuple[int, int]:
-    """Page number and size; sizes above what the server gives are clamped, or a 400 by switch."""
+    """Return page number and size. A size above `most` becomes `most`, or a 400 where the switch says so."""
     number = whole(request, "page", range(1, 2**31)) or 1
     size = whole(request, "page_size", range(least, 2**31))
     return number, limit(project, size, most, default)
 
 
 def limit(project: Project, size: int | None, most: int, default: int) -> int:
+    """Return how many rows a page gets."""
     if size is not None and size > most and project.switches.oversize_page == "refuse":
         raise bad_request(f"page size {size} is above the maximum of {most}")
     return min(default if size is None else size, most)
 
 
 def match_type(value: str | None) -> str:
+    """Return how client batch ids are compared, `exact` by default."""
     if value is not None and value not in MATCHES:
         raise bad_request(f"client_batch_id_match_type {value[:40]!r} is none of {', '.join(MATCHES)}")
     return value or "exact"
 
 
 def batch_ids(value: str | None, *, lists: bool) -> frozenset[int] | None:
+    """Return the batch ids of a comma list."""
     parts = ids(value, lists=lists, name="batch_id")
     if parts is None:
         return None
@@ -120,6 +132,7 @@ def batch_ids(value: str | None, *, lists: bool) -> frozenset[int] | None:
 
 
 def status_filter(request: Request, project: Project) -> Filter:
+    """Return which tasks a read of multi status wants."""
     state, date_type = text(request, "state"), text(request, "date_type")
     if state is not None and state not in STATES:
         raise bad_request(f"state {state[:40]!r} is none of {', '.join(STATES)}")
@@ -142,6 +155,7 @@ def status_filter(request: Request, project: Project) -> Filter:
 
 
 def delivered_filter(request: Request, project: Project) -> Filter:
+    """Return which tasks a read of the delivered list wants."""
     lists = project.switches.id_lists
     task_ids = ids(text(request, "task_id"), lists=lists, name="task_id")
     return Filter(

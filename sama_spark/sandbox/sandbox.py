@@ -1,12 +1,8 @@
-"""Sandbox: starts a local SamaHub in a process of its own, and stands in for staff, time and bad luck."""
+"""`Sandbox`: a local SamaHub in a process of its own, with what staff, time and bad luck do to it."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -17,19 +13,10 @@ from sama_spark.sandbox import control
 from sama_spark.sandbox.faults import CONTROL, Fault
 from sama_spark.sandbox.guard import CONTROL_KEY
 from sama_spark.sandbox.server import DEFAULT_KEY
+from sama_spark.sandbox.server_process import SandboxError, ServerProcess
 
-# Uploads of megabytes come and go: glibc is told to keep their memory, which halves the cost of a PUT.
-_KEEP_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 31),
-    "MALLOC_TOP_PAD_": str(64 << 20),
-}
 SEED_CHUNK = 8 * 1024 * 1024
 JsonTask = str | bytes | Mapping[str, Any]
-
-
-class SandboxError(RuntimeError):
-    """The sandbox did not start, or refused a command; the text says which and why."""
 
 
 class Sandbox:
@@ -41,10 +28,13 @@ class Sandbox:
             ...
             sandbox.annotate(project)
 
-    port: 0, the default, takes a free one.
-    switches: what Sama leaves open, by the names of `Switches`.
+    The sandbox holds everything in memory. Its process ends with `stop()`, with the `with` block, or with its parent.
 
-    It holds everything in memory. The process ends with `stop()`, with the `with` block, or with its parent.
+    Args:
+        port: 0, the default, takes a free one.
+        host: address to listen at.
+        api_key: the key that calls of the API and of the control interface need.
+        switches: what Sama leaves open, by the names of `Switches`.
     """
 
     def __init__(self, port: int = 0, host: str = "127.0.0.1", api_key: str = DEFAULT_KEY, **switches: Any) -> None:
@@ -52,59 +42,30 @@ class Sandbox:
         self.base_url = ""
         self._address = (host, port)
         self._switches = switches
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = ServerProcess()
         self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, read=120))
 
     @classmethod
     def at(cls, base_url: str, api_key: str = DEFAULT_KEY) -> Sandbox:
-        """Controls a sandbox that runs already, one that `sama-spark sandbox` started for instance, with its key."""
+        """Return a `Sandbox` for one that runs already (`sama-spark sandbox` starts such), with its key."""
         sandbox = cls(api_key=api_key)
         sandbox.base_url = base_url
         return sandbox
 
     def start(self) -> Sandbox:
-        """Starts the server and waits until it answers. Raises SandboxError where it does not."""
-        if self._process is not None:
-            raise SandboxError("the sandbox runs already")
-        host, port = self._address
-        package_root = str(Path(__file__).parents[2])
-        paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        server = [sys.executable, "-m", "sama_spark.sandbox", "--with-parent"]
-        self._process = subprocess.Popen(  # noqa: S603
-            [*server, "--host", host, "--port", str(port), "--api-key", self.api_key],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**_KEEP_MEMORY, **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,  # Ctrl-C is for the program that uses the sandbox
-        )
-        assert self._process.stdout is not None  # noqa: S101
-        line = self._process.stdout.readline()
-        said: dict[str, str] = msgspec.json.decode(line) if line else {"error": "the process ended at once"}
-        if "error" in said:
-            self.stop()
-            raise SandboxError(f"The sandbox did not start. {said['error']}")
-        self.base_url = said["base_url"]
+        """Start the server and wait until it answers. Raises SandboxError where it does not."""
+        self.base_url = self._process.start(*self._address, self.api_key)
         if self._switches:
             self.switch(**self._switches)
         return self
 
     def stop(self) -> None:
-        """Ends the server and forgets all that it held. Stopping twice is fine."""
-        process, self._process = self._process, None
+        """End the server and all that it held. Stopping twice is fine."""
         self._http.clear()
-        if process is None:
-            return
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        self._process.stop()
 
     def __enter__(self) -> Sandbox:
-        return self.start() if self._process is None and not self.base_url else self
+        return self if self._process.runs or self.base_url else self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -117,8 +78,6 @@ class Sandbox:
     @property
     def pid(self) -> int:
         """Process id of the server that this object started."""
-        if self._process is None:
-            raise SandboxError("this object did not start a server")
         return self._process.pid
 
     # --- what staff do
@@ -134,32 +93,37 @@ class Sandbox:
         client_batch_input: str = "client_batch_id",
         **switches: Any,
     ) -> int:
-        """Makes a project and gives its id.
+        """Make a project and return its id.
 
-        inputs: type by name, `string`, `integer` or `date`; `{"type": "integer", "required": True}` where it
-            must be there (a plain type is optional).
-        outputs: type by name, one of text, date, dropdown, radio, checkbox, menu, image (vector), raster,
-            video, 3d; or `{"type": "checkbox", "options": ["rain", "sun"]}`, and for image outputs
-            `{"type": "image", "tags": {"kind": {"type": "dropdown", "options": [...]}}}`. Without `options`
-            any option is accepted.
-        api_key: the key that sees the project; the sandbox's own by default.
-        client_batch_input: the input that reads show as `client_batch_id`.
-        switches: for this project alone, by the names of `Switches`.
+        Args:
+            inputs: type by name, `string`, `integer` or `date`; `{"type": "integer", "required": True}` for an input
+                that every task must have (a plain type is optional).
+            outputs: type by name, one of text, date, dropdown, radio, checkbox, menu, image (vector), raster,
+                video, 3d; or `{"type": "checkbox", "options": ["rain", "sun"]}`, and for image outputs
+                `{"type": "image", "tags": {"kind": {"type": "dropdown", "options": [...]}}}`. Without `options`
+                any option is accepted.
+            name: made up by default.
+            project_id: the next free one by default.
+            api_key: the key that sees the project; the sandbox's own by default.
+            client_batch_input: the input that reads show as `client_batch_id`.
+            switches: for this project alone, by the names of `Switches`.
         """
-        command = control.CreateProject(
-            inputs=dict(inputs),
-            outputs=dict(outputs or {}),
-            name=name,
-            project_id=project_id,
-            api_key=api_key,
-            client_batch_input=client_batch_input,
-            switches=switches,
+        return int(
+            self._do(
+                "create_project",
+                inputs=inputs,
+                outputs=outputs,
+                name=name,
+                project_id=project_id,
+                api_key=api_key,
+                client_batch_input=client_batch_input,
+                switches=switches,
+            )
         )
-        return int(self._run(command))
 
     def switch(self, project_id: int | None = None, **changes: Any) -> None:
-        """Changes switches of one project, or of the sandbox and all its projects."""
-        self._run(control.Switch(project_id=project_id, changes=changes))
+        """Change switches of one project, or of the sandbox and all its projects."""
+        self._do("switch", project_id=project_id, changes=changes)
 
     def annotate(
         self,
@@ -171,110 +135,123 @@ class Sandbox:
         corrections: bool = True,
         delivered_at: str | None = None,
     ) -> int:
-        """Lets the annotators finish and deliver what is pending; gives how many tasks they delivered.
+        """Let the annotators finish and deliver what is pending; return how many tasks they delivered.
 
         Pending are new tasks, those in progress and those rejected, which get a later `delivered_at`.
-        fraction: the share of them, urgent and old ones first.
-        corrections: False delivers the pre-annotations as they came and adds nothing.
-        delivered_at: one time for all, instead of now.
+
+        Args:
+            project_id: number of the project.
+            fraction: the share of the pending tasks that is delivered, urgent and old ones first.
+            batch_id: tasks of this batch alone.
+            task_ids: these tasks alone.
+            corrections: False delivers the pre-annotations as they came and adds nothing.
+            delivered_at: one time for all (RFC 3339), instead of now.
         """
-        ids = None if task_ids is None else list(task_ids)
-        command = control.Annotate(
-            project_id=project_id,
-            fraction=fraction,
-            batch_id=batch_id,
-            task_ids=ids,
-            corrections=corrections,
-            delivered_at=delivered_at,
+        return int(
+            self._do(
+                "annotate",
+                project_id=project_id,
+                fraction=fraction,
+                batch_id=batch_id,
+                task_ids=None if task_ids is None else list(task_ids),
+                corrections=corrections,
+                delivered_at=delivered_at,
+            )
         )
-        return int(self._run(command))
 
     def deliver(self, project_id: int, tasks: Iterable[JsonTask]) -> int:
-        """Puts ready-made deliveries into a project: dicts or lines of JSON text, in the shape of deliveries.
+        """Put ready-made deliveries into a project and return how many.
 
-        What a task leaves out is made up; its `data` and `answers` are kept to the byte. An id that the
-        project has already is a delivery anew. Gives how many there were.
+        Tasks are dicts or lines of JSON text, in the shape of deliveries. What a task leaves out is made up; its
+        `data` and `answers` are kept to the byte. A task whose id the project has already is delivered anew.
         """
         return sum(int(self._post(f"seed?project_id={project_id}", chunk, control.SEEDS)) for chunk in _chunks(tasks))
 
     def set_state(self, project_id: int, task_ids: Iterable[str], state: str) -> None:
-        """Puts tasks into `state` with what goes with it; into `delivered` with the answers they have."""
-        body = {"command": "set_state", "project_id": project_id, "task_ids": list(task_ids), "state": state}
-        self._run(body)
+        """Put tasks into `state`, with what that state needs: `delivered` tasks get the answers that they have."""
+        self._do("set_state", project_id=project_id, task_ids=list(task_ids), state=state)
 
     def add_asset(self, content: bytes, name: str, content_type: str = "application/octet-stream") -> str:
-        """Hosts a file and gives its URL, an input value like any other; reads show it signed anew."""
+        """Host a file and return its URL, an input value like any other. Reads show the URL signed anew."""
         return str(self._post(f"asset?name={name}", content, content_type))
 
     # --- what there is
 
     def tasks(self, project_id: int) -> list[dict[str, Any]]:
-        """All tasks in order of creation, with `data` as it was sent."""
-        tasks: list[dict[str, Any]] = self._run(control.Tasks(project_id=project_id))
+        """Return all tasks in order of creation, with `data` as it was sent."""
+        tasks: list[dict[str, Any]] = self._do("tasks", project_id=project_id)
         return tasks
 
     def batches(self, project_id: int) -> list[dict[str, Any]]:
-        """All batches, those that wait for a file included."""
-        batches: list[dict[str, Any]] = self._run(control.Batches(project_id=project_id))
+        """Return all batches, those that wait for a file included."""
+        batches: list[dict[str, Any]] = self._do("batches", project_id=project_id)
         return batches
 
     def uploaded(self, project_id: int, batch_id: int) -> str | None:
-        """The text of the file that was uploaded for a batch."""
-        text: str | None = self._run(control.Upload(project_id=project_id, batch_id=batch_id))
+        """Return the text of the file that was uploaded for a batch, None where there is none."""
+        text: str | None = self._do("uploaded", project_id=project_id, batch_id=batch_id)
         return text
 
     def calls(self) -> dict[str, int]:
-        """How often each call was made, by its short name: open, put, continue, status, delivered..."""
-        counts: dict[str, int] = self._run(control.Calls())["counts"]
+        """Return how often each call was made, by its short name: open, put, continue, status, delivered..."""
+        counts: dict[str, int] = self._do("calls")["counts"]
         return counts
 
     def requests(self, call: str | None = None) -> list[dict[str, Any]]:
-        """The last requests (10,000 at most) in order: call, method, path, query, has_key, headers, status.
+        """Return the last requests (10,000 at most) in order: call, method, path, query, has_key, headers, status.
 
         Neither the key nor a signature is in them.
         """
-        log: list[dict[str, Any]] = self._run(control.Calls())["log"]
+        log: list[dict[str, Any]] = self._do("calls")["log"]
         return [request for request in log if call in (None, request["call"])]
 
     def forget_calls(self) -> None:
-        self._run(control.ForgetCalls())
+        """Forget the counts and the requests."""
+        self._do("forget_calls")
 
     # --- time and bad luck
 
     def fail(self, call: str | None = None, **fault: Any) -> None:
-        """Lets calls fail.
+        """Let calls fail.
 
-        call: short name as in `calls()`, or `schema` for both schemas; or `method=` and `path=` (a regular
-            expression that is searched in the path).
-        kind: `status` (default) answers `status` (500) with `body` or an `errors` body; `drop` closes the
-            connection without a reply; `truncate` breaks off half-way through the real reply; `html` and
-            `json` answer 200 with a page, or with JSON of the wrong shape (`body`); `redirect` to `location`;
-            `slow` waits `seconds` before the real reply; `expired` is S3's answer to an expired URL.
-        after: True lets the call have its effect first (`truncate` always does, `slow` always answers).
-        times: how many calls (1); None for all until `heal()`. skip: how many calls go well before.
-        retry_after: seconds, sent as `Retry-After`; `retry_after_form="date"` sends it as a date.
+        Args:
+            call: short name as in `calls()`, or `schema` for both schemas. Instead of it: `method=` and `path=`
+                (a regular expression that is searched in the path).
+            fault: by name:
+                kind: `status` (default) answers `status` (500) with `body` or an `errors` body; `drop` closes the
+                connection without a reply; `truncate` breaks off half-way through the real reply; `html` and
+                `json` answer 200 with a page, or with JSON of the wrong shape (`body`); `redirect` to `location`;
+                `slow` waits `seconds` before the real reply; `expired` is S3's answer to an expired URL.
+                after: True lets the call have its effect first (`truncate` always does, `slow` always answers).
+                times: how many calls fail (1); None: all until `heal()`. skip: how many calls go well before.
+                retry_after: seconds, sent as `Retry-After`; with `retry_after_form="date"` as a date.
+
+        Raises:
+            ValueError: there is no such fault.
         """
         try:
-            self._run(control.Fail(fault=msgspec.convert({"call": call, **fault}, Fault)))
+            checked = msgspec.convert({"call": call, **fault}, Fault)
         except msgspec.ValidationError as error:
             raise ValueError(f"there is no such fault: {error}") from None
+        self._do("fail", fault=checked)
 
     def heal(self) -> None:
-        """Takes back all faults."""
-        self._run(control.Heal())
+        """Take back all faults."""
+        self._do("heal")
 
     def advance(self, seconds: float) -> None:
-        """Moves the sandbox's clock on, so that URLs expire and tasks get created without waiting."""
-        self._run(control.Advance(seconds=seconds))
+        """Move the sandbox's clock on, so that URLs expire and tasks get created without waiting."""
+        self._do("advance", seconds=seconds)
 
     def reset(self) -> None:
-        """Forgets projects, faults, calls, switches (those given to `Sandbox` stay) and the clock's shift."""
-        self._run(control.Reset())
+        """Forget projects, faults, calls, switches (those given to `Sandbox` stay) and the clock's shift."""
+        self._do("reset")
         if self._switches:
             self.switch(**self._switches)
 
-    def _run(self, command: control.Command | dict[str, Any]) -> Any:
-        return self._post("command", msgspec.json.encode(command), "application/json")
+    def _do(self, command: str, **arguments: Any) -> Any:
+        """Send a command: a method of `Hub`, with its arguments by name."""
+        return self._post("command", msgspec.json.encode({"do": command, "with": arguments}), "application/json")
 
     def _post(self, path: str, body: bytes, kind: str) -> Any:
         if not self.base_url:
@@ -287,7 +264,7 @@ class Sandbox:
 
 
 def _chunks(tasks: Iterable[JsonTask]) -> Iterator[bytes]:
-    """Lines of JSON, cut into bodies of a bounded size."""
+    """Yield the tasks as lines of JSON, in bodies of a bounded size."""
     lines: list[bytes] = []
     size = 0
     for task in tasks:

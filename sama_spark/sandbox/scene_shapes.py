@@ -1,4 +1,4 @@
-"""The structure of values: scalars, shapes of image workspaces, key frames of video and 3D."""
+"""The structure of answers: shapes of image workspaces, key frames of video."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ POINTS = {  # how many points a shape has: (least, most)
 }
 
 
-class Shape(msgspec.Struct):
+class SentShape(msgspec.Struct):
+    """A shape of an image output."""
+
     type: str
     points: list[Point]
     index: int | None = None
@@ -29,17 +31,23 @@ class Shape(msgspec.Struct):
         check_points("rectangle" if self.type == "rect" else self.type, len(self.points))
 
 
-class Group(msgspec.Struct):
-    shapes: list[Shape]
+class SentGroup(msgspec.Struct):
+    """Shapes that belong together."""
+
+    shapes: list[SentShape]
     group_type: str | None = None
 
 
 class Raster(msgspec.Struct):
+    """A painted mask."""
+
     mask_url: str
 
 
 class Layers(msgspec.Struct):
-    vector_tagging: list[Group] | None = None
+    """The vector layer and the raster layer, at least one of them."""
+
+    vector_tagging: list[SentGroup] | None = None
     raster_coding: Raster | None = None
 
     def __post_init__(self) -> None:
@@ -48,16 +56,22 @@ class Layers(msgspec.Struct):
 
 
 class Image(msgspec.Struct):
+    """The value of an image or raster output."""
+
     layers: Layers
 
 
 class KeyLocation(msgspec.Struct):
+    """Where a shape of a video is in one frame."""
+
     frame_number: int
     visibility: int | None = None
     points: list[list[float]] | None = None
 
 
 class MovingShape(msgspec.Struct):
+    """A shape of a video."""
+
     type: str
     key_locations: list[KeyLocation] | KeyLocation
     index: int | None = None
@@ -65,13 +79,15 @@ class MovingShape(msgspec.Struct):
 
 
 class MovingGroup(msgspec.Struct):
+    """Shapes of a video that belong together."""
+
     shapes: list[MovingShape]
     group_type: str | None = None
     frame_count: int | None = None
 
 
 def check_points(type_: str, count: int) -> None:
-    """Raises ValueError for an unknown shape type or a number of points that it cannot have."""
+    """Raise ValueError for an unknown type of shape, or for a number of points that this type cannot have."""
     if type_ not in POINTS:
         raise ValueError(f"unknown shape type {type_!r}; known: {', '.join(POINTS)}")
     least, most = POINTS[type_]

@@ -20,10 +20,10 @@ YES_NO: Schema = {"type": "string", "enum": ["0", "1"]}
 
 
 def create_task(project: Project) -> Schema:
-    """What a task may look like when it is sent."""
+    """Return the schema of tasks as they are sent."""
     properties = {name: _input(field) for name, field in project.inputs.items()}
     properties |= {f"{OUTPUT_PREFIX}{name}": value(output) for name, output in project.outputs.items()}
-    data = _object(properties, project.required) | {"additionalProperties": False}
+    data = _object(properties, project.definition.required) | {"additionalProperties": False}
     return {
         "$schema": DRAFT,
         "title": f"create_task of project {project.id}",
@@ -41,8 +41,8 @@ def create_task(project: Project) -> Schema:
 
 
 def deliver_task(project: Project) -> Schema:
-    """What a delivered task looks like."""
-    data = _object({name: _input(field) for name, field in project.inputs.items()}, project.required)
+    """Return the schema of tasks as they are delivered."""
+    data = _object({name: _input(field) for name, field in project.inputs.items()}, project.definition.required)
     answers = _object(
         {
             name: value(output) | {"x-sama-output-type": output.type, "examples": [example(output)]}
@@ -92,7 +92,7 @@ def _input(field: Input) -> Schema:
 
 
 def value(output: Output) -> Schema:
-    """The values of an output, or of a tag."""
+    """Return the schema of an output's values, or of a tag's."""
     match output.type:
         case "text":
             return TEXT
@@ -163,7 +163,7 @@ def _moving_shape(output: Output, number: Schema, *, spatial: bool = False) -> S
 
 
 def example(output: Output) -> Any:
-    """One value that an annotator may give."""
+    """Return one value that an annotator may give."""
     choices = output.choices()
     tags = {name: example(tag) for name, tag in output.tags.items()}
     box = [[10, 20], [110, 20], [10, 80], [110, 80]]

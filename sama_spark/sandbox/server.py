@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sama_spark.plain_yaml import NotYaml, read_yaml
 from sama_spark.sandbox.app import build
-from sama_spark.sandbox.control import CreateProject
+from sama_spark.sandbox.control import arguments_of
 from sama_spark.sandbox.faults import TRANSPORT
 from sama_spark.sandbox.guard import Guard
 from sama_spark.sandbox.hub import Hub
@@ -30,11 +30,11 @@ DEFAULT_KEY = "sandbox-key"
 
 
 class PortTakenError(OSError):
-    """The port that was asked for is in use."""
+    """The port is in use, or cannot be had."""
 
 
 class _Protocol(HttpToolsProtocol):
-    """Hands the connection to the fault layer, which has to break it at times."""
+    """Hands each connection to the fault layer, which has to break some."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -42,7 +42,11 @@ class _Protocol(HttpToolsProtocol):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that is bound already, so that the port is known and stays ours. 0 takes a free port."""
+    """Return a socket that is bound already, so that the port is known and stays ours. 0 takes a free port.
+
+    Raises:
+        PortTakenError: the port cannot be had.
+    """
     listener = socket.socket(socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -66,19 +70,24 @@ def serve(
     *,
     names: Iterable[str] = (),
     with_parent: bool = False,
-    first: CreateProject | None = None,
+    first: dict[str, Any] | None = None,
 ) -> None:
-    """Serves until SIGINT, SIGTERM or (`with_parent`) the end of stdin. `ready` gets the base URL.
+    """Serve until SIGINT, SIGTERM or (`with_parent`) the end of stdin.
 
-    names: of this machine, by which requests may call it.
-    first: a project to begin with.
+    Args:
+        listener: from `listen`.
+        api_key: the key that calls need.
+        ready: called with the base URL once there is one.
+        names: of this machine, by which requests may call it.
+        with_parent: end when stdin closes.
+        first: arguments of `create_project`, for a project to begin with.
     """
     host, port = listener.getsockname()[:2]
     origin = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
     gc.set_threshold(50_000, 50, 100)  # hundreds of thousands of tasks live long; walking them is a waste
     hub = Hub(origin, api_key)
     if first is not None:
-        first.run(hub)
+        hub.create_project(**first)
     config = uvicorn.Config(
         Guard(build(hub), host, names),
         http=_Protocol,
@@ -100,7 +109,7 @@ def serve(
 
 
 def _end_with_parent(server: Any) -> None:
-    """Ends the server when stdin closes, or when the parent is gone but a fork of it holds the pipe."""
+    """End the server when stdin closes, or when the parent is gone but a fork of the parent holds the pipe."""
     parent = os.getppid()
     while os.getppid() == parent:
         readable, _, _ = select.select([sys.stdin], [], [], 1.0)
@@ -110,10 +119,13 @@ def _end_with_parent(server: Any) -> None:
 
 
 def run(port: int, host: str = "127.0.0.1", api_key: str = DEFAULT_KEY, *, project: str | None = None) -> int:
-    """Serves in the foreground for a person, until Ctrl-C; the exit status.
+    """Serve in the foreground for a person, until Ctrl-C; return the exit status.
 
-    port: 0 takes a free one. A port that is taken is said so on stderr, and the status is 1.
-    project: a YAML file with the parameters of `Sandbox.create_project`, for a project to begin with.
+    Args:
+        port: 0 takes a free one. For a port that is taken, stderr says so and the status is 1.
+        host: address to listen at.
+        api_key: the key that calls need.
+        project: a YAML file with the parameters of `Sandbox.create_project`, for a project to begin with.
     """
     try:
         first = None if project is None else _project_in(Path(project))
@@ -134,10 +146,11 @@ def run(port: int, host: str = "127.0.0.1", api_key: str = DEFAULT_KEY, *, proje
     return 0
 
 
-def _project_in(file: Path) -> CreateProject:
+def _project_in(file: Path) -> dict[str, Any]:
+    """Return the arguments of `create_project` in a YAML file. Raises ValueError where they make no sense."""
     try:
-        project = msgspec.convert(read_yaml(file), CreateProject)
-        project.run(Hub("", ""))  # whether it makes sense
+        project = arguments_of("create_project", read_yaml(file))
+        Hub("", "").create_project(**project)  # whether it makes sense
     except NotYaml as error:
         raise ValueError(f"line {error.line}: {error.why}" if error.line else error.why) from None
     except (msgspec.ValidationError, ApiError) as error:

@@ -63,5 +63,5 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def change(switches: Switches, changes: dict[str, object]) -> Switches:
-    """`switches` with `changes`; unknown names and wrong types raise msgspec.ValidationError."""
+    """Return `switches` with `changes`. Raises msgspec.ValidationError for unknown names and wrong types."""
     return msgspec.convert({**msgspec.to_builtins(switches), **changes}, Switches)

@@ -1,4 +1,4 @@
-"""A task, and the time-ordered lists in which tasks are read. Texts stay text: no parsing at reads."""
+"""A task, and the lists by time from which tasks are read. Texts stay text: reads parse nothing."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ EMPTY = b"{}"
 
 
 def join_object(members: Mapping[str, Text]) -> bytes:
-    """A JSON object from members whose values are JSON text already."""
+    """Return a JSON object from members whose values are JSON text already."""
     return b"{" + b",".join([b"%b:%b" % (dumps(name), bytes(value)) for name, value in members.items()]) + b"}"
 
 
 class Task:
-    """`sent` is the submitted data with its pre-annotations; `data` and `answers` are as read back."""
+    """`sent` is the data as it was sent, with pre-annotations; reads show `data` and `answers`."""
 
     __slots__ = (
         "_data", "answers", "batch_id", "client_batch_id", "completed", "created", "delivered", "delivery",
@@ -65,10 +65,11 @@ class Task:
         return self._data
 
     def set_data(self, data: Text) -> None:
+        """Let reads show these inputs."""
         self._data = data
 
     def pre_annotations(self) -> dict[str, bytes]:
-        """JSON text by output name."""
+        """Return the pre-annotations, JSON text by output name."""
         members = msgspec.json.decode(self.sent, type=dict[str, msgspec.Raw])
         return {
             name[len(OUTPUT_PREFIX) :]: bytes(value)
@@ -77,11 +78,11 @@ class Task:
         }
 
     def shown_answers(self) -> Text | None:
-        """The latest answers; of a rejected task its pre-annotations."""
+        """Return the latest answers; of a rejected task its pre-annotations."""
         return join_object(self.pre_annotations()) if self.state == "rejected" else self.answers
 
     def parts(self, project_id: int, *, as_delivery: bool, answers: bool, batch_fields: bool) -> list[Text]:
-        """The record in the shape of deliveries or of status reads, as pieces of text yet to be joined."""
+        """Return the record in the shape of deliveries or of status reads, as texts yet to be joined."""
         head = b'{"id":"%b","project_id":%d' % (self.id.encode(), project_id)
         if batch_fields:
             batch = b"null" if self.batch_id is None else b"%d" % self.batch_id
@@ -107,31 +108,33 @@ Entry = tuple[int, str, int, Task]
 
 
 class Timeline:
-    """Tasks by (time, id), sorted when next read. Entries that no longer hold are dropped then."""
+    """Tasks by (time, id), sorted when they are next read."""
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self._sorted = True
 
     def add(self, ns: int, task: Task) -> None:
+        """Add a task at a time."""
         entry = (ns, task.id, task.delivery, task)
         if self._entries and entry[:2] < self._entries[-1][:2]:
             self._sorted = False
         self._entries.append(entry)
 
     def drop_stale(self, live: set[str] | None = None) -> None:
-        """Keeps the entries whose delivery still stands or, with `live`, whose task still exists."""
+        """Keep the entries whose delivery is still the task's latest or, with `live`, whose task still exists."""
         if live is None:
             self._entries = [entry for entry in self._entries if entry[2] == entry[3].delivery]
         else:
             self._entries = [entry for entry in self._entries if entry[1] in live]
 
     def rows(self) -> list[Entry]:
+        """Return all entries in order."""
         if not self._sorted:
             self._entries.sort(key=lambda entry: entry[:2])
             self._sorted = True
         return self._entries
 
     def since(self, ns: int, id_: str = "") -> int:
-        """Index of the first row at or after (ns, id)."""
+        """Return the index of the first entry at or after (ns, id)."""
         return bisect_left(self.rows(), (ns, id_), key=lambda entry: entry[:2])

@@ -93,6 +93,7 @@ def weather(spark: SparkSession, into: str) -> dict[str, str]:
     return {row.task_id: row.value for row in rows}
 
 
+@pytest.mark.one_kind
 def test_the_others_arrive_and_each_sync_reports_the_odd_ones(
     spark: SparkSession, odd_client: Client, served: Served, tmp_path: Path
 ) -> None:
