@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from sama_spark.api.calls import Endpoints, Id, accepts_proj_id, located
+from sama_spark.api.dialect import project_path
 from sama_spark.api.paging import cursor_pages, number_pages, scan_delivered, scan_status
 from sama_spark.api.records import checked_priority, to_json
 from sama_spark.api.replies import decode_page, decode_single_task
 from sama_spark.api.sama_errors import of_sama
 from sama_spark.api.states import TaskStates
 from sama_spark.api.task_text import Page, TaskText, as_dict
-from sama_spark.http.call import Call, path_of
+from sama_spark.http.call import Call
 from sama_spark.http.call_errors import LinkRefused
 from sama_spark.http.retry import Safety
 from sama_spark.http.secrets import Secret
@@ -305,7 +306,7 @@ class Feeds(Endpoints):
         call = Call(
             what,
             "POST",
-            path_of("projects", project_id, "tasks", "delivered"),
+            project_path(project_id, "tasks", "delivered"),
             Safety.NEVER,
             body=body,
             project_id=project_id,

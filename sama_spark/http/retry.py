@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 from sama_spark.http.secrets import Secret
 
 REPEATABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
+LONGEST_WAIT = 86_400.0  # seconds that a call or one of its tries may be given
 
 
 class Clock(Protocol):
@@ -51,6 +52,14 @@ class Safety(Enum):
     """The effect twice: repeated only when the first was surely not carried out."""
     NEVER = "never"
     """Data lost, because the server's cursor moves with each call: not repeated at all."""
+
+
+class Repeat(Enum):
+    """How often a failed try is worth a repeat."""
+
+    NEVER = "the failure stays as it is"
+    A_FEW_TIMES = "the failure may be there for good"
+    UNTIL_DEADLINE = "the failure passes"
 
 
 def may_repeat(safety: Safety, *, transient: bool, surely_not_done: bool) -> bool:

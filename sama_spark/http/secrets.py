@@ -86,7 +86,7 @@ def _without_query(token: re.Match[str]) -> str:
     return text if query < 0 else f"{text[:query]}?{REDACTED}"
 
 
-def redactor_for_upload(url: str) -> Redactor:
+def redactor_for_link(url: str) -> Redactor:
     """Hides a signed URL whole, its path included: stores exist that sign in the path. Takes odd ones too."""
     target = re.sub(r"^\w+://[^/?#]*", "", url).partition("#")[0]
     return Redactor(*(Secret(text) for text in (url, target) if len(text) > 1))

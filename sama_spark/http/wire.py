@@ -9,7 +9,7 @@ import io
 import re
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import IO
@@ -41,6 +41,17 @@ class Reply:
     retry_after: str | None
     location: str | None = field(repr=False)
     body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Request:
+    method: str
+    url: Secret
+    body: Body | None = field(repr=False)
+    deadline: float
+    into: IO[bytes] | None
+    most: int
+    headers: Mapping[str, Secret]
 
 
 class Wire:
@@ -82,57 +93,57 @@ class Wire:
         redact: Redactor,
         deadline: float,
         into: IO[bytes] | None = None,
-        most: int = LARGEST_REPLY,
+        most: int | None = None,
+        *,
+        headers: Mapping[str, Secret] | None = None,
     ) -> Reply | Failure:
         """Send one request and read the whole reply. Redirects are not followed, nothing is retried.
 
-        `into`: takes the body of a 2xx, piece by piece, in place of the reply.
-        `most`: bytes that the body of a 2xx may have, unpacked.
+        Args:
+            method: "GET", "POST" or "PUT".
+            url: the address, with what may be secret in it.
+            body: the body, None for none.
+            redact: takes secrets out of log records and out of the failure.
+            deadline: when the exchange has to end, by the clock `monotonic`.
+            into: takes the body of a 2xx, piece by piece, in place of the reply.
+            most: bytes that the body of a 2xx may have, unpacked; LARGEST_REPLY by default.
+            headers: headers beside the usual ones, such as the key.
         """
+        request = _Request(method, url, body, deadline, into, most or LARGEST_REPLY, headers or {})
         try:
             with hidden_from_logs(redact):
-                return self._exchange(method, url, body, redact, deadline, into, most)
+                return self._exchange(request, redact)
         except BaseException as error:
             interrupted = error
         # Ctrl-C and its like: without the frames that they came through, which hold the URL.
         interrupted.__context__ = interrupted.__cause__ = None
         raise interrupted.with_traceback(None)
 
-    def _exchange(
-        self,
-        method: str,
-        url: Secret,
-        body: Body | None,
-        redact: Redactor,
-        deadline: float,
-        into: IO[bytes] | None,
-        most: int,
-    ) -> Reply | Failure:
-        watch = Watch(deadline - self._monotonic(), outside=self._outside)
+    def _exchange(self, request: _Request, redact: Redactor) -> Reply | Failure:
+        watch = Watch(request.deadline - self._monotonic(), outside=self._outside)
         try:
             with watch:
-                reply = self._send(method, url.reveal(), body, deadline, into, most)
+                reply = self._send(request)
             if watch.late and reply.status < 300:
                 raise DeadlinePassed
             return reply
         except Exception as error:
             trouble, text, status = what_happened(error, watch)
-            host = redact(host_of(url.reveal()))
+            host = redact(host_of(request.url.reveal()))
             return Failure(trouble, redact(text), type(error).__name__, host, watch.begun, status)
 
-    def _send(
-        self, method: str, url: str, body: Body | None, deadline: float, into: IO[bytes] | None, most: int
-    ) -> Reply:
-        headers = dict(self._headers)
-        if method != "GET":
+    def _send(self, request: _Request) -> Reply:
+        url, body = request.url.reveal(), request.body
+        headers = self._headers | {name: value.reveal() for name, value in request.headers.items()}
+        if request.method != "GET":
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(body or b""))}
-        left = deadline - self._monotonic()
+        left = request.deadline - self._monotonic()
         if left <= 0:
             raise DeadlinePassed
         response = self._manager(url).urlopen(
-            method,
+            request.method,
             url,
-            body=self._pieces(body, deadline) if body else None,
+            body=self._pieces(body, request.deadline) if body else None,
             headers=headers,
             timeout=urllib3.Timeout(connect=min(self._connect_timeout, left), read=min(self._read_timeout, left)),
             retries=False,
@@ -143,8 +154,8 @@ class Wire:
         kept = io.BytesIO()
         whole = False
         try:
-            keep = _writing(into) if into and accepted else kept.write
-            self._read(response, keep, most if accepted else _LARGEST_REFUSAL, deadline)
+            keep = _writing(request.into) if request.into and accepted else kept.write
+            self._read(response, keep, request.most if accepted else _LARGEST_REFUSAL, request.deadline)
             whole = True
         except Exception:
             if accepted:  # of a refusal, what has come of it will do
