@@ -11,7 +11,7 @@ import msgspec
 
 from sama_spark.api.calls import Endpoints, Id, accepts_proj_id, located
 from sama_spark.api.dialect import project_path
-from sama_spark.api.paging import cursor_pages, number_pages, scan_delivered, scan_status
+from sama_spark.api.paging import number_pages, scan_by_number, scan_delivered
 from sama_spark.api.records import checked_priority, to_json
 from sama_spark.api.replies import decode_page, decode_single_task
 from sama_spark.api.sama_errors import of_sama
@@ -165,7 +165,7 @@ class Feeds(Endpoints):
         }
         what = "get status of tasks"
         yield from located(
-            scan_status(lambda page: self._page(what, project_id, "tasks", query | {"page": page}, paced=True)),
+            scan_by_number(lambda page: self._page(what, project_id, "tasks", query | {"page": page}, paced=True)),
             what,
             project_id,
         )
@@ -311,7 +311,7 @@ class Feeds(Endpoints):
             body=body,
             project_id=project_id,
         )
-        yield from located(cursor_pages(lambda: self._transport.send(call, decode_page)), what, project_id)
+        yield from located(number_pages(lambda _: self._transport.send(call, decode_page)), what, project_id)
 
     def _page(self, what: str, project_id: Id, path: str, query: dict[str, Any], *, paced: bool = False) -> Page:
         return self._project_call(
