@@ -36,7 +36,8 @@ class Transport:
     Args:
         dialect: how the vendor's API is spoken; holds the key.
         base_url: the API's address up to and including the version.
-        connect_timeout, read_timeout: seconds, for each try; above 0, a day at most.
+        connect_timeout: seconds to wait for a connection; above 0, a day at most.
+        read_timeout: seconds to wait for the reply, and for each piece of the reply; above 0, a day at most.
         deadline: seconds for a call with all its retries; above 0, a day at most.
         report: takes one readable line per call.
         warn: takes a line now and then while a call that fails is tried again.
