@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from sama_spark.errors import InvalidInput
 from sama_spark.ids import client_id_of, id_of, landed_ids_of
 
-_DAY = 86_400  # seconds
 _LABEL = re.compile("[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")  # of a host's name
 _LONGEST = 4_096
 
@@ -26,22 +25,22 @@ def check_whole(name: str, value: Any, least: int, most: int | None = None) -> N
         raise InvalidInput(f"{name} is {value}", column=name, remedy=f"give a number of {least} {up_to}")
 
 
-def check_seconds(name: str, value: Any) -> None:
-    """Refuse what is no number of 0 or more."""
+def check_seconds(name: str, value: Any, *, above_zero: bool = False, most: float = math.inf) -> float:
+    """Return a number of seconds, 0 or more.
+
+    Args:
+        name: the argument's name, for the error.
+        value: what the caller gave.
+        above_zero: True to reject 0.
+        most: the largest number that is allowed.
+    """
     fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not fits or math.isnan(value) or value < 0:
-        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give seconds, 0 or more")
-
-
-def seconds_of(value: float, name: str) -> float:
-    """Seconds to wait: above 0, and a day at most."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _DAY:
-        raise InvalidInput(
-            f"{name} is {value!r}: seconds are due, above 0 and at most {_DAY:,}",
-            column=name,
-            remedy="Nothing was sent.",
-        )
-    return float(value)
+    if not fits or not 0 <= value <= most or (above_zero and value == 0):
+        least = "above 0" if above_zero else "0 or more"
+        at_most = f" and at most {most:,.0f}" if most < math.inf else ""
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy=f"give seconds, {least}{at_most}")
+    seconds: float = value
+    return seconds
 
 
 def base_url_of(base_url: str) -> str:
@@ -62,7 +61,7 @@ def base_url_of(base_url: str) -> str:
     # Outside of the `except`: the address may hold a password.
     raise InvalidInput(
         "base_url is not a plain http(s) address",
-        remedy='Give one like "https://api.sama.com/v2", without blanks, query, user or password.',
+        remedy='Give one like "https://api.example.com/v2", without blanks, query, user or password.',
     )
 
 

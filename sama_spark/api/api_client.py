@@ -8,9 +8,9 @@ from typing import NoReturn
 
 from sama_spark.api.calls import accepts_proj_id, page_size
 from sama_spark.api.creation import Creation
+from sama_spark.api.dialect import SamaDialect
 from sama_spark.api.feeds import Feeds
 from sama_spark.api.projects import Projects
-from sama_spark.api.sama_errors import SamaError
 from sama_spark.api.tasks import Tasks
 from sama_spark.errors import InvalidInput
 from sama_spark.http.retry import Clock, SystemClock
@@ -85,9 +85,8 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
         self._delivered_page_size = page_size(delivered_page_size, 1, 1000, "delivered_page_size")
         self._batch_page_size = page_size(batch_page_size, 1, 1000, "batch_page_size")
         self._transport = Transport(
-            self._key,
+            SamaDialect(self._key),
             base_url,
-            root=SamaError,
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             deadline=deadline,

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+from sama_spark.api.dialect import project_path
 from sama_spark.api.interrupted import tell
 from sama_spark.api.records import to_json
 from sama_spark.api.replies import decode_object
@@ -14,7 +15,7 @@ from sama_spark.api.sama_errors import ExperimentalCallError
 from sama_spark.api.task_text import Page
 from sama_spark.arguments import ARGUMENTS, shown
 from sama_spark.errors import ConnectorError, InvalidInput
-from sama_spark.http.call import Call, path_of
+from sama_spark.http.call import Call
 from sama_spark.http.call_errors import InvalidResponse
 from sama_spark.http.retry import Clock, Safety
 from sama_spark.http.transport import Transport
@@ -52,7 +53,7 @@ class Endpoints:
         call = Call(
             what,
             method,
-            path_of("projects", project_id, *path),
+            project_path(project_id, *path),
             safety,
             body=json,
             project_id=project_id,

@@ -1,15 +1,17 @@
 """How a list that moves while it is read is read to its end: nothing lost, nothing twice.
 
-Rules: a short page says nothing, only an empty page ends a list; tasks that come again and again are an error; a task
-without an id is known by its text; every scan is bounded.
+Rules: a short page says nothing, only an empty page ends a list; a server that repeats the same tasks without end is an
+error; a task without an id is known by its text; every scan is bounded.
 """
 
 from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sama_spark.api.sama_errors import of_sama
@@ -17,25 +19,25 @@ from sama_spark.api.task_text import Page, TaskText, without_links
 from sama_spark.http.call_errors import InvalidResponse
 
 FetchPage = Callable[[int], Page]
-"""Fetches a page by its number, from 1."""
+"""Fetches a page by its number, from 1. A cursor that the server moves takes any number."""
 FetchFrom = Callable[["str | None", int], Page]
 """Fetches a page of what was delivered from a timestamp on, by its number."""
 
 MAX_PAGES = 1_000_000
 MAX_PASSES = 50
-# The same page twice, or pages of what was seen, can be a list that grew at its front meanwhile; more often it is a
-# server's fault. A list that grew gives no more pages of what was seen than it gave with something new.
+# A page that comes twice, or holds nothing new, can mean that the list grew at its front meanwhile; more often the
+# server is at fault. A list that grew has no more pages without something new than pages with something new.
 _SAME_PAGES = 3
 _KNOWN_PAGES = 8
 _REMEMBERED = 100_000  # tasks
-# So many passes in a row without anything new are taken for the whole, though the list still shrinks.
+# After so many passes in a row without anything new the scan ends, though the list still shrinks.
 _QUIET_PASSES = 3
 
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)")
 
 
 class OrderUnproven(Exception):
-    """The list is not seen to ascend by delivered_at, or `from` is not seen to include its bound."""
+    """The list cannot be read by time: not sorted by delivered_at, or `from` leaves out tasks of exactly that time."""
 
 
 def _marks_by_delivery(page: Page) -> list[int]:
@@ -47,23 +49,23 @@ def _marks_by_id(page: Page) -> list[int]:
 
 
 def _id_of(task: TaskText) -> str | int | bytes:
-    """What a task is known by, also one without an id."""
+    """Return what a task is known by: its id, or its text if it has none."""
     return without_links(task) if task.id is None else task.id
 
 
 def sort_key(timestamp: Any) -> str | None:
-    """A text that sorts as the UTC timestamp does; None where that is not plain to see."""
+    """Return a text that sorts as the timestamp does; None for any value but RFC 3339 text in UTC, such as "...Z"."""
     match = _TIMESTAMP.fullmatch(timestamp) if isinstance(timestamp, str) else None
     return match[1] + (match[2] or "").ljust(9, "0") if match else None
 
 
 class _Repeats:
-    """Notices a server that gives what it has given in this pass, over and over."""
+    """Notices, within one pass, a server that gives the same tasks over and over."""
 
     def __init__(self) -> None:
         self._last: list[int] = []
         self._same = self._known = self._fresh = 0
-        # Two halves of what was seen lately: memory does not grow with the list.
+        # The tasks seen lately, in two halves: memory does not grow with the list.
         self._seen: set[int] = set()
         self._seen_before: set[int] = set()
 
@@ -85,7 +87,7 @@ class _Repeats:
 
 
 def number_pages(fetch: FetchPage, first: int = 1) -> Iterator[Page]:
-    """Pages `first`, `first` + 1, ... until an empty one."""
+    """Yield pages `first`, `first` + 1, ... until an empty one. Each page is yielded before the next call."""
     repeats = _Repeats()
     for number in range(first, first + MAX_PAGES):
         page = fetch(number)
@@ -96,22 +98,25 @@ def number_pages(fetch: FetchPage, first: int = 1) -> Iterator[Page]:
     raise of_sama(InvalidResponse)(f"the list did not end after {MAX_PAGES:,} pages")
 
 
-def cursor_pages(fetch: Callable[[], Page]) -> Iterator[Page]:
-    """Pages of a cursor that the server moves, until an empty one; each is yielded before the next call."""
-    return number_pages(lambda _: fetch())
-
-
 def scan_by_number(
     fetch: FetchPage,
     *,
     marks: Callable[[Page], list[int]] = _marks_by_id,
     seen: set[int] | None = None,
 ) -> Iterator[Page]:
-    """Read a list by page number, again and again until a pass shows that nothing slipped through.
+    """Yield each task of a list once, as it was first seen: read the list again until a pass misses nothing.
 
-    What leaves the list shifts all that is behind it to earlier places, so a row can be passed by unseen.
-    So it is read until a pass finds nothing new and nothing gone, or three passes in a row find nothing new.
-    For a list of one page, page 1 once more is enough.
+    When a task leaves the list, all tasks behind it move to earlier places, and a task that moves from the next page to
+    the last one is missed. So the list is read until a pass finds nothing new and nothing gone, or until three passes
+    in a row find nothing new. For a list of one page, page 1 is read once more, and that is enough.
+
+    Args:
+        fetch: fetches a page.
+        marks: what tasks are told apart by.
+        seen: the marks of tasks that were yielded before.
+
+    Raises:
+        InvalidResponse: the list does not come to rest, does not end or repeats itself.
     """
     seen = set() if seen is None else seen
     before = _Pass()
@@ -120,13 +125,12 @@ def scan_by_number(
         this = _Pass()
         for page in number_pages(fetch):
             found = marks(page)
-            this.add(found)
             fresh = []
             for task, mark in zip(page, found, strict=True):
                 if mark not in seen:
                     seen.add(mark)
                     fresh.append(task)
-            this.new += len(fresh)
+            this.add(found, len(fresh))
             if fresh:
                 yield fresh
             if this.pages == 1 and this.same_as(before):
@@ -140,144 +144,157 @@ def scan_by_number(
     )
 
 
-def scan_status(fetch: FetchPage) -> Iterator[Page]:
-    """Each task of the status list once, as it was first seen."""
-    return scan_by_number(fetch)
-
-
 def scan_delivered(fetch: FetchFrom, start: str | None) -> Iterator[Page]:
-    """Each delivery (id and delivered_at) once.
+    """Yield each delivery (id and delivered_at) once: by time where the list is sorted by time, else by page number.
 
-    While pages ascend by delivered_at, always page 1 from the last timestamp on, which no shift can upset. A
-    list in another order can look like that for a while, so at the end its length is checked by page number.
-    Where the order does not prove, the list is read by page number, in passes.
+    Args:
+        fetch: fetches a page of the deliveries from a timestamp on.
+        start: the first timestamp, None for all deliveries.
+
+    Raises:
+        InvalidResponse: the list does not come to rest, does not end or repeats itself.
     """
     yielded = array("q")
     with suppress(OrderUnproven):
-        yield from _scan_ascending(fetch, start, yielded)
+        yield from _scan_by_time(fetch, start, yielded)
         return
     yield from scan_by_number(lambda page: fetch(start, page), marks=_marks_by_delivery, seen=set(yielded))
 
 
-def _scan_ascending(fetch: FetchFrom, start: str | None, yielded: array[int]) -> Iterator[Page]:
-    """Windows: from a timestamp on, page by page until a later timestamp shows up, which starts the next."""
-    window = _Window(start)
+@dataclass(frozen=True)
+class Bound:
+    """The time up to which all deliveries were read.
+
+    Attributes:
+        timestamp: as the server wrote it, or the caller for the first window; None for the beginning of the list.
+        key: the sort key of `timestamp`, None for the first window.
+        seen: marks and sort keys of the deliveries of that time, or later, that were read.
+    """
+
+    timestamp: Any
+    key: str | None = None
+    seen: Mapping[int, str] = field(default_factory=dict)
+
+
+def _scan_by_time(fetch: FetchFrom, start: str | None, yielded: array[int]) -> Iterator[Page]:
+    """Yield deliveries in windows: from a bound, page by page, until a page has a later time, which is the next bound.
+
+    Invariant: when a window begins, every delivery before its bound was yielded, unless the task has left that place,
+    because it was delivered again and so comes later in the list; `bound.seen` has the marks of those at the bound.
+
+    A window of one page is safe, whatever moves: page 1 begins at the bound, wherever that is in the list by now. Only
+    where one time fills whole pages, the window needs more pages, which can shift between two calls; then it is read
+    until two passes see the same. With pages of three, deliveries a1 and a2 at time a, and so on:
+
+        list          a1 a2 b1 b2 b3 c1
+        from start    [a1 a2 b1]             has a and b: the next bound is b, b1 was seen
+        from b        [b1 b2 b3] [c1]        two pages, so once more: the same. The next bound is c, c1 was seen
+        from c        [c1] []                has room for more and nothing later: the end
+
+    A list in another order can look sorted for a while, so at the end its length is checked by page number.
+    Appends the marks of all that is yielded to `yielded`.
+    """
+    bound, seen, page_rows = Bound(start), dict[int, str](), 1
+    before, passes = _TimedPass(), 0
     for _ in range(MAX_PAGES):
-        yield from _scan_window(fetch, window, yielded)
-        if not window.moves_on:
-            break
-        window = window.next()
-    else:
-        raise of_sama(InvalidResponse)("the list of deliveries does not end")
-    if yielded:
-        # The page that holds the list's last rows, if it holds no more than those that were seen.
-        page = fetch(start, len(yielded) // window.page_rows + 1)
-        keys = [sort_key(task.delivered_at) or "" for task in page]
-        if sum(key <= window.last_key for key in keys) > len(yielded) % window.page_rows:
-            raise OrderUnproven
-
-
-def _scan_window(fetch: FetchFrom, window: _Window, yielded: array[int]) -> Iterator[Page]:
-    before = _Pass()
-    for _ in range(MAX_PASSES):
-        this = window.new_pass()
-        for page in number_pages(lambda number: fetch(window.bound, number)):
-            fresh, marks = window.take(page)
-            yielded.extend(marks)
+        this = _TimedPass()
+        for page in number_pages(partial(fetch, bound.timestamp)):
+            page_rows = max(page_rows, len(page))
+            fresh = this.take(page, bound, seen)
+            yielded.extend(fresh)
             if fresh:
-                yield fresh
-            if window.moves_on or (this.pages == 1 and this.same_as(before)):
+                yield list(fresh.values())
+            if this.moves_on or (this.pages == 1 and this.same_as(before)):
                 break
-        if not this.pages and window.at_bound:
+        if not this.pages and bound.seen:
             raise OrderUnproven
-        # One page that moves on is a snapshot in itself, and so is one with room for more.
-        snapshot = this.pages <= 1 and (window.moves_on or this.rows < window.page_rows)
-        if snapshot or this.same_as(before):
+        # A page that moves on shows one moment of the list, and so does one with room for more.
+        is_one_moment = this.pages <= 1 and (this.moves_on or this.rows < page_rows)
+        if not is_one_moment and not this.same_as(before):
+            before, passes = this, passes + 1
+            if passes == MAX_PASSES:
+                raise OrderUnproven
+        elif this.moves_on:
+            bound = this.next_bound(seen)
+            before, passes, seen = _TimedPass(), 0, dict(bound.seen)
+        else:
+            _check_length(fetch, start, len(yielded), page_rows, this.last_key)
             return
-        before = this
-    raise OrderUnproven
+    raise of_sama(InvalidResponse)("the list of deliveries does not end")
+
+
+def _check_length(fetch: FetchFrom, start: str | None, count: int, page_rows: int, last_key: str) -> None:
+    """Raise OrderUnproven if the page that should be the last one has more deliveries than were read."""
+    if count:
+        keys = [sort_key(task.delivered_at) or "" for task in fetch(start, count // page_rows + 1)]
+        if sum(key <= last_key for key in keys) > count % page_rows:
+            raise OrderUnproven
 
 
 class _Pass:
-    """What one pass over a list saw, to compare it with the next."""
+    """What one pass over a list has seen, to compare it with the next."""
 
     def __init__(self) -> None:
         self.pages = self.rows = self.new = 0
         self._total = 0
 
-    def add(self, marks: list[int]) -> None:
+    def add(self, marks: list[int], new: int) -> None:
+        """Count a page with `new` tasks that no pass has seen before."""
         self.pages += 1
         self.rows += len(marks)
+        self.new += new
         self._total += sum(marks)
 
     def same_as(self, before: _Pass) -> bool:
-        """True if nothing is new and nothing gone; of a first page, if it was the whole list before."""
-        return not self.new and (self.pages, self.rows, self._total) == (
-            before.pages,
-            before.rows,
-            before._total,
-        )
+        """Return True if this pass has seen exactly the tasks of `before`.
+
+        After the first page of a pass: True if that page was the whole list before.
+        """
+        return not self.new and (self.pages, self.rows, self._total) == (before.pages, before.rows, before._total)
 
 
-class _Window:
-    """The deliveries from one timestamp on, up to a page that goes beyond it.
+class _TimedPass(_Pass):
+    """A pass over a window, whose pages have to be sorted by time.
 
     Attributes:
-        bound: the timestamp as the server wrote it.
-        at_bound: marks and sort keys of the rows from this timestamp on that were read before.
-        last, last_key: the timestamp of the window to come.
-        page_rows: the most rows that a page has had.
+        last, last_key: the latest time so far, as the server wrote it, and its sort key.
     """
 
-    def __init__(
-        self,
-        bound: str | None,
-        bound_key: str | None = None,
-        at_bound: dict[int, str] | None = None,
-        page_rows: int = 1,
-    ) -> None:
-        self.bound = bound
-        self._bound_key = bound_key
-        self.at_bound = at_bound or {}
-        self.page_rows = page_rows
-        self._seen = dict(self.at_bound)
-        self.new_pass()
-
-    def new_pass(self) -> _Pass:
-        self._first_key: str | None = None
+    def __init__(self) -> None:
+        super().__init__()
         self.last: Any = None
         self.last_key = ""
-        self._pass = _Pass()
-        return self._pass
-
-    def next(self) -> _Window:
-        at_bound = {mark: key for mark, key in self._seen.items() if key >= self.last_key}
-        return _Window(self.last, self.last_key, at_bound, self.page_rows)
+        self._first_key = ""
 
     @property
     def moves_on(self) -> bool:
-        return self._first_key is not None and self.last_key > self._first_key
+        """True once there is a later time than that of the first delivery."""
+        return self.last_key > self._first_key
 
-    def take(self, page: Page) -> tuple[Page, list[int]]:
-        """The page's rows that are new, and their marks, once it is clear that the page is in order."""
-        self.page_rows = max(self.page_rows, len(page))
-        keys = [sort_key(task.delivered_at) for task in page]
-        if None in keys or keys != sorted(keys) or keys[0] < self.last_key:  # type: ignore[type-var, operator]
+    def take(self, page: Page, bound: Bound, seen: dict[int, str]) -> dict[int, TaskText]:
+        """Return the deliveries of a page that are not in `seen`, by their marks, and add them to `seen`.
+
+        Raises:
+            OrderUnproven: the page is not sorted by time, or does not go on where the page before ended.
+        """
+        keys = [sort_key(task.delivered_at) or "" for task in page]
+        if "" in keys or keys != sorted(keys) or keys[0] < self.last_key:
             raise OrderUnproven
-        if self._first_key is None:
+        if not self.pages:
             self._first_key = keys[0]
-            # The row that set the bound has to come again, or `from` may leave out its equals.
-            if self._bound_key not in (None, keys[0]):
+            # The delivery that set the bound has to come again, or `from` may leave out others of the same time.
+            if bound.key not in (None, keys[0]):
                 raise OrderUnproven
+        self.last, self.last_key = page[-1].delivered_at, keys[-1]
         marks = _marks_by_delivery(page)
-        fresh, fresh_marks = [], []
-        for task, key, mark in zip(page, keys, marks, strict=True):
-            if key != self.last_key:
-                self.last, self.last_key = task.delivered_at, key or ""
-            if mark not in self._seen:
-                self._seen[mark] = self.last_key
-                fresh_marks.append(mark)
-                fresh.append(task)
-        self._pass.add(marks)
-        self._pass.new += len(fresh)
-        return fresh, fresh_marks
+        fresh: dict[int, TaskText] = {}
+        for task, mark, key in zip(page, marks, keys, strict=True):
+            if mark not in seen:
+                seen[mark] = key
+                fresh[mark] = task
+        self.add(marks, len(fresh))
+        return fresh
+
+    def next_bound(self, seen: Mapping[int, str]) -> Bound:
+        """Return the latest time as the next bound."""
+        return Bound(self.last, self.last_key, {mark: key for mark, key in seen.items() if key >= self.last_key})

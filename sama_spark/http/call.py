@@ -1,4 +1,4 @@
-"""One call to Sama, as data."""
+"""One call to a vendor's API, as data."""
 
 from __future__ import annotations
 
@@ -12,24 +12,32 @@ from sama_spark.http.retry import Safety
 from sama_spark.http.wire import Body
 
 
-def path_of(*parts: str | int) -> str:
-    """A path below the base URL, each part quoted: `path_of("projects", 4242)`."""
+def quoted_path(*parts: str | int) -> str:
+    """Return a path below the base URL, each part quoted: `quoted_path("projects", 4242)`.
+
+    Raises:
+        InvalidInput: a part is empty, "None", "." or "..".
+    """
     texts = [str(part) for part in parts]
     if not {"", ".", "..", "None"}.isdisjoint(texts):
         raise InvalidInput("an id is missing or is none", remedy="Nothing was sent.")
-    return "/".join(quote(text, safe="") for text in texts) + ".json"
+    return "/".join(quote(text, safe="") for text in texts)
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call to Sama, in words and on the wire. It holds no secret.
+    """One call to an API. It holds no secret.
 
     Attributes:
-        what: the call in words, for errors and logs.
-        path: below the base URL, ids quoted.
-        query: values as the wire has them; None is left out.
-        paced: True for the list that Sama limits to one call per second.
-        deadline: seconds, where it is not the client's own.
+        what: the call in words, for errors and logs, such as "get delivered tasks".
+        method: "GET", "POST" or "PUT".
+        path: the path below the base URL, quoted.
+        safety: what a repeat would do.
+        query: the parameters; those that are None are left out.
+        body: the JSON to send, None for none.
+        project_id, batch_id: ids for errors.
+        paced: True for a list that the server allows to be read once per second.
+        deadline: seconds for the call with all its retries, where that is not the client's own.
     """
 
     what: str
@@ -43,11 +51,16 @@ class Call:
     paced: bool = False
     deadline: float | None = None
 
-    def query_text(self) -> str:
-        """The query as the wire has it: booleans in lower case, None left out."""
+    def path_and_query(self) -> str:
+        """Return the path with the query as it is sent: booleans in lower case, None left out.
+
+        Raises:
+            InvalidInput: a parameter has half a surrogate pair.
+        """
         given = {name: value for name, value in self.query.items() if value is not None}
         try:
-            return urlencode({name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in given.items()})
+            query = urlencode({name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in given.items()})
+            return f"{self.path}?{query}" if query else self.path
         except UnicodeEncodeError:
             pass
         raise InvalidInput(f"a filter of {self.what} has half a character", remedy="Nothing was sent.")

@@ -1,7 +1,7 @@
-"""The errors of a call over HTTP, whichever vendor was called.
+"""The kinds of errors of a call over HTTP, shared by all vendors.
 
-A call raises an error that is both: of a kind below, and of the vendor's own tree. So `except NotFoundError` catches a
-404 of each vendor, and `except SamaError` all that Sama's calls raise, and nothing of another vendor's.
+The error that a call raises belongs to one kind below and to the vendor's own root error. So `except NotFoundError`
+catches a 404 of any vendor, and `except` with a vendor's root error catches all errors of that vendor's calls.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Kind = TypeVar("Kind", bound=ConnectorError)
 
 
 def of_vendor(kind: type[Kind], root: type[ConnectorError]) -> type[Kind]:
-    """Return the class of errors that are of `kind` and of the vendor's `root`; `kind` itself if it is already.
+    """Return the class of errors that are of `kind` and of the vendor's `root`.
 
-    The vendor's root stands for a failure that has no kind.
+    If `kind` has the root above it already, return `kind`; if `kind` is above the root, return the root.
     """
     if issubclass(kind, root):
         return kind
@@ -48,13 +48,28 @@ _made: dict[tuple[type[ConnectorError], type[ConnectorError]], type] = {}
 
 
 def _reduce(error: ConnectorError) -> tuple[Any, ...]:
-    # A class made by `of_vendor` has no name under which it could be imported.
+    # A class made by `of_vendor` has no name under which pickle could import the class.
     kind, root = type(error).__bases__
     return _again, (kind, root, error.args), vars(error)
 
 
 def _again(kind: type[ConnectorError], root: type[ConnectorError], args: tuple[Any, ...]) -> ConnectorError:
     return of_vendor(kind, root)(*args)
+
+
+def kind_of_status(status: int) -> type[ConnectorError]:
+    """Return the kind of error that an HTTP status stands for. A status below 300 counts as 400."""
+    if status >= 500:
+        return ServerError
+    if 300 <= status < 400:
+        return RedirectRefused
+    return {
+        401: AuthenticationError,
+        403: AuthenticationError,
+        404: NotFoundError,
+        407: ConnectionFailed,
+        429: RateLimitedError,
+    }.get(status, BadRequestError)
 
 
 class BadRequestError(ConnectorError):
@@ -70,19 +85,19 @@ class AuthenticationError(ConnectorError):
 
 
 class NotFoundError(ConnectorError):
-    """404: it does not exist, or this key may not see it."""
+    """404: the object does not exist, or this key may not see it."""
 
     remedy = "Check the ids; 404 also means that this API key may not see the object."
 
 
 class RedirectRefused(ConnectorError):
-    """A redirect, which is not followed because the API key would travel to another address."""
+    """The server redirects. A redirect is not followed, because the API key would travel to another address."""
 
     remedy = "Check base_url."
 
 
 class InvalidResponse(ConnectorError):
-    """A reply that is not what the API gives here: HTML, truncated, empty or of another shape."""
+    """The reply is not what the API gives here, but HTML, truncated, empty or of another shape."""
 
     remedy = "Look for a proxy in between, and check base_url."
 
@@ -94,29 +109,29 @@ class UploadUrlRefused(ConnectorError):
 
 
 class LinkRefused(ConnectorError):
-    """A link in a delivery has expired, or does not lead to what it should."""
+    """A link in a task has expired, or does not lead to a file."""
 
     remedy = "Read the task again: that gives a new link."
 
 
 class RetryableError(ConnectorError):
-    """Failures that pass: rate limits, server errors, lost connections, time-outs."""
+    """A failure that passes: a rate limit, a server error, a lost connection, a time-out."""
 
     retryable = True
 
 
 class RateLimitedError(RetryableError):
-    """429, for longer than the call's deadline."""
+    """429 until the call's deadline: too many calls."""
 
     remedy = "Call less often; the limit is per API key."
 
 
 class ServerError(RetryableError):
-    """The server, or a gateway before it, answers 5xx."""
+    """The server, or a gateway before the server, answers 5xx."""
 
 
 class ConnectionFailed(RetryableError):
-    """No connection, or it was lost before the whole reply had arrived."""
+    """There is no connection, or the connection was lost before the whole reply had arrived."""
 
     remedy = "Check base_url, proxy settings and that this machine may reach it."
 

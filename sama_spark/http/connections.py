@@ -1,4 +1,4 @@
-"""Connections that are hung up when an exchange's time is over, whatever the other side does meanwhile."""
+"""Connections that are cut when an exchange's time is over, whatever the other side does meanwhile."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ _Address = IPv4Address | IPv6Address
 
 
 class NotOutside(Exception):
-    """A host on the internet was due, and this one is this machine, or beside it."""
+    """The host should be on the internet, and is this machine or one beside it."""
 
 
 class BundleMissing(Exception):
-    """The file of certificate authorities that the environment names is not there."""
+    """REQUESTS_CA_BUNDLE names a file that does not exist."""
 
 
 class Watch:
-    """Hangs up on an exchange whose time is over. A socket's own time-out starts anew with every byte that comes.
+    """Cuts the connection of an exchange whose time is over.
+
+    A socket's own time-out does not do that: it starts anew with every byte that comes.
 
     Args:
         seconds: how long the exchange may take.
         outside: True to connect to no address of this machine.
 
     Attributes:
-        late: the time was over before the exchange was.
-        begun: the connection stood, so that the request, or a part of it, may have arrived.
+        late: True if the time was over before the exchange was.
+        begun: True if there was a connection, so that the request, or a part of it, may have arrived.
     """
 
     def __init__(self, seconds: float, *, outside: bool = False) -> None:
@@ -62,10 +64,10 @@ class Watch:
                 self._double = None
 
     def over(self, sock: socket.socket) -> None:
-        """Watch over a connection from here on."""
+        """Cut this connection, too, when the time is over."""
         with self._lock:
             if self._double is None:
-                # A second handle on the same connection: TLS takes the first one away.
+                # A second handle on the same connection: TLS takes over the first one.
                 self._double = socket.fromfd(sock.fileno(), sock.family, sock.type)
             if self.late:
                 self._shut()
@@ -85,9 +87,9 @@ _watch: ContextVar[Watch] = ContextVar("sama_spark_watch")
 
 
 class _Watched:
-    """A connection under the `Watch` of the exchange that uses it."""
+    """A connection that the `Watch` of the running exchange can cut."""
 
-    _stands = False
+    _is_open = False
 
     def _new_conn(self: Any) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]
@@ -99,14 +101,14 @@ class _Watched:
         return sock
 
     def connect(self: Any) -> None:
-        self._stands = False
+        self._is_open = False
         super().connect()  # type: ignore[misc]
-        self._stands = True
+        self._is_open = True
 
     def send(self: Any, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        if self._stands:  # if not, this is a word to a proxy on the way
+        if self._is_open:  # if not, this request is for a proxy on the way
             watch = _watch.get()
             watch.over(self.sock)
             watch.begun = True
@@ -122,7 +124,7 @@ class _TlsConnection(_Watched, urllib3.connection.HTTPSConnection):
 
 
 class _Idle:
-    """Connections that wait. Without locks: a Ctrl-C can leave those of Python's own queues locked for ever."""
+    """Idle connections, in a queue without locks: a Ctrl-C can leave Python's own queues locked for ever."""
 
     def __init__(self, maxsize: int) -> None:
         self._maxsize = maxsize
@@ -154,12 +156,12 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 def new_manager(proxy: Proxy | None) -> urllib3.PoolManager:
-    """Connections, for use under a `Watch` only.
+    """Return a manager of connections, for use under a `Watch` only.
 
     Raises:
-        BundleMissing: REQUESTS_CA_BUNDLE names what is not there.
+        BundleMissing: REQUESTS_CA_BUNDLE names a file that does not exist.
     """
-    # OpenSSL itself heeds SSL_CERT_FILE and SSL_CERT_DIR; this one is what `requests` and Databricks' guides set.
+    # OpenSSL itself heeds SSL_CERT_FILE and SSL_CERT_DIR. REQUESTS_CA_BUNDLE is what Databricks' guides set.
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or None
     if bundle and not Path(bundle).exists():
         raise BundleMissing(f"REQUESTS_CA_BUNDLE names {bundle}, which is not there")
@@ -174,7 +176,7 @@ def new_manager(proxy: Proxy | None) -> urllib3.PoolManager:
 
 
 def is_inside(host: str) -> bool:
-    """Whether a host is, by its name alone, this machine or one of a network that is not the internet."""
+    """Return True if a host is, by its name alone, this machine or one of a private network."""
     name = host.rstrip(".").lower()
     address = _address(name)
     if address is not None:
@@ -188,7 +190,7 @@ def _is_this_machine(sock: socket.socket) -> bool:
 
 
 def _address(host: str) -> _Address | None:
-    """The address that a host is, in any spelling that the system takes: 127.1 and 0x7f000001 are 127.0.0.1."""
+    """Return the address of a host that is no name, in any spelling: 127.1 and 0x7f000001 are 127.0.0.1."""
     try:
         found: _Address = ip_address(host.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""What kept a reply from arriving, told from the exceptions of urllib3 and Python."""
+"""Why no reply has arrived, by the exceptions of urllib3 and Python."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sama_spark.http.proxies import ProxyUnusable
 
 
 class Trouble(Enum):
-    """What kept a reply from arriving; the words go before the host's name."""
+    """Why no reply has arrived. The value begins the error text, before the host's name."""
 
     NOT_CONNECTED = "no connection to"
     NO_TLS = "no TLS with"
@@ -38,11 +38,12 @@ class Failure:
     """Why there is no reply.
 
     Attributes:
+        trouble: the kind of failure.
         text: the reason, in words.
-        kind: the name of the exception that it was.
-        host: the host and port that it was for.
-        sent: the request, or a part of it, may have arrived.
-        status: of a proxy's refusal, None for all others.
+        kind: the name of the exception.
+        host: host and port of the request.
+        sent: True if the request, or a part of it, may have arrived.
+        status: the HTTP status with which a proxy refused, None for all other failures.
     """
 
     trouble: Trouble
@@ -57,23 +58,23 @@ class Failure:
 
 
 class DeadlinePassed(Exception):
-    """The call's time is over."""
+    """The call's deadline has passed."""
 
 
 class NotKept(Exception):
-    """What came cannot be written."""
+    """The reply cannot be written to its file."""
 
 
 class TooLarge(Exception):
-    """More came than was asked for; its argument is how many bytes that were."""
+    """The reply is larger than allowed. The argument is the number of bytes that are allowed."""
 
 
 class Unreadable(Exception):
-    """What came is packed in a way that cannot be undone."""
+    """The reply is packed in a way that cannot be undone."""
 
 
 def host_of(url: str) -> str:
-    """Host and port of a URL, without what may be secret in it."""
+    """Return host and port of a URL, without user, password, path and query."""
     try:
         return urlsplit(url).netloc.rpartition("@")[2] or "no host"
     except ValueError:
@@ -81,7 +82,7 @@ def host_of(url: str) -> str:
 
 
 def what_happened(error: Exception, watch: Watch) -> tuple[Trouble, str, int | None]:
-    """The trouble, its reason in words, and the status of a proxy's refusal."""
+    """Return the trouble, its reason in words, and the status with which a proxy refused."""
     if isinstance(error, NotKept):
         return Trouble.NOT_KEPT, str(error), None
     if isinstance(error, (ProxyUnusable, BundleMissing, NotOutside)):
@@ -126,7 +127,7 @@ def _trouble(causes: list[BaseException], begun: bool) -> Trouble:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it was made of, the innermost last."""
+    """Yield an error and the errors behind it, the innermost last."""
     seen: list[BaseException] = []
     while error is not None and not any(error is known for known in seen):
         yield error

@@ -1,4 +1,4 @@
-"""The proxy that the environment names for a URL: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, and NO_PROXY in all its forms."""
+"""Which proxy a URL needs, by HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, and NO_PROXY in all its forms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class ProxyUnusable(Exception):
-    """What the environment names is no proxy that can be used. The text does not repeat it: it may hold a password."""
+    """The environment names a proxy that cannot be used. The text leaves the proxy out: it may hold a password."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,17 @@ class Proxy:
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy that leads to `url`, None where the way is direct.
+    """Return the proxy for `url`, None for a direct connection.
 
     Raises:
-        ProxyUnusable: the variable cannot be read, or names a SOCKS proxy.
+        ProxyUnusable: the variable cannot be understood, or names a SOCKS proxy.
     """
     parts = urlsplit(url)
     known = urllib.request.getproxies()
     kind = parts.scheme if known.get(parts.scheme) else "all"
     text = known.get(kind, "").strip()
     host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
-    # The system's own function knows what is set elsewhere than in the environment, on Windows and macOS.
+    # Windows and macOS have settings outside of the environment, which `proxy_bypass` knows.
     if not text or _is_excepted(host, port, known.get("no", "")) or urllib.request.proxy_bypass(host):
         return None
     return _read(text, f"{kind.upper()}_PROXY")
@@ -70,7 +70,7 @@ def _read(text: str, variable: str) -> Proxy:
 
 
 def _is_excepted(host: str, port: int, exceptions: str) -> bool:
-    """Whether NO_PROXY names the host: by name, domain, address or range of addresses, with or without a port."""
+    """Return True if NO_PROXY names the host: by name, domain, address or range, with or without a port."""
     name, address = _plain(host), _address(host)
     for entry in re.split(r"[,\s]+", exceptions.strip()):
         if entry == "*":
@@ -93,7 +93,7 @@ def _split_port(entry: str) -> tuple[str, int | None]:
     place, separator, port = entry.partition(":")
     if separator and port.isascii() and port.isdigit():
         return place, int(port)
-    return entry, None  # with more colons it is an address of version 6
+    return entry, None  # a name, or with more colons an IPv6 address
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""When a call may be sent again, and after how long. Pure: time and chance are injected."""
+"""When a call may be sent again, and after how long. Time and chance are arguments."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ from weakref import WeakValueDictionary
 from sama_spark.http.secrets import Secret
 
 REPEATABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
+LONGEST_WAIT = 86_400.0  # seconds that a call or one of its tries may be given
 
 
 class Clock(Protocol):
     """Time as the transport needs it; tests bring their own."""
 
-    def monotonic(self) -> float: ...
-    def time(self) -> float: ...
-    def sleep(self, seconds: float) -> None: ...
+    def monotonic(self) -> float:
+        """Return seconds from any beginning, never less than before."""
+
+    def time(self) -> float:
+        """Return seconds since the epoch."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
 
 
 @dataclass(frozen=True)
@@ -33,45 +39,58 @@ class SystemClock:
     """The real time. All instances are equal, so clients share their pacing."""
 
     def monotonic(self) -> float:
+        """Return `time.monotonic()`."""
         return time.monotonic()
 
     def time(self) -> float:
+        """Return `time.time()`."""
         return time.time()
 
     def sleep(self, seconds: float) -> None:
+        """Sleep for so many seconds."""
         time.sleep(seconds)
 
 
 class Safety(Enum):
-    """What sending a call twice would do."""
+    """What happens if a call is carried out twice."""
 
     FREE = "free"
-    """Nothing that matters: repeated on every failure that may pass."""
+    """Nothing that matters: the call is repeated after every failure that may pass."""
     ONCE = "once"
-    """The effect twice: repeated only when the first was surely not carried out."""
+    """The effect comes twice: the call is repeated only if the server has surely not carried it out."""
     NEVER = "never"
-    """Data lost, because the server's cursor moves with each call: not repeated at all."""
+    """Data is lost, because the server's cursor moves with each call: the call is never repeated."""
+
+
+class Repeat(Enum):
+    """How often a failed try is worth a repeat."""
+
+    NEVER = "the failure stays as it is"
+    A_FEW_TIMES = "the failure may be there for good"
+    UNTIL_DEADLINE = "the failure passes"
 
 
 def may_repeat(safety: Safety, *, transient: bool, surely_not_done: bool) -> bool:
-    """Whether a failed call may be sent again."""
+    """Return True if a failed call may be sent again."""
     if safety is Safety.NEVER or not transient:
         return False
     return safety is Safety.FREE or surely_not_done
 
 
 def backoff(attempt: int, rng: random.Random, *, first: float = 0.5, most: float = 30.0) -> float:
-    """Seconds to wait after failed attempt `attempt` (from 1): exponential, with full jitter."""
-    # The floor keeps an unlucky row of zeros from hammering the server.
+    """Return the seconds to wait after failed try number `attempt` (from 1): exponential, with full jitter."""
+    # At least a little: several small numbers in a row would hammer the server.
     return max(0.05, rng.uniform(0, min(most, first * 2.0 ** min(attempt, 16))))
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that a `Retry-After` header asks for, in either form; None if it says nothing usable.
+    """Return the seconds that a `Retry-After` header asks for, None for a header that asks for nothing usable.
+
+    urllib3 has a function for this, but takes the time from the system and raises for nonsense.
 
     Args:
         value: the header, whole seconds or an HTTP date.
-        now: seconds since the epoch, to judge a date by.
+        now: seconds since the epoch, which an HTTP date is compared with.
     """
     if value is None:
         return None
@@ -99,6 +118,7 @@ class Pacer:
         self._free_at = -math.inf
 
     def wait(self) -> None:
+        """Wait for this caller's turn."""
         with self._lock:
             now = self._clock.monotonic()
             turn = max(now, self._free_at)
@@ -107,13 +127,13 @@ class Pacer:
             self._clock.sleep(turn - now)
 
 
-# Only as long as a client with that key is in use.
+# Each lives as long as a client with its key.
 _pacers: WeakValueDictionary[tuple[Clock, bytes, str], Pacer] = WeakValueDictionary()
 _pacers_lock = threading.Lock()
 
 
 def pacer_for(clock: Clock, key: Secret, base_url: str) -> Pacer:
-    """The one pacer of this process for a key and server: the limit is the key's, not the client's."""
+    """Return the one pacer of this process for a key and server: the server limits the key, not the client."""
     identity = (clock, hashlib.sha256(key.reveal().encode()).digest(), base_url)
     with _pacers_lock:
         return _pacers.setdefault(identity, Pacer(clock))

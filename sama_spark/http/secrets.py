@@ -1,4 +1,4 @@
-"""Secrets and how they stay out of texts: the API key, signed URLs, urllib3's own debug lines."""
+"""Secrets, and how they stay out of texts: API keys, signed URLs, urllib3's own debug lines."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import NoReturn
 
 REDACTED = "<redacted>"
 
-# No expression here looks at a text twice: a server may send a long one that would make it take minutes.
+# No expression here backtracks: a server may send a long text, on which that would take minutes.
 _TOKEN = re.compile(r"""[^\s"'<>]+""")
-# Also what JSON makes of a URL: escaped slashes, \u0026 between parameters.
+# JSON may write a URL with escaped slashes, and \u0026 between parameters.
 _URL = re.compile(r"https?:\\?/\\?/", re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(
     r"""(key|sig|signature|token|credential|secret|password|policy)=[^&\s"'<>]+""", re.IGNORECASE
@@ -31,6 +31,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
+        """Return the text."""
         return self._text
 
     def __bool__(self) -> bool:
@@ -44,7 +45,7 @@ class Secret:
 
 
 class Redactor:
-    """Replaces secrets, in all the spellings in which a server may echo them, and the queries of URLs."""
+    """Replaces secrets, in every spelling that a server may echo, and the queries of URLs, with `<redacted>`."""
 
     __slots__ = ("_pattern", "_secrets")
 
@@ -53,7 +54,7 @@ class Redactor:
         self._pattern: re.Pattern[str] | None = None
 
     def __call__(self, text: str) -> str:
-        if self._secrets and self._pattern is None:  # made late: few links' patterns are ever needed
+        if self._secrets and self._pattern is None:  # made late: most links never need their pattern
             # Longest first: a shorter one may be part of a longer one.
             texts = sorted((secret.reveal() for secret in self._secrets), key=len, reverse=True)
             self._pattern = re.compile("|".join("".join(map(_spelled, text)) for text in texts))
@@ -64,7 +65,7 @@ class Redactor:
 
 
 def _spelled(char: str) -> str:
-    """A pattern of a character as itself, and as URLs (also one in another), JSON and HTML write it."""
+    """Return a pattern for a character as itself, and as URLs (also nested ones), JSON and HTML write it."""
     if char.isascii() and char.isalnum():
         return char
     in_url = "".join(f"%{byte:02x}" for byte in char.encode(errors="surrogatepass"))
@@ -75,7 +76,7 @@ def _spelled(char: str) -> str:
 
 
 def redact_urls(text: str) -> str:
-    """Drop the queries of URLs, and parameters with telling names anywhere."""
+    """Replace the queries of URLs, and anywhere the values of parameters such as `token=`."""
     return _SECRET_PARAMETER.sub(rf"\1={REDACTED}", _TOKEN.sub(_without_query, text))
 
 
@@ -86,8 +87,8 @@ def _without_query(token: re.Match[str]) -> str:
     return text if query < 0 else f"{text[:query]}?{REDACTED}"
 
 
-def redactor_for_upload(url: str) -> Redactor:
-    """Hides a signed URL whole, its path included: stores exist that sign in the path. Takes odd ones too."""
+def redactor_for_link(url: str) -> Redactor:
+    """Return a redactor that hides a signed URL with its path, since some stores sign in the path."""
     target = re.sub(r"^\w+://[^/?#]*", "", url).partition("#")[0]
     return Redactor(*(Secret(text) for text in (url, target) if len(text) > 1))
 
@@ -97,7 +98,7 @@ _in_flight: ContextVar[Redactor | None] = ContextVar("sama_spark_in_flight", def
 
 @contextmanager
 def hidden_from_logs(redactor: Redactor) -> Iterator[None]:
-    """While a request is under way, urllib3's log records of this thread pass through `redactor`."""
+    """Redact urllib3's log records of this thread while the block runs."""
     token = _in_flight.set(redactor)
     try:
         yield
@@ -113,7 +114,7 @@ class _RedactingFilter(logging.Filter):
 
 
 def redact_urllib3_logs() -> None:
-    """urllib3 writes every request's path and query at DEBUG: filter the loggers that do so."""
+    """Put a filter on urllib3's loggers, which write every request's path and query at DEBUG."""
     for name in ("connectionpool", "connection", "poolmanager", "response", "util.retry"):
         logger = logging.getLogger(f"urllib3.{name}")
         if not any(isinstance(known, _RedactingFilter) for known in logger.filters):

@@ -1,6 +1,6 @@
-"""One HTTP exchange: never raises for what the network does, always ends, and takes no more than it was told to.
+"""One HTTP exchange: it raises nothing for what the network does, ends by its deadline, and reads a bounded size.
 
-The URL, which holds the key or a signature, lives only in frames that are gone when an error is raised.
+The URL and the headers, which hold the key or a signature, live only in frames that are gone when an error is raised.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import io
 import re
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import IO
@@ -24,8 +24,8 @@ from sama_spark.http.secrets import Redactor, Secret, hidden_from_logs, redact_u
 Body = bytes | memoryview
 
 LARGEST_REPLY = 256 << 20
-"""Bytes of a 2xx reply, unpacked, unless an exchange says otherwise."""
-_LARGEST_REFUSAL = 1 << 20  # of any other reply this much is read, and the rest left
+"""Bytes of a 2xx reply, unpacked, where an exchange does not set its own limit."""
+_LARGEST_REFUSAL = 1 << 20  # bytes of any other reply that are read; the rest is left
 
 _READ_SIZE = 1 << 16
 _SEND_SIZE = 1 << 18
@@ -36,6 +36,8 @@ redact_urllib3_logs()
 
 @dataclass(frozen=True)
 class Reply:
+    """A reply, with those of its headers that matter."""
+
     status: int
     request_id: str | None
     retry_after: str | None
@@ -43,17 +45,30 @@ class Reply:
     body: bytes = field(repr=False)
 
 
-class Wire:
-    """A pool of connections, through the environment's proxy where it names one.
+@dataclass(frozen=True)
+class _Request:
+    """One request, with all that limits the exchange."""
 
-    Certificates are held against the system's authorities, or those of SSL_CERT_FILE, SSL_CERT_DIR or, before these,
-    REQUESTS_CA_BUNDLE.
+    method: str
+    url: Secret
+    body: Body | None = field(repr=False)
+    deadline: float
+    into: IO[bytes] | None
+    most: int
+    headers: Mapping[str, Secret]
+
+
+class Wire:
+    """A pool of connections, through a proxy where the environment names one.
+
+    Certificates are checked against the authorities of REQUESTS_CA_BUNDLE, else SSL_CERT_FILE and SSL_CERT_DIR, else
+    the system.
 
     Args:
-        connect_timeout, read_timeout: seconds to wait for a connection, and for the reply's headers and
-            each further piece of it.
+        connect_timeout: seconds to wait for a connection.
+        read_timeout: seconds to wait for the reply's headers, and for each further piece of the reply.
         monotonic: the clock that deadlines are measured by.
-        accept: what replies may be.
+        accept: the header `Accept`.
         outside: True to connect to no address of this machine.
     """
 
@@ -82,57 +97,57 @@ class Wire:
         redact: Redactor,
         deadline: float,
         into: IO[bytes] | None = None,
-        most: int = LARGEST_REPLY,
+        most: int | None = None,
+        *,
+        headers: Mapping[str, Secret] | None = None,
     ) -> Reply | Failure:
         """Send one request and read the whole reply. Redirects are not followed, nothing is retried.
 
-        `into`: takes the body of a 2xx, piece by piece, in place of the reply.
-        `most`: bytes that the body of a 2xx may have, unpacked.
+        Args:
+            method: "GET", "POST" or "PUT".
+            url: the address, with what may be secret in it.
+            body: the body, None for none.
+            redact: takes secrets out of log records and out of the failure.
+            deadline: when the exchange has to end, by the clock `monotonic`.
+            into: takes the body of a 2xx, piece by piece, in place of the reply.
+            most: bytes that the body of a 2xx may have, unpacked; LARGEST_REPLY by default.
+            headers: headers beside the usual ones, such as the key.
         """
+        request = _Request(method, url, body, deadline, into, most or LARGEST_REPLY, headers or {})
         try:
             with hidden_from_logs(redact):
-                return self._exchange(method, url, body, redact, deadline, into, most)
+                return self._exchange(request, redact)
         except BaseException as error:
             interrupted = error
-        # Ctrl-C and its like: without the frames that they came through, which hold the URL.
+        # Ctrl-C and its like: raised without the frames that they came through, which hold the URL.
         interrupted.__context__ = interrupted.__cause__ = None
         raise interrupted.with_traceback(None)
 
-    def _exchange(
-        self,
-        method: str,
-        url: Secret,
-        body: Body | None,
-        redact: Redactor,
-        deadline: float,
-        into: IO[bytes] | None,
-        most: int,
-    ) -> Reply | Failure:
-        watch = Watch(deadline - self._monotonic(), outside=self._outside)
+    def _exchange(self, request: _Request, redact: Redactor) -> Reply | Failure:
+        watch = Watch(request.deadline - self._monotonic(), outside=self._outside)
         try:
             with watch:
-                reply = self._send(method, url.reveal(), body, deadline, into, most)
+                reply = self._send(request)
             if watch.late and reply.status < 300:
                 raise DeadlinePassed
             return reply
         except Exception as error:
             trouble, text, status = what_happened(error, watch)
-            host = redact(host_of(url.reveal()))
+            host = redact(host_of(request.url.reveal()))
             return Failure(trouble, redact(text), type(error).__name__, host, watch.begun, status)
 
-    def _send(
-        self, method: str, url: str, body: Body | None, deadline: float, into: IO[bytes] | None, most: int
-    ) -> Reply:
-        headers = dict(self._headers)
-        if method != "GET":
+    def _send(self, request: _Request) -> Reply:
+        url, body = request.url.reveal(), request.body
+        headers = self._headers | {name: value.reveal() for name, value in request.headers.items()}
+        if request.method != "GET":
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(body or b""))}
-        left = deadline - self._monotonic()
+        left = request.deadline - self._monotonic()
         if left <= 0:
             raise DeadlinePassed
         response = self._manager(url).urlopen(
-            method,
+            request.method,
             url,
-            body=self._pieces(body, deadline) if body else None,
+            body=self._pieces(body, request.deadline) if body else None,
             headers=headers,
             timeout=urllib3.Timeout(connect=min(self._connect_timeout, left), read=min(self._read_timeout, left)),
             retries=False,
@@ -143,11 +158,11 @@ class Wire:
         kept = io.BytesIO()
         whole = False
         try:
-            keep = _writing(into) if into and accepted else kept.write
-            self._read(response, keep, most if accepted else _LARGEST_REFUSAL, deadline)
+            keep = _writing(request.into) if request.into and accepted else kept.write
+            self._read(response, keep, request.most if accepted else _LARGEST_REFUSAL, request.deadline)
             whole = True
         except Exception:
-            if accepted:  # of a refusal, what has come of it will do
+            if accepted:  # of an error reply, the part that has come is enough
                 raise
         finally:
             if not whole:
@@ -175,7 +190,7 @@ class Wire:
                 raise DeadlinePassed
 
     def _pieces(self, body: Body, deadline: float) -> Iterator[memoryview]:
-        # urllib3 gives a body sent in one go no more than the connect time-out; pieces get it each.
+        # urllib3 gives a body that is sent at once no more than the connect time-out; each piece gets that much.
         view = memoryview(body)
         for start in range(0, len(view), _SEND_SIZE):
             if self._monotonic() > deadline:
@@ -190,6 +205,7 @@ class Wire:
             return self._managers[proxy]
 
     def close(self) -> None:
+        """Close idle connections."""
         with self._lock:
             for manager in self._managers.values():
                 manager.clear()
@@ -202,14 +218,14 @@ def _writing(into: IO[bytes]) -> Callable[[bytes], object]:
     def write(piece: bytes) -> None:
         try:
             into.write(piece)
-        except OSError as error:  # a full disk is no lost connection, and not to be tried again
+        except OSError as error:  # a full disk is no lost connection, and a repeat does not help
             raise NotKept(f"{type(error).__name__}: {error}") from None
 
     return write
 
 
 def _packed(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
-    """The body as it travels. Packed to more than `most` is too large as well, whatever it may unpack to."""
+    """Yield the body as it travels. More than `most` packed bytes are too large, whatever they unpack to."""
     size = 0
     while piece := response.read1(_READ_SIZE, decode_content=False):
         size += len(piece)
@@ -219,7 +235,7 @@ def _packed(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
 
 
 def _unpacked(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """The body's own bytes, in pieces that stay small, however well they were packed. A piece may be empty."""
+    """Yield the unpacked body in small pieces, however well it was packed. A piece may be empty."""
     encodings = [name for name in re.split(r"[,\s]+", encoding.lower()) if name not in ("", "identity")]
     if not encodings:
         yield from pieces
@@ -235,7 +251,7 @@ def _unpacked(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
             try:
                 unpacked = stream.decompress(left, _READ_SIZE)
             except zlib.error as error:
-                if parts:  # what follows the last part is nothing
+                if parts:  # bytes behind the last part mean nothing
                     return
                 if begun or encodings != ["deflate"]:
                     raise Unreadable(f"it is no {encodings[0]}: {error}") from None
@@ -250,6 +266,7 @@ def _unpacked(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def user_agent() -> str:
+    """Return the header `User-Agent`, with the version of this package."""
     try:
         return f"sama-spark/{version('sama-spark')}"
     except PackageNotFoundError:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sama_spark.http.failures import Failure, Trouble
-from sama_spark.http.secrets import Secret, redactor_for_upload
+from sama_spark.http.secrets import Secret, redactor_for_link
 from sama_spark.http.wire import Wire
 from sama_spark.staging import local_path
 
@@ -169,7 +169,7 @@ def _fetched(url: str) -> bytes:
     deadline = time.monotonic() + _LONGEST
     with closing(wire):
         for _ in range(_REDIRECTS + 1):
-            reply = wire.exchange("GET", Secret(url), None, redactor_for_upload(url), deadline, most=_MOST_BYTES)
+            reply = wire.exchange("GET", Secret(url), None, redactor_for_link(url), deadline, most=_MOST_BYTES)
             if isinstance(reply, Failure):
                 break
             if not (300 <= reply.status < 400 and reply.location):

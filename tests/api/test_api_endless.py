@@ -195,7 +195,7 @@ def test_a_reply_has_a_bound_however_it_comes() -> None:
 def test_a_mask_has_a_bound(
     server: ScriptedServer, client: ApiClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sama_spark.http.transport._LARGEST_FILE", 1_000_000)
+    monkeypatch.setattr("sama_spark.http.attempts._LARGEST_FILE", 1_000_000)
     link = f"{server.origin}/store/m.png"
     server.on("GET", "/store/m.png", Answer(200, b"x" * 1_000_001))
     with pytest.raises(api.LinkRefused, match="more than 1,000,000 bytes"):

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.fake_clock import FakeClock
-from sama_spark.api.paging import cursor_pages, number_pages, scan_delivered, scan_status, sort_key
+from sama_spark.api.paging import number_pages, scan_by_number, scan_delivered, sort_key
 from sama_spark.api.task_text import Page, TaskText, task_text
 from sama_spark.http.call_errors import InvalidResponse
 from sama_spark.http.retry import Pacer, Safety, backoff, may_repeat, parse_retry_after
@@ -119,7 +119,7 @@ def test_status_gives_every_task_that_stays_once(
     order: Callable[[dict[str, Any]], Any],
 ) -> None:
     server = MovingList(given_rows, cap, given_moves, order=order)
-    got = read(scan_status(lambda page: server.fetch(None, page)))
+    got = read(scan_by_number(lambda page: server.fetch(None, page)))
     ids = [task_id for task_id, _ in got]
     assert len(ids) == len(set(ids))
     assert {task_id for task_id, _ in server.steady} <= set(ids)
@@ -156,8 +156,8 @@ def test_a_server_that_ignores_the_page_is_an_error() -> None:
     page = [raw({"id": str(n), "delivered_at": text_of(1)}) for n in range(10)]
     for scan in (
         number_pages(lambda _: page),
-        cursor_pages(lambda: page),
-        scan_status(lambda _: page),
+        number_pages(lambda _: page),
+        scan_by_number(lambda _: page),
         scan_delivered(lambda *_: page, None),
     ):
         with pytest.raises(InvalidResponse, match="again and again"):
@@ -176,7 +176,7 @@ def test_pages_that_come_again_with_new_links_are_an_error(turn: int, ids: list[
         signed = f"https://host/{calls % turn}.png?signature={calls}"
         return [raw({"id": n, "n": calls % turn, "delivered_at": text_of(calls % turn), "url": signed}) for n in ids]
 
-    for pages in (number_pages(fetch), cursor_pages(fetch), scan_status(fetch), scan_delivered(fetch, None)):
+    for pages in (number_pages(fetch), scan_by_number(fetch), scan_delivered(fetch, None)):
         calls = 0
         with pytest.raises(InvalidResponse, match="again and again"):
             list(pages)
@@ -204,7 +204,7 @@ def test_tasks_without_an_id_come_once_each() -> None:
         signed = f"https://host/a.png?signature={calls}"
         return [raw({"id": None, "n": n, "url": signed}) for n in range(3)] if page == 1 else []
 
-    assert [len(page) for page in scan_status(fetch)] == [3]
+    assert [len(page) for page in scan_by_number(fetch)] == [3]
     assert calls < 10
 
 
@@ -215,7 +215,7 @@ def test_a_list_that_never_comes_to_rest_ends_in_an_error() -> None:
         return [raw({"id": str(rng.random())})] if page < 4 else []
 
     with pytest.raises(InvalidResponse, match="still changed"):
-        list(scan_status(fetch))
+        list(scan_by_number(fetch))
 
 
 @given(st.datetimes(), st.datetimes(), st.integers(0, 9), st.integers(0, 9))

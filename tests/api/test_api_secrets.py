@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import sama_spark
 from kit.fake_clock import FakeClock
 from kit.scripted_server import KEY, Answer, Got, ScriptedServer, fixed_random, stamp, task
+from kit.secrecy import INTERRUPTIONS, PLACES, assert_clean, assert_frames_clean, everything_in, interrupter, troubles
 from sama_spark import api
 from sama_spark.api import ApiClient, batches
 from sama_spark.api.sama_errors import SamaError, of_sama
@@ -32,7 +33,6 @@ from sama_spark.http.secrets import REDACTED, Redactor, Secret, redact_urls
 
 INFO = "projects/42.json"
 BATCHES = "projects/42/batches.json"
-SECRETS = (KEY, urllib.parse.quote(KEY, safe=""), urllib.parse.quote(KEY), "s1gn4ture")
 
 
 def echo(got: Got) -> Answer:
@@ -42,49 +42,7 @@ def echo(got: Got) -> Answer:
     return Answer(400, {"errors": [{"type": KEY, "message": text}], "message": KEY}, {"X-Request-Id": KEY})
 
 
-def assert_clean(text: str) -> None:
-    for secret in SECRETS:
-        assert secret not in text
-    assert KEY not in urllib.parse.unquote_plus(text)
-
-
-PACKAGE = str(Path(api.__file__).parents[1])
-
-
-def everything_in(error: BaseException, *, frames: bool = True) -> Iterator[str]:
-    seen: set[int] = set()
-    todo: list[BaseException | None] = [error]
-    while todo:
-        one = todo.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield from (str(one), repr(one), repr(one.args), repr(vars(one)))
-        # The frames of the library; the test's own hold the key by intent.
-        shown = traceback.TracebackException.from_exception(one, capture_locals=True)
-        for frame in shown.stack:
-            if frames and (frame.filename.startswith(PACKAGE) or "urllib3" in frame.filename):
-                yield f"{frame.name} {frame.line} {frame.locals}"
-        todo += [one.__cause__, one.__context__]
-    yield pickle.dumps(error).decode("latin-1")
-    yield repr(pickle.loads(pickle.dumps(error)))  # noqa: S301
-
-
-TROUBLES: dict[str, Answer | Callable[[Got], Answer]] = {
-    "echo": echo,
-    "401": Answer(401, {"errors": [{"type": 401, "message": KEY}]}),
-    "500": Answer(500, KEY.encode()),
-    "429": Answer(429, b"", {"Retry-After": "100000"}),
-    "html": Answer(200, f"<html>{KEY}</html>".encode()),
-    "json of another shape": Answer(200, [KEY]),
-    "errors in 200": Answer(200, {"errors": [KEY]}),
-    "url in 200": Answer(200, b'["https:\\/\\/s3\\/f?X-Amz-Signature=s1gn4ture"]'),
-    "url without a batch": Answer(200, b'{"tasks_put_url": "https://s3/f?X-Amz-Signature=s1gn4ture"'),
-    "truncated": Answer(200, {"text": KEY * 9}, fault="truncate"),
-    "dropped": Answer(fault="drop"),
-    "hanging": Answer(fault="hang"),
-    "redirect": Answer(302, b"", {"Location": f"http://127.0.0.1:1/?access_key={KEY}"}),
-}
+TROUBLES = troubles(echo)
 CALLS: dict[str, Callable[[ApiClient], object]] = {
     "info": lambda client: client.get_project_information("42"),
     "key as id": lambda client: client.get_project_information(KEY),
@@ -245,31 +203,6 @@ def test_an_interrupted_feed_shows_no_key_either(server: ScriptedServer, client:
         assert_clean(text)
 
 
-class Cancelled(BaseException):
-    """As notebooks raise them, with arguments of its own."""
-
-    def __init__(self, *, why: str) -> None:
-        super().__init__(why)
-
-
-INTERRUPTIONS: dict[str, Callable[[], BaseException]] = {
-    "Ctrl-C": KeyboardInterrupt,
-    "exit": lambda: SystemExit(1),
-    "generator": GeneratorExit,
-    "notebook": lambda: Cancelled(why="cell"),
-    "memory": lambda: MemoryError(f"for {KEY}"),
-    "recursion": lambda: RecursionError(f"for {KEY}"),
-    "unforeseen": lambda: AttributeError(f"of {KEY}"),
-}
-PLACES = {
-    "connecting": "sama_spark.http.connections._Watched._new_conn",
-    "sending": "sama_spark.http.connections._Watched.send",
-    "headers": "http.client.HTTPResponse.begin",
-    "body": "sama_spark.http.wire._unpacked",
-    "proxy": "sama_spark.http.wire.proxy_for",
-}
-
-
 @pytest.mark.parametrize("within", [False, True])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("interruption", INTERRUPTIONS)
@@ -288,16 +221,8 @@ def test_an_interrupted_call_shows_no_url(
     batch = client.open_batch("42")
     client.close()
 
-    def interrupt(*args: object, **kwargs: object) -> None:
-        if within:
-            try:
-                raise OSError(f"while at {KEY} {server.upload_url}")
-            except OSError:
-                raise INTERRUPTIONS[interruption]()  # noqa: B904 - a Ctrl-C knows of no cause
-        raise INTERRUPTIONS[interruption]()
-
     kind = type(INTERRUPTIONS[interruption]())
-    monkeypatch.setattr(PLACES[place], interrupt)
+    monkeypatch.setattr(PLACES[place], interrupter(interruption, server.upload_url, within=within))
     calls: dict[str, Callable[[], object]] = {
         "get": lambda: client.get_project_information("42"),
         "put": lambda: client.upload_tasks(batch, b"[]"),
@@ -308,17 +233,7 @@ def test_an_interrupted_call_shows_no_url(
             call()
         if not issubclass(kind, Exception):
             assert caught.value.args == INTERRUPTIONS[interruption]().args
-        assert_frames_clean(caught.value)
-
-
-def assert_frames_clean(error: BaseException) -> None:
-    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
-    assert shown.__context__ is None
-    assert shown.__cause__ is None
-    for frame in shown.stack:
-        # The link of a mask is an argument: it stays in the frames that were called with it.
-        if frame.filename != __file__ and frame.name not in ("accepting", "download_mask"):
-            assert_clean(f"{frame.name} {frame.line} {frame.locals}")
+        assert_frames_clean(caught.value, __file__)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of one that comes in a destructor

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sama_spark.api import broken_json
-from sama_spark.api.replies import ErrorsInReply, decode_page, decode_single_task
+from sama_spark.api.replies import decode_page, decode_single_task
 from sama_spark.api.task_text import as_dict
+from sama_spark.http.dialect import ErrorsInReply
 
 ODD = [
     b'{"n": NaN}',

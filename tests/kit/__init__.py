@@ -4,6 +4,7 @@
 | --- | --- |
 | `fake_clock` | time that passes only by sleeping: waits and paces take no time |
 | `scripted_server` | an HTTP server that answers with what a test hands in and keeps what it got |
+| `secrecy` | all that an error shows, and the places of a call at which it can be interrupted |
 | `rogue_server` | a server that speaks raw bytes: endless heads, silence, broken ends |
 | `deliveries` | delivered tasks, as JSON, and a page of them |
 | `outbox_runs` | rows, runs with an outbox, and the tasks that the sandbox made of the rows |

@@ -50,10 +50,7 @@ class Mortal(Client):
         self.meanwhile: Callable[[str, int], None] = lambda *_: None
         self._fate: Callable[[str, int], When | None] = lambda *_: None
         self._lock = threading.Lock()
-        wire: Any = self._transport
-        send, put = wire._attempt, wire._attempt_upload
-        wire._attempt = lambda call, *args: self.step(call.what, lambda: send(call, *args))
-        wire._attempt_upload = lambda url, call, *args: self.step(call.what, lambda: put(url, call, *args))
+        self._transport.around = lambda call, attempt: self.step(call.what, attempt)
 
     def dies(self, when: When, step: str, nth: int = 1) -> Mortal:
         """It ends at the `nth` step of that name."""

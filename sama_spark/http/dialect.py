@@ -1,0 +1,69 @@
+"""What differs between two vendors' APIs over HTTP, as a `Protocol`. `Transport` knows a vendor by this alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from sama_spark.errors import ConnectorError
+from sama_spark.http.secrets import Secret
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a reply says that went wrong.
+
+    Attributes:
+        kind: the kind of error, by the status and the error types.
+        types: the server's own error types, such as ("InvalidInputSchema",).
+        message: the server's own words, empty where it gave none.
+        by: who wrote the reply: the "api"; a "store" for files, whose errors are XML; or somebody in between, such as a
+            proxy, whose reply is a "page".
+    """
+
+    kind: type[ConnectorError]
+    types: tuple[str, ...]
+    message: str
+    by: Literal["api", "store", "page"] = "api"
+
+
+class Dialect(Protocol):
+    """How one vendor's API is spoken.
+
+    Attributes:
+        vendor: the vendor's name, for the texts of errors.
+        root: the root of the vendor's errors. Each error of a call is of this class, too.
+        ask_for_less: what to do about a reply that is too large.
+        secrets: the key first, then each other text that gives the key away, such as the base64 of `user:password`.
+            All of them are taken out of all that is shown.
+    """
+
+    @property
+    def vendor(self) -> str:
+        """Return the vendor's name."""
+
+    @property
+    def root(self) -> type[ConnectorError]:
+        """Return the root of the vendor's errors."""
+
+    @property
+    def ask_for_less(self) -> str:
+        """Return a sentence with options of the vendor's client."""
+
+    @property
+    def secrets(self) -> Sequence[Secret]:
+        """Return the key and its other forms."""
+
+    def signed(self, url: str) -> tuple[Secret, Mapping[str, Secret]]:
+        """Return the URL and the headers of a request to `url`, with the key in one of them."""
+
+    def problem(self, status: int, body: bytes) -> Problem | None:
+        """Return what the API says in the body of a failed call, None for a body that the API has not written.
+
+        A status of 2xx comes here, too, if the call's decoder has raised `ErrorsInReply`.
+        """
+
+
+class ErrorsInReply(Exception):
+    """A 2xx reply whose body says that the call failed. Decoders raise this."""
