@@ -38,7 +38,7 @@ RAW = """
     raw STRING COMMENT 'the task as it was delivered, JSON text to the byte',
     parts STRING COMMENT 'start and length in raw of data and answers, in bytes from 1, ten digits each',
     feed STRING COMMENT 'the feed that it came from, with its filters',
-    cursor STRING COMMENT 'where the feed goes on after this row; null where the times of the rows tell',
+    cursor STRING COMMENT 'where the feed goes on after this row; null for a feed that goes on by time',
     run_id STRING,
     landed_at TIMESTAMP_LTZ,
     problem STRING COMMENT 'why it cannot be read as a task; null where it can'
@@ -55,13 +55,10 @@ RUNS = """
     masks_copied BIGINT, masks_failed BIGINT,
     contract_changes ARRAY<STRING>,
     watermark_from TIMESTAMP_LTZ, watermark_to TIMESTAMP_LTZ,
-    changes BIGINT COMMENT 'states, batches or statistics that were noted',
+    changes BIGINT COMMENT 'states, batches or statistics that were recorded',
     goes_on STRING COMMENT 'what max_calls left to the next sync',
     notes ARRAY<STRING> COMMENT 'what somebody should look at: rejected deliveries, masks that failed, a wrong label',
     error STRING COMMENT 'null after success'
-"""
-_DELIVERED = """
-    delivered_at TIMESTAMP_LTZ, data {data} COMMENT 'inputs', answers {answers} COMMENT 'outputs'
 """
 _END_OF_TASKS = """
     _rescued_data STRING COMMENT 'the whole task, where a value does not fit its type',
@@ -74,8 +71,11 @@ def tasks_ddl(envelope: Sequence[Field], types: TableTypes) -> str:
     """Return the columns of `tasks` as DDL, in the order of `typed_tasks`."""
     first = [_field_ddl(field) for field in envelope if field.spark_type != "JSON"]
     last = [_field_ddl(field) for field in envelope if field.spark_type == "JSON"]
-    delivered = _DELIVERED.format(data=quoted_ddl(saveable(types.data)), answers=quoted_ddl(saveable(types.answers)))
-    return ", ".join(["id STRING", *first, delivered.strip(), *last, _END_OF_TASKS])
+    typed = [
+        f"data {quoted_ddl(saveable(types.data))} COMMENT 'inputs'",
+        f"answers {quoted_ddl(saveable(types.answers))} COMMENT 'outputs'",
+    ]
+    return ", ".join(["id STRING", *first, "delivered_at TIMESTAMP_LTZ", *typed, *last, _END_OF_TASKS])
 
 
 def _field_ddl(field: Field) -> str:
@@ -84,7 +84,7 @@ def _field_ddl(field: Field) -> str:
 
 
 class _Table:
-    """A table of `SyncTables`, by the attribute's own name."""
+    """An attribute of `SyncTables`: the table of the attribute's own name."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
