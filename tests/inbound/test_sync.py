@@ -223,7 +223,7 @@ def test_tables_of_another_layout_are_refused_and_made_anew_elsewhere(
     runs = spark.read.format("delta").load(f"{old}/runs").count()
     for layout in ("1", "3"):
         spark.sql(f"ALTER TABLE delta.`{old}/tasks` SET TBLPROPERTIES ('sama_spark.layout' = '{layout}')").collect()
-        with pytest.raises(SyncError, match=rf"has layout {layout}, .* writes layout 2(?s:.*)sync into another schema"):
+        with pytest.raises(SyncError, match=rf"has layout {layout}, .* writes layout 2(?s:.*)Sync into another schema"):
             client.sync(spark, str(project), old)
     assert spark.read.format("delta").load(f"{old}/runs").count() == runs, "nothing was written"
     assert client.sync(spark, str(project), new).new == 9
