@@ -179,8 +179,8 @@ class Doctor:
             self.look("egress to the store of uploads", _skip_uploads)
 
     def _tables(self, spark: SparkSession, job: AnyJob) -> None:
-        into: str | None = getattr(job, "into", None)
-        names = [getattr(job, field, None) for field in ("outbox", "rejected_table", "runs")]
+        into: str | None = job.value_of("into")
+        names = [job.value_of(field) for field in ("outbox", "rejected_table", "runs")]
         places = dict.fromkeys(split(name)[0].rstrip("/") for name in names if name)
         if into is not None:
             places[into.rstrip("/")] = None
@@ -190,7 +190,7 @@ class Doctor:
                 partial(table_probe, spark, place),
                 "grant USE CATALOG, USE SCHEMA, CREATE TABLE, SELECT and MODIFY there, or WRITE FILES on the folder",
             )
-        outbox: str | None = getattr(job, "outbox", None)
+        outbox: str | None = job.value_of("outbox")
         if outbox is not None or isinstance(job, Upload):  # the others do without, and create nothing
             self.look("rival claims on an outbox", lambda: rivals(spark, outbox, str(job.project)))
 

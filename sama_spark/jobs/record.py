@@ -11,7 +11,7 @@ from typing import Any
 from sama_spark.databricks_utilities import find_dbutils, on_databricks
 from sama_spark.delta import DeltaTable
 from sama_spark.inbound.sync.tables import RUNS
-from sama_spark.jobs.config import AnyJob, Purge, Status, Sync
+from sama_spark.jobs.config import AnyJob
 from sama_spark.jobs.job_session import running_session
 from sama_spark.names import inside
 
@@ -23,8 +23,8 @@ _OF_JOBS = "job STRING COMMENT 'null for a feed of a sync', result STRING COMMEN
 
 def runs_table(job: AnyJob) -> str | None:
     """The table that `runs` names; by default the one that a sync keeps beside its tables."""
-    if job.runs is None and isinstance(job, Sync | Status | Purge) and job.into is not None:
-        return inside(job.into, f"{job.prefix}runs")
+    if job.runs is None and (into := job.value_of("into")) is not None:
+        return inside(into, f"{job.value_of('prefix')}runs")
     return job.runs
 
 

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from sama_spark.api.sama_errors import OutboxUnsure, TasksNotCreated
 from sama_spark.inbound.sync.feeds.status_round import ENDED
 from sama_spark.inbound.sync.tables import SyncTables
-from sama_spark.jobs.config import AnyJob, Job, Purge, Resume, Source, Status, Sync, Upload
+from sama_spark.jobs.config import AnyJob, Purge, Resume, Source, Status, Sync, Upload
 from sama_spark.names import is_path, sql_name
 from sama_spark.outbound.creation_result import DryRun
 from sama_spark.outbound.outbox.ledger import Ledger
@@ -30,7 +30,6 @@ log = logging.getLogger("sama_spark")
 
 _MOST_IDS = 1000
 _SILENCE = 15.0  # seconds
-_OF_JOBS = {*Job.__struct_fields__, "staging"}
 _DONE = ("delivered", *ENDED)
 
 
@@ -59,17 +58,16 @@ class Work:
         Raises:
             TasksNotCreated: Sama failed or cancelled some.
         """
-        options = _options(job, "source", "wait_seconds")
+        options = structs.asdict(job.options) | {"on_progress": _now_and_then("%s tasks uploaded")}
         result = self.client.create_task_batch_from_table(
             rows_of(self.spark, job.source),
             str(job.project),
             staging=job.staging,
-            on_progress=_now_and_then("%s tasks uploaded"),
-            **options,
+            **options | {"max_tasks": job.max_tasks},
         )
         print(result)
         self.done |= {
-            "dry_run": job.dry_run,
+            "dry_run": job.options.dry_run,
             "tasks": result.task_count,
             "batches": len(result.batches),
             "batch_ids": result.batch_ids[:_MOST_IDS],
@@ -87,14 +85,19 @@ class Work:
             counts = {"created": outcome.created, "failed": outcome.failed, "cancelled": outcome.cancelled}
             self.done |= counts
             if outcome.failed or outcome.cancelled:
-                raise TasksNotCreated.of(job.project, counts, job.rejected_table)
+                raise TasksNotCreated.of(job.project, counts, job.options.rejected_table)
 
     def sync(self, job: Sync) -> None:
         """Deliveries, and what became of the tasks, into tables."""
-        options = _options(job, "into", "overlap_seconds")
-        overlap = timedelta(seconds=job.overlap_seconds)
         self._told(
-            self.client.sync(self.spark, str(job.project), job.into, staging=job.staging, overlap=overlap, **options)
+            self.client.sync(
+                self.spark,
+                str(job.project),
+                job.into,
+                staging=job.staging,
+                overlap=timedelta(seconds=job.overlap_seconds),
+                **structs.asdict(job.options),
+            )
         )
 
     def status(self, job: Status) -> None:
@@ -202,11 +205,6 @@ def rows_of(spark: SparkSession, source: Source) -> DataFrame:
     if source.query is not None:
         return spark.sql(source.query)
     return spark.read.format(str(source.format)).options(**source.options).load(source.path)
-
-
-def _options(job: Job, *but: str) -> dict[str, Any]:
-    """The fields that `Client` knows by the same names."""
-    return {name: value for name, value in structs.asdict(job).items() if name not in {*_OF_JOBS, *but}}
 
 
 def _states(tables: SyncTables) -> dict[str, int]:

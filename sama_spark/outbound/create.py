@@ -67,16 +67,16 @@ def create_tasks(
     )
     with uploader.told(_again(options)), _folder(stage, spooled=options.outbox is not None) as folder:
         outbox = None
-        if options.outbox is not None:
+        if options.outbox_options is not None:
             # Before the table is made, which is bound to these columns for good.
             options.fields.inputs(df.columns)
-            options.outbox.keys.check(df.schema)
-            if not options.dry_run or DeltaTable(df.sparkSession, options.outbox.table).exists():
+            options.outbox_options.keys.check(df.schema)
+            if not options.dry_run or DeltaTable(df.sparkSession, options.outbox_options.table).exists():
                 outbox = Outbox(
                     api,
                     df.sparkSession,
                     str(project_id),
-                    options.outbox,
+                    options.outbox_options,
                     run_id,
                     folder,
                     shared=stage is not None,
@@ -221,7 +221,7 @@ def _again(options: CreationOptions) -> str | None:
     """What to do after a run with an outbox that was not finished."""
     if options.outbox is None:
         return None
-    return f"run the same call again, or client.resume(spark, outbox={options.outbox.table!r}): nothing is sent twice"
+    return f"run the same call again, or client.resume(spark, outbox={options.outbox!r}): nothing is sent twice"
 
 
 def _send(
