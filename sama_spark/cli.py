@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from sama_spark.databricks_utilities import on_databricks
+from sama_spark.sessions import on_databricks
 
 _JOBS = {
     "upload": "rows of a table become annotation tasks",

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from sama_spark.databricks_utilities import find_dbutils, on_databricks
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import OutboxError
 from sama_spark.inbound.sync.tables import FEATURES
 from sama_spark.names import inside, is_path, split, sql_name
 from sama_spark.outbound.outbox.ledger import Claim, Ledger
 from sama_spark.outbound.row_keys import OutboxKeys
+from sama_spark.sessions import find_dbutils, on_databricks
 from sama_spark.staging import local_path
 
 if TYPE_CHECKING:

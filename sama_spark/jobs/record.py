@@ -8,12 +8,11 @@ import re
 from datetime import datetime
 from typing import Any
 
-from sama_spark.databricks_utilities import find_dbutils, on_databricks
 from sama_spark.delta import DeltaTable
 from sama_spark.inbound.sync.tables import RUNS
 from sama_spark.jobs.config import AnyJob
-from sama_spark.jobs.job_session import running_session
 from sama_spark.names import inside
+from sama_spark.sessions import find_dbutils, on_databricks, running_session
 
 log = logging.getLogger("sama_spark")
 

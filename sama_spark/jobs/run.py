@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from sama_spark.api.sama_errors import BatchesNotStarted
 from sama_spark.client import Client
-from sama_spark.databricks_utilities import on_databricks
 from sama_spark.errors import ConnectorError
 from sama_spark.http.secrets import Redactor, Secret
-from sama_spark.jobs.job_session import job_session
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
 from sama_spark.jobs.process import Terminated, as_a_job
 from sama_spark.jobs.record import as_text, record, set_task_values
 from sama_spark.jobs.work import Work
+from sama_spark.sessions import job_session, on_databricks
 
 if TYPE_CHECKING:
     from sama_spark.jobs.config import AnyJob
