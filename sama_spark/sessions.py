@@ -31,7 +31,7 @@ def check_dataframe(name: str, df: Any) -> None:
 
 
 def refuse_stream(df: DataFrame, ways_out: str) -> None:
-    """Refuse a streaming DataFrame, whose rows come with time; `ways_out`: what its user can do."""
+    """Refuse a streaming DataFrame. `ways_out`: what its user can do instead."""
     if getattr(df, "isStreaming", False):
         raise InvalidInput("a DataFrame is due whose rows are all there, and this one is a stream", remedy=ways_out)
 

@@ -36,7 +36,7 @@ def load(path: str, overrides: Iterable[str] = (), job: str | None = None) -> An
         document = read_yaml(path)
     except NotYaml as error:
         raise _unreadable(path, error) from None
-    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = getattr(error, "strerror", None) or "no file has such a name"
         raise InvalidInput(
             f"{path} cannot be read: {reason}", remedy="name a YAML file, such as conf/sync.yml"

@@ -1,4 +1,4 @@
-"""What each job does: its configuration becomes a call of `Client`, and what came of it plain values."""
+"""What each job does: its configuration becomes a call of `Client`, the result becomes plain values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _DONE = ("delivered", *ENDED)
 
 @dataclass
 class Work:
-    """One run. `done` is filled on the way, so that a failure tells what there was by then."""
+    """One run. `done` is filled on the way, so that the line of a failed run says what had happened by then."""
 
     client: Client
     spark: SparkSession
@@ -53,7 +53,7 @@ class Work:
         of_kind[type(job)](job)
 
     def upload(self, job: Upload) -> None:
-        """Rows become tasks.
+        """Create a task for each row.
 
         Raises:
             TasksNotCreated: Sama failed or cancelled some.
@@ -88,7 +88,7 @@ class Work:
                 raise TasksNotCreated.of(job.project, counts, job.options.rejected_table)
 
     def sync(self, job: Sync) -> None:
-        """Deliveries, and what became of the tasks, into tables."""
+        """Bring deliveries and states of tasks into tables."""
         self._told(
             self.client.sync(
                 self.spark,
@@ -101,7 +101,7 @@ class Work:
         )
 
     def status(self, job: Status) -> None:
-        """Ask what became of the tasks, and tell how things stand."""
+        """Bring states of tasks and batches into tables, and print a summary."""
         self._told(
             self.client.sync(
                 self.spark,
@@ -128,7 +128,7 @@ class Work:
         """Settle what runs left in the outbox.
 
         Raises:
-            OutboxUnsure: a person has to say what became of some batches.
+            OutboxUnsure: a person has to decide about some batches.
         """
         Ledger.open(self.spark, job.outbox, str(job.project))
         report = self.client.resume(self.spark, outbox=job.outbox, unsure=job.unsure, timeout=job.timeout_seconds)
@@ -142,10 +142,10 @@ class Work:
             raise OutboxUnsure.of(job.project, job.outbox, self.done["unsure_batches"])
 
     def purge(self, job: Purge) -> None:
-        """Forget rows of the tables, and staged text."""
+        """Remove rows of the tables, and staged text."""
         removed: dict[str, int] = {}
         self.done |= {"removed": removed, "masks": 0, "vacuum": []}
-        if job.outbox is not None:  # before anything goes: whether it is this project's
+        if job.outbox is not None:  # refuses the outbox of another project before anything is removed
             Ledger.open(self.spark, job.outbox, str(job.project))
         if job.into is not None:
             tasks = None if job.everything else job.tasks
@@ -186,7 +186,7 @@ class Work:
 
 
 def _now_and_then(text: str) -> Callable[..., None]:
-    """Logs how far a job is, every 15 seconds."""
+    """Return a function that logs progress, at most every 15 seconds."""
     last = time.monotonic()
 
     def tell(*counts: int) -> None:
@@ -199,7 +199,7 @@ def _now_and_then(text: str) -> Callable[..., None]:
 
 
 def rows_of(spark: SparkSession, source: Source) -> DataFrame:
-    """The rows that `source` names."""
+    """Return the rows that `source` names."""
     if source.table is not None:
         return spark.read.table(source.table if is_path(source.table) else sql_name(source.table))
     if source.query is not None:
@@ -208,7 +208,7 @@ def rows_of(spark: SparkSession, source: Source) -> DataFrame:
 
 
 def _states(tables: SyncTables) -> dict[str, int]:
-    """Tasks by the state that they were last seen in."""
+    """Count tasks by the state in which they were last seen."""
     tasks = tables["tasks"].read().select(F.col("id").alias("task_id"), "current_state")
     if tables["task_states"].exists():
         seen = tables["task_states"].read().groupBy("task_id").agg(F.max_by("state", "seen_at").alias("seen"))
