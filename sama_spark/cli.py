@@ -9,23 +9,23 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from sama_spark.databricks_utilities import on_databricks
+from sama_spark.sessions import on_databricks
 
 _JOBS = {
     "upload": "rows of a table become annotation tasks",
     "sync": "deliveries land in Delta tables",
-    "status": "what became of the tasks, and where things stand",
+    "status": "states of tasks and batches land in tables, with a summary",
     "resume": "settle what dead uploads left in an outbox",
     "purge": "remove what is kept of tasks, or of a project",
-    "doctor": "look whether a job could run here, changing nothing at Sama",
+    "doctor": "check whether a job could run here; changes nothing at Sama",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0, or 1 with a line on standard error.
+    """Run the command and return the exit status: 0, or 1 with a line on standard error.
 
-    A job that fails raises: on Databricks its error, elsewhere SystemExit. A Databricks task gives a job its
-    parameters as a list, `["sync", "/Workspace/.../sync.yml", "project=4242"]`, or by name: `job`, `config`, and
+    A job that fails raises its error on Databricks, and SystemExit elsewhere. A Databricks task passes the parameters
+    of a job as a list, `["sync", "/Workspace/.../sync.yml", "project=4242"]`, or by name: `job`, `config`, and
     fields to override.
     """
     arguments = _from_names(sys.argv[1:] if arguments is None else arguments)
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Shows the fields of its job below the usual help, which loads the job's configuration."""
+    """Prints the fields of a job below the usual help."""
 
     def format_help(self) -> str:
         job = self.prog.rpartition(" ")[2]
@@ -85,7 +85,7 @@ def _port(text: str) -> int:
 
 
 def _from_names(arguments: list[str]) -> list[str]:
-    """`--job=sync --config=sync.yml --x=y`, in any order, as `sync sync.yml --x=y`."""
+    """Turn `--job=sync --config=sync.yml --x=y`, in any order, into `sync sync.yml --x=y`."""
     job, config = (next((a for a in arguments if a.startswith(f"--{name}=")), None) for name in ("job", "config"))
     if job is None or config is None:
         return arguments
@@ -98,7 +98,7 @@ def _run(job: str, config: str, overrides: list[str]) -> int:
         from sama_spark.jobs.doctor import examine
         from sama_spark.jobs.run import run
     except ModuleNotFoundError as missing:
-        if on_databricks():  # which takes a task that returns for one that has succeeded
+        if on_databricks():  # which counts a task that returns as succeeded
             raise
         return _lacks(missing, "local")
     if job == "doctor":
@@ -121,7 +121,7 @@ def _demo(out: Path) -> int:
         return _fail("the demo needs Java 17: there is no `java` on the path and no JAVA_HOME")
     try:
         if out.exists() and not _is_empty_or_demo(out):
-            return _fail(f"{out} holds something else than an earlier demo: name another folder with --out")
+            return _fail(f"{out} holds something other than an earlier demo: name another folder with --out")
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         return _fail(f"{out} cannot be made ({error.strerror}): name another folder with --out")

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
-from sama_spark.api.api_client import ApiClient
 from sama_spark.api.calls import Id, accepts_proj_id
-from sama_spark.api.states import TaskStates
-from sama_spark.arguments import check_one_of, check_text, check_texts, check_whole, check_yes_no, names_of, shown
+from sama_spark.arguments import check_text, check_texts
 from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of, ids_of, number_of
-from sama_spark.inbound.read import FeedReader, delivery_contract
+from sama_spark.inbound.dataframes import DataFrames
+from sama_spark.inbound.read import delivery_contract
 from sama_spark.inbound.sync.feeds.sama_feeds import sama_feeds
 from sama_spark.inbound.sync.feeds.status_feed import note_rejected
 from sama_spark.inbound.sync.masks import Masks
+from sama_spark.inbound.sync.sync_options import SyncOptions
 from sama_spark.inbound.sync.sync_result import FeedName, SyncResult
 from sama_spark.inbound.sync.sync_run import OVERLAP, SyncRun
 from sama_spark.inbound.sync.table_types import SchemaMode, TableTypes
 from sama_spark.inbound.sync.tables import SyncTables
 from sama_spark.inbound.sync.views import create_views, ensure_labels
+from sama_spark.options import documented, from_arguments
 from sama_spark.outbound.create import create_tasks
-from sama_spark.outbound.creation_options import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, CreationOptions, OnInvalid
+from sama_spark.outbound.creation_options import CreationOptions, OnInvalid
 from sama_spark.outbound.creation_result import CreationResult
 from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
-from sama_spark.outbound.encode import TaskFields
-from sama_spark.outbound.outbox.outbox_options import BY_CONTENT, OnChanged, outbox_options
+from sama_spark.outbound.outbox.outbox_options import OnChanged
 from sama_spark.outbound.outbox.report import OutboxReport
 from sama_spark.outbound.outbox.settle import Verdict, resume
-from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.purge import Purged, purge_outbox, purge_synced
 from sama_spark.sessions import check_dataframe, check_session, refuse_stream
 from sama_spark.staging import STAGING_TTL, Staging, local_path
@@ -39,23 +38,26 @@ from sama_spark.vendors.sama.reader import SamaReader
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import DataType
 
     from sama_spark.vendors.seam import Frames, Label
 
 
-class Client(ApiClient):
+class Client(DataFrames):
     """Sama from Spark: every method of `ApiClient`, and those that take or give DataFrames.
+
+    It replaces `sama.databricks.Client`, with the same names of methods and parameters. `docs/calls.md` lists every
+    method with its calls to Sama, `docs/options.md` every option.
 
     Args:
         api_key: the account's key. It stays in this process and is shown nowhere.
-        silent: False prints, or logs to `logger` at `log_level`, a line for each call. Waits are told either way.
-        logger, log_level: where those lines go; None prints them.
+        silent: False prints, or logs to `logger`, a line for each call. Waits are reported either way.
+        logger: where those lines go; None prints them.
+        log_level: the level of those lines.
         base_url: the API's root, for a sandbox or proxy.
         staging: folder shared by driver and workers in which text waits, such as
             "/Volumes/catalog/schema/volume"; None takes a temporary folder where the workers see it too (local
-            mode) and else streams through the driver. Each call that uses it takes its own `staging` as well.
-        staging_ttl: how long what a dead process left there is kept, 7 days by default.
+            mode) and else streams through the driver. Calls take a `staging` of their own as well.
+        staging_ttl: how long the files of dead processes are kept there, 7 days by default.
         **options: as for `ApiClient` (`experimental`, page sizes, time-outs).
     """
 
@@ -82,7 +84,7 @@ class Client(ApiClient):
         self._staging = Staging(staging_ttl)
 
     def close(self) -> None:
-        """Close connections and remove what waits in the stage: DataFrames that this client gave end with it."""
+        """Close connections and clear the stage; DataFrames that this client returned can no longer be read."""
         super().close()
         self._staging.close()
 
@@ -93,6 +95,7 @@ class Client(ApiClient):
         self.close()
 
     @accepts_proj_id
+    @documented(CreationOptions)
     def create_task_batch_from_table(
         self,
         spark_dataframe: DataFrame,
@@ -103,9 +106,9 @@ class Client(ApiClient):
         tasks_file_name: str | None = "databricks_connector",
         *,
         staging: str | None = None,
-        chunk_rows: int = CHUNK_ROWS,
-        chunk_bytes: int = CHUNK_BYTES,
-        in_flight: int = IN_FLIGHT,
+        chunk_rows: int = 5_000,
+        chunk_bytes: int = 8 << 20,
+        in_flight: int = 4,
         max_tasks: int | None = None,
         outputs: Mapping[str, OutputFormat] | None = None,
         not_sent: str | Sequence[str] = (),
@@ -124,64 +127,28 @@ class Client(ApiClient):
     ) -> CreationResult:
         """Create a task for each row; each column is an input, `output_<name>` a pre-annotation of output `<name>`.
 
-        The project's creation schema is read and every column and row checked against it. Rows are encoded by
-        Spark (`outbound.render` has the rendering of every type), cut into chunks, and each chunk becomes a
-        batch: POST batches.json, PUT to its signed URL, and once all uploads of the run stand, POST
-        continue.json for each. The DataFrame is computed once, after a look for a first row; an empty one makes
-        no call. Without an `outbox` the promise "nothing is paid for twice" holds within one run: calling again
-        sends again.
+        Columns and rows are checked against the project's creation schema, and Spark encodes the rows
+        (`outbound.render` has the rendering of every type). Each chunk of rows becomes a batch. On the wire: GET
+        schemas/create_task.json; for each chunk POST batches.json and PUT to its signed URL; after all uploads POST
+        continue.json for each batch. Spark computes the DataFrame once, after a look for a first row; an empty
+        DataFrame makes no call.
 
-        Args:
-            spark_dataframe, project_id: in either order.
-            batch_priority: for all tasks, signed 32 bit; lower is served first.
-            notification_email: where Sama mails the outcome of each batch.
-            submit: create the tasks as submitted.
-            tasks_file_name: label of the uploads in Sama's web application.
-            staging: as for the client, for this call.
-            chunk_rows, chunk_bytes: the most that one batch holds: 5,000 tasks, 8 MiB. A larger single task
-                travels alone.
-            in_flight: uploads at the same time, 4.
-            max_tasks: refuse a DataFrame with more rows before any batch is opened.
-            outputs: "json" or "text" by output name, where `output_` columns of text should not follow the
-                project's schema.
-            not_sent: columns that are no inputs: keys, split names, anything of your own.
-            priority_column: integer column with a row's own priority; null means `batch_priority`.
-            reserve_for_column: integer column with the id of the agent a row's task is reserved for, or null.
-            contract: "strict" refuses what does not fit the creation schema, nulls in required inputs, and
-                paths that Sama cannot reach (`/Volumes/`, `dbfs:`, `file:`); "lenient" renders by the schema and
-                leaves these to Sama, with a warning in the log; "off" does not read the schema.
-            row_key: columns that name a row in errors, among the rejected rows and in the outbox. They are inputs
-                too, unless they stand in `not_sent`. With an outbox they must tell all rows apart, and "content"
-                takes the whole row: then a row that changes in anything (a URL signed anew, a fresh score) is a
-                new row and is paid for again, and a row that comes again on another day counts as known.
-            outbox: Delta table (a name, or a path with a slash) that remembers which rows became tasks; created
-                when absent, and bound to this project and `row_key`. A rerun sends what is missing, whatever ended
-                the run before; of two runs at once each row is sent by one. Not to be edited, copied or restored.
-            on_changed: what happens to a row that the outbox knows with other values: "skip" (it is counted),
-                "error" or "resend" (it is paid for again). Queries of URLs and nulls do not count.
-            ignore_changes: columns that may change without that. Given when the outbox is made; later runs take it
-                from there.
-            on_invalid: "raise" creates nothing where a row cannot become a task; "reject" creates the others and
-                gives these as `result.rejected`.
-            rejected_table: with "reject", a Delta table (a name, or a path with a slash) that they are appended to
-                before any task is created; made when absent.
-            dry_run: encode and check everything, read the schema, and send nothing: gives a `DryRun`, which tells
-                what would become of each column, how many tasks, bytes and batches there would be, and which
-                rows cannot become tasks.
-            on_progress: called on the driver with the number of tasks uploaded so far.
-            key_prefix: with row_key="content", stands before each key: the same row is another one under another
-                prefix.
+        Without an `outbox`, calling again creates the tasks again. With one, a rerun sends what is missing, and of
+        two runs at once each row is sent by one. `docs/uploading.md` and `docs/outbox.md` say more. `spark_dataframe`
+        and `project_id` come in either order; `staging` replaces the client's for this call.
 
         Returns:
             `CreationResult`, also a mapping with `batch_id`, `batch_ids`, `task_count`, `bytes` and more. Its `wait()`
-            tells when Sama has created the tasks and which failed, its `cancel()` stops that.
+            waits until Sama has created the tasks and reports those that failed, its `cancel()` stops the creation.
+            With `dry_run` a `DryRun`.
 
         Raises:
-            ContractError: columns do not fit the project. InvalidRowsError: rows do not. TooManyTasks.
-            RepeatedKeys, ChangedRows, OutboxError: as told above; nothing was created.
-            BatchesNotStarted: uploads stand, but not all batches were started; it tells which.
-            ConnectorError: a call failed for good; batches opened by then were cancelled.
+            InvalidInput, ContractError: an option, or columns that do not fit the project. Nothing was created.
+            InvalidRowsError, TooManyTasks, RepeatedKeys, ChangedRows, OutboxError: nothing was created.
+            BatchesNotStarted: everything was uploaded, but not all batches were started; the error names them.
+            ConnectorError: a call failed for good; the batches opened by then were cancelled.
         """
+        given = locals()
         if hasattr(project_id, "mapInArrow"):  # the old README's order
             spark_dataframe, project_id = cast("DataFrame", project_id), str(id_of(spark_dataframe, "project_id"))
         if not hasattr(spark_dataframe, "mapInArrow"):
@@ -189,43 +156,9 @@ class Client(ApiClient):
                 f"create_task_batch_from_table got a {type(spark_dataframe).__name__} where a Spark DataFrame is due",
                 remedy="call it as create_task_batch_from_table(df, project_id)",
             )
-        refuse_stream(
-            spark_dataframe,
-            "use df.writeStream.foreachBatch(MicroBatches(...)), or on Spark 4.0 and newer "
-            'df.writeStream.format("sama")',
-        )
-        check_texts(staging=staging)
-        by_content = isinstance(row_key, str) and row_key == BY_CONTENT
-        names = () if by_content else names_of("row_key", row_key)
-        options = CreationOptions(
-            fields=TaskFields(
-                priority=batch_priority,
-                submit=submit,
-                priority_column=priority_column,
-                reserve_for_column=reserve_for_column,
-                not_sent=names_of("not_sent", not_sent),
-                row_key=names,
-            ),
-            contract=contract,
-            on_invalid=on_invalid,
-            rejected_table=rejected_table,
-            outbox=outbox_options(
-                outbox,
-                OutboxKeys(names, names_of("ignore_changes", ignore_changes), key_prefix),
-                on_changed,
-                by_content=by_content,
-            ),
-            dry_run=dry_run,
-            notification_email=notification_email,
-            tasks_file_name=tasks_file_name,
-            chunk_rows=chunk_rows,
-            chunk_bytes=chunk_bytes,
-            in_flight=in_flight,
-            max_tasks=max_tasks,
-            outputs={} if outputs is None else outputs,
-            on_progress=on_progress,
-        )
-        stage = self._staging.stage(spark_dataframe.sparkSession, staging or self._staging_folder)
+        refuse_stream(spark_dataframe, "use df.writeStream.foreachBatch(MicroBatches(...))")
+        options = from_arguments(CreationOptions, given | {"outputs": {} if outputs is None else outputs})
+        stage = self._stage(spark_dataframe.sparkSession, staging)
         return create_tasks(self, spark_dataframe, project_id, options, self._staging, stage)
 
     def resume(
@@ -236,18 +169,17 @@ class Client(ApiClient):
         unsure: Mapping[int, Verdict] | None = None,
         timeout: float = 600.0,
     ) -> OutboxReport:
-        """Settle what runs left behind in an outbox, without their DataFrames.
+        """Settle what runs left behind in an outbox, without their DataFrames. Nothing is uploaded.
 
-        Each batch that is claimed or started there is asked for at Sama. One that still waits is continued once no
-        other run may do so, which takes up to some minutes after that run died; one that has ended is recorded.
-        Nothing is uploaded. On the wire: GET batches/{batch_id}.json with page_size=0 for each, more where not all
-        tasks were created; POST continue.json where a batch waits.
+        A batch that still waits is continued once no other run may do so, some minutes after its run died; one that has
+        ended is recorded. On the wire: GET batches/{batch_id}.json for each claimed or started batch, more where not
+        all tasks were created; POST continue.json where a batch waits.
 
         Args:
             spark: the session to read the table on, classic or Connect.
             outbox: the table that was given as `outbox`.
-            unsure: a person's word on batches that nobody else can judge: "created" (their tasks exist) or "void"
-                (none exists and none will: their rows are sent again by the next run).
+            unsure: your decision on batches whose fate Sama does not show: "created" (their tasks exist) or "void"
+                (none exists and none will: the next run sends their rows again).
             timeout: seconds to wait for leases of other runs to end, 600 by default.
 
         Returns:
@@ -268,11 +200,11 @@ class Client(ApiClient):
         rejected_table: str | None = None,
         staging: str | None = None,
     ) -> Purged:
-        """Remove what is kept of some rows, or of all: keys in the outbox and its `_tasks` table, rejected rows, and
-        what runs left in the stage. No call is made: the tasks at Sama stay.
+        """Remove what is kept of some rows, or of all. No call is made: the tasks at Sama stay.
 
-        An outbox that has forgotten a row takes it for new: sent again, it is paid for again. Delta keeps earlier
-        versions until VACUUM; the result has the statements. No run may be under way: its stage would go too.
+        Keys go from the outbox and its `_tasks` table, rows from `rejected_table`, and left-over folders from the
+        stage. A row that the outbox has forgotten is new to it: sent again, it is paid for again. Run this while no
+        upload runs. Delta keeps earlier versions until VACUUM; the result has the statements.
 
         Args:
             spark: the session to use, classic or Connect.
@@ -290,8 +222,7 @@ class Client(ApiClient):
         if rows is not None:
             check_dataframe("rows", rows)
             refuse_stream(rows, "read these rows from a table")
-        stage = self._staging.stage(spark, staging or self._staging_folder)
-        return purge_outbox(spark, outbox, rejected_table, rows, stage)
+        return purge_outbox(spark, outbox, rejected_table, rows, self._stage(spark, staging))
 
     @accepts_proj_id
     def purge_synced(
@@ -305,19 +236,20 @@ class Client(ApiClient):
         masks: str | None = None,
         staging: str | None = None,
     ) -> Purged:
-        """Remove what `sync` keeps of some tasks, or of the whole project: rows of its tables, copies of masks, and
-        what runs left in the stage. No call is made: the tasks at Sama stay.
+        """Remove what `sync` keeps of some tasks, or of the project. No call is made: the tasks at Sama stay.
 
-        A later `sync` brings back what it reads again: tasks delivered in the last hour (`overlap`), all with
-        `full=True`, and all after a purge of the whole project. Sama's API deletes new tasks only, so have Sama remove
-        delivered ones before, or sync this project no more. A purge that dies is run again. No sync may be under way.
-        Delta keeps earlier versions until VACUUM; the result has the statements.
+        Rows go from the tables, copies from `masks`, and left-over folders from the stage. A later `sync` brings back
+        what it reads again: tasks of the last hour (`overlap`), or all with `full=True` or after a purge of the whole
+        project. So have Sama remove the tasks before, or stop syncing the project. If a purge is killed, run it again.
+        Run it while no sync runs. Delta keeps earlier versions until VACUUM; the result has the statements.
 
         Args:
             spark: the session to use, classic or Connect.
             project_id: Sama's project; the tables must be its own.
-            into, prefix, masks: as for `sync`.
+            into: schema or folder of the tables, as for `sync`.
+            prefix: as for `sync`.
             task_ids: Sama's ids of the tasks, None for all that is kept of the project, its runs included.
+            masks: folder that was given to `sync`; None leaves copies of masks where they are.
             staging: as for the client, for this call.
 
         Returns:
@@ -335,10 +267,10 @@ class Client(ApiClient):
         tables = SyncTables(spark, into, str(project_id), prefix)
         ids = None if task_ids is None else [str(task_id) for task_id in task_ids]
         folder = None if masks is None else local_path(masks).absolute() / str(project_id)
-        stage = self._staging.stage(spark, staging or self._staging_folder)
-        return purge_synced(tables, ids, folder, stage)
+        return purge_synced(tables, ids, folder, self._stage(spark, staging))
 
     @accepts_proj_id
+    @documented(SyncOptions)
     def sync(
         self,
         spark: SparkSession,
@@ -362,104 +294,52 @@ class Client(ApiClient):
         views: bool = False,
         staging: str | None = None,
     ) -> SyncResult:
-        """Bring a project's deliveries, and what became of its tasks, into Delta tables: what is new since last time.
+        """Bring what is new of a project, its deliveries and the states of its tasks, into Delta tables.
 
-        | table | holds |
-        | --- | --- |
-        | `deliveries_raw` | every delivery as received, its JSON text to the byte |
-        | `tasks` | the latest delivery of each task, typed by the project's delivery schema |
-        | `annotations` | a row for each shape or answer of these; see `flatten_annotations` |
-        | `runs` | what each sync did, also one that failed |
-        | `task_states` | a row each time a task was seen in another state (feed "status") |
-        | `batches` | each batch: its creation job (feed "batches") |
-        | `project_stats` | Sama's statistics, each time they differ (feed "stats") |
+        `into` is a schema ("schema", "catalog.schema") or a folder. `docs/tables.md` describes the tables, which are
+        created when absent, the feeds and the views. If a sync is killed, run it again: nothing is lost or doubled.
+        Running it twice changes nothing. Run one sync of a project at a time.
 
-        The tables are made when absent. A sync that dies, at whatever point, is made good by the next one; one that
-        is run again changes nothing. One sync of a project at a time. On the wire: GET schemas/deliver_task.json; then
-        for "delivered" GET tasks/delivered.json; for "since_last_call" POST tasks/delivered.json; for "status" GET
-        tasks.json for each 100 tasks that are not acknowledged and once more for each of six states, at one call a
-        second, and GET tasks/{id}.json for known tasks that these lists do not have, up to 1,000; for "batches" GET
-        batches/{id}.json for each job that had not finished; for "stats" GET stats.json. With `masks` GET of each
-        mask's own link, without the key, and GET tasks/{id}.json where that has expired.
+        "delivered" begins `overlap` (1 hour) before the latest delivery in `tasks`, for deliveries that become
+        visible late. A sync with filters (`batch_id` and its like) keeps a watermark of its own. `staging` replaces the
+        client's for this call.
 
-        Args:
-            spark: the session to use, classic or Connect.
-            project_id: Sama's project; the tables belong to it.
-            into: schema ("schema", "catalog.schema") or path of a folder for the tables.
-            feeds: "delivered" reads by time, from the last delivery in `tasks` on, and loses nothing. "since_last_call"
-                reads what Sama has not yet served to `consumer`, page by page, each landed before the next; a page
-                whose reply was lost comes with "delivered". "status" reads the lists of all states but acknowledged,
-                keeps the history, and brings `tasks.current_state` up to date; name it after "delivered".
-                "batches" asks for the batches of all tasks that the tables know. "stats" is one call.
-            consumer: the token whose place in since_last_call is used; None for Sama's default.
-            prefix: begins the tables' names, so that projects share a schema.
-            batches: ids of batches that "batches" asks for too, such as the `batch_ids` of a creation result.
-            max_calls: the most calls that "status" and "batches" make, each, retries aside; None for no bound. The
-                next sync goes on where this one stopped.
-            full: "delivered" reads all again, and takes over what has been missed.
-            overlap: how far before the last delivery to begin, for deliveries that become visible late.
-            label, frames: as for `flatten_annotations`. A label that no shape has is told in the result's `notes`, with
-                the tags that there are.
-            masks: folder that the driver can write, such as "/Volumes/catalog/schema/volume/masks": the PNG behind each
-                `mask_url` is copied there before `annotations` names it in `mask_path`. A mask that cannot be had is
-                counted and told in the result's `notes`, and its `mask_path` is null; the next sync tries the 1,000
-                latest of these again, `full` all, also from before `masks` was given. By default no mask is copied.
-            schema_mode: what happens to fields that `tasks` lacks, be it by the project's delivery schema or by what is
-                delivered (of which 5,000 tasks are looked at). "evolve": it gains them. "freeze": SyncError, which
-                names them, after the deliveries have landed. "discard": they stay in `deliveries_raw` alone.
-            batch_id, client_batch_id, client_batch_id_match_type: only the deliveries of these, for the feeds
-                "delivered" and "since_last_call". A sync through a filter keeps its own watermark, so that one without
-                it misses nothing.
-            views: make or replace the views `labels_current` (which the first sync into a schema makes by itself),
-                `tags`, `label_counts`, `open_work`, `throughput_by_day`, `progress_by_day`, `rework` and `turnaround`:
-                beside the tables, or, where `into` is a path, as temporary views of `spark`. Their names begin with
-                `prefix` too.
-            staging: as for the client, for this call.
+        On the wire: GET schemas/deliver_task.json; then for "delivered" GET tasks/delivered.json; for
+        "since_last_call" POST tasks/delivered.json; for "status" GET tasks.json, and GET tasks/{id}.json for up to
+        1,000 known tasks that its lists lack; for "batches" GET batches/{id}.json; for "stats" GET stats.json. With
+        `masks` GET of each mask's own link, without the key, and GET tasks/{id}.json where a link has expired.
 
         Returns:
-            `SyncResult`: counts, the contract's changes and the watermark. It is printed, and stands in `runs`.
+            `SyncResult`: counts, changes of the contract, and the watermark. It is printed, and kept in `runs`.
 
         Raises:
-            InvalidInput: a feed or `schema_mode` is not known, or `max_calls` is less than 1.
-            SyncError: the tables belong to another project, or to a layout that is not known, or are frozen.
+            InvalidInput: an option is not understood.
+            SyncError: the tables belong to another project or to an unknown layout, or are frozen.
             StagingError: `masks` is no path of the file system.
         """
+        given = locals()
         check_text("into", into)
-        check_texts(consumer=consumer, masks=masks, staging=staging)
-        check_yes_no(full=full, views=views)
-        if isinstance(feeds, str) or not set(names_of("feeds", feeds)) <= set(get_args(FeedName)):
-            raise InvalidInput(
-                f"feeds={shown(feeds)} are not understood", remedy=f"name some of {get_args(FeedName)} in a list"
-            )
-        check_one_of("schema_mode", schema_mode, get_args(SchemaMode))
-        SamaReader(label, frames)  # refuses what it cannot use
-        batches = [number_of(batch, "batches") for batch in ids_of(batches, "batches")]
         if not isinstance(overlap, timedelta):
             raise InvalidInput("overlap is no timedelta", column="overlap", remedy="give timedelta(hours=1)")
-        if max_calls is not None:
-            check_whole("max_calls", max_calls, 1)
+        given["batches"] = [number_of(batch, "batches") for batch in ids_of(batches, "batches")]
+        options = from_arguments(SyncOptions, given)
+        SamaReader(label, frames)  # refuses what it cannot use
         copies = None if masks is None else Masks(self, str(project_id), local_path(masks).absolute())
         check_session(spark)
-        stage = self._staging.stage(spark, staging or self._staging_folder)
         tables = SyncTables(spark, into, str(project_id), prefix)
-        filters = {
-            "batch_id": batch_id,
-            "client_batch_id": client_batch_id,
-            "client_batch_id_match_type": client_batch_id_match_type,
-        }
-        chosen = sama_feeds(
-            feeds,
+        feeds_of_sama = sama_feeds(
+            options.feeds,
             self,
             str(project_id),
             consumer=consumer,
-            batches=batches,
+            batches=options.batches,
             max_calls=max_calls,
-            filters={name: value for name, value in filters.items() if value is not None},
+            filters=options.filters,
         )
         sync = SyncRun(
             spark,
             tables,
-            stage,
+            self._stage(spark, staging),
             TableTypes(*delivery_contract(self, project_id)),
             TABLE_ENVELOPE,
             label=label,
@@ -469,7 +349,7 @@ class Client(ApiClient):
             schema_mode=schema_mode,
             masks=copies,
         )
-        result = sync.run(chosen)
+        result = sync.run(feeds_of_sama)
         print(result)
         ensure_labels(tables)
         if views:
@@ -489,19 +369,22 @@ class Client(ApiClient):
     ) -> dict[str, Any]:
         """Send a delivered task back for rework: PUT tasks/{id}/reject.json with {"reasons": [...]}.
 
-        Not repeated where it may have been carried out. With `spark` and `into` the tables of `sync` are told: a row in
-        `task_states`, and `current_state` in `tasks`. Its labels stay until the task is delivered again. Without them
-        the next sync of the feed "status" finds out.
+        The call is not repeated where Sama may have carried it out. With `spark` and `into` the tables of `sync` are
+        updated: a row in `task_states`, and `current_state` in `tasks`. Without them the next sync of the feed "status"
+        does that. The task's labels stay until it is delivered again.
 
         Args:
+            project_id: Sama's project.
+            task_id: Sama's id of the task.
             reasons: at least one text.
             spark: the session to use, classic or Connect.
-            into, prefix: as for `sync`.
+            into: schema or folder of the tables, as for `sync`.
+            prefix: as for `sync`.
 
         Raises:
             InvalidInput: only one of `spark` and `into` is given; nothing was sent.
-            SyncError: there are no such tables, and nothing was sent; or they could not be written, and the task is
-                rejected: the message tells.
+            SyncError: there are no such tables, and nothing was sent; or they could not be written after the task was
+                rejected, as the message says.
         """
         check_texts(into=into)
         if (spark is None) != (into is None):
@@ -515,137 +398,3 @@ class Client(ApiClient):
         reply = super().reject_task(project_id, task_id, reasons)
         note_rejected(tables, str(task_id))
         return reply
-
-    @accepts_proj_id
-    def get_delivered_tasks_to_table(
-        self,
-        spark: SparkSession,
-        project_id: str,
-        batch_id: str | None = None,
-        client_batch_id: str | None = None,
-        client_batch_id_match_type: str | None = None,
-        from_timestamp: str | None = None,
-        task_id: str | None = None,
-        *,
-        staging: str | None = None,
-        answers_schema: str | DataType | None = None,
-    ) -> DataFrame:
-        """Deliveries since `from_timestamp`, as a DataFrame that is fetched once, now, and has a stable schema.
-
-        Args:
-            spark: the session to make the DataFrame on, classic or Connect.
-            project_id, batch_id, client_batch_id, client_batch_id_match_type, from_timestamp, task_id: as for
-                `get_delivered_tasks`.
-            staging: as for the client, for this call.
-            answers_schema: type of `answers`: DDL, a table whose `answers` has it, "infer" from these tasks, or
-                a Spark type. By default the project's delivery schema decides, so that the schema is the same
-                whatever was delivered; where it declares nothing, `answers` is JSON text.
-
-        Returns:
-            The columns of `inbound.table.task_table`.
-        """
-        pages = self.delivered_pages(
-            project_id,
-            batch_id=batch_id,
-            client_batch_id=client_batch_id,
-            client_batch_id_match_type=client_batch_id_match_type,
-            from_timestamp=from_timestamp,
-            task_id=task_id,
-        )
-        return self._reader(spark, project_id, staging, answers_schema).read(pages)
-
-    @accepts_proj_id
-    def get_delivered_tasks_since_last_call_to_table(
-        self,
-        spark: SparkSession,
-        project_id: str,
-        batch_id: str | None = None,
-        client_batch_id: str | None = None,
-        client_batch_id_match_type: str | None = None,
-        consumer: str | None = None,
-        *,
-        staging: str | None = None,
-        answers_schema: str | DataType | None = None,
-    ) -> DataFrame:
-        """Deliveries that `consumer` has not been given yet, as a DataFrame like `get_delivered_tasks_to_table`.
-
-        Sama moves the consumer's place when it answers and never serves these tasks again: save the DataFrame.
-        With a shared folder each page is on disk before the next is asked for. Calls are never retried.
-
-        Raises:
-            FeedInterrupted: a call failed; its `received` is the DataFrame of what came before.
-        """
-        pages = self.since_last_call_pages(
-            project_id,
-            batch_id=batch_id,
-            client_batch_id=client_batch_id,
-            client_batch_id_match_type=client_batch_id_match_type,
-            consumer=consumer,
-        )
-        return self._reader(spark, project_id, staging, answers_schema).read_once(pages)
-
-    @accepts_proj_id
-    def get_task_status_to_table(
-        self,
-        spark: SparkSession,
-        project_id: str,
-        task_id: str,
-        same_as_delivery: bool = True,
-        *,
-        staging: str | None = None,
-        answers_schema: str | DataType | None = None,
-    ) -> DataFrame:
-        """One task's status as a DataFrame of one row, with the columns of `get_delivered_tasks_to_table`."""
-
-        def page() -> Iterator[list[Any]]:
-            yield [self.task_status_text(project_id, task_id, same_as_delivery)]
-
-        return self._reader(spark, project_id, staging, answers_schema).read(page())
-
-    @accepts_proj_id
-    def get_multi_task_status_to_table(
-        self,
-        spark: SparkSession,
-        project_id: str,
-        batch_id: str | None = None,
-        client_batch_id: str | None = None,
-        client_batch_id_match_type: str | None = None,
-        date_type: str | None = None,
-        from_timestamp: str | None = None,
-        to_timestamp: str | None = None,
-        state: TaskStates | str | None = None,
-        omit_answers: bool = True,
-        *,
-        staging: str | None = None,
-        answers_schema: str | DataType | None = None,
-        **filters: Any,
-    ) -> DataFrame:
-        """Statuses as a DataFrame with the columns of `get_delivered_tasks_to_table`; 100 tasks a second.
-
-        Filters are those of `get_multi_task_status` (`primary_keys`, `priority`, `same_as_delivery` too).
-        """
-        pages = self.status_pages(
-            project_id,
-            batch_id=batch_id,
-            client_batch_id=client_batch_id,
-            client_batch_id_match_type=client_batch_id_match_type,
-            date_type=date_type,
-            from_timestamp=from_timestamp,
-            to_timestamp=to_timestamp,
-            state=state,
-            omit_answers=omit_answers,
-            **filters,
-        )
-        return self._reader(spark, project_id, staging, answers_schema).read(pages)
-
-    def _reader(
-        self,
-        spark: SparkSession,
-        project_id: str,
-        staging: str | None,
-        answers_schema: str | DataType | None,
-    ) -> FeedReader:
-        check_session(spark)
-        check_texts(staging=staging)
-        stage = self._staging.stage(spark, staging or self._staging_folder)
-        return FeedReader(self, spark, project_id, self._staging, stage, answers_schema)

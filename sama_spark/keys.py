@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from sama_spark.databricks_utilities import find_dbutils
 from sama_spark.errors import InvalidInput
+from sama_spark.sessions import find_dbutils
 
 KEY_ENV = "SAMA_API_KEY"
 _OPTIONS = '; with format("sama") in the option `api_key_env` or `api_key_file`'

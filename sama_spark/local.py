@@ -16,7 +16,7 @@ _SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "2",  # 50 by default: slow on small tables
-    # One sync alone compiles more than the 100 that Spark keeps: the next one found nothing of it.
+    # One sync compiles more than the 100 classes that Spark keeps by default; the next would compile them again.
     "spark.sql.codegen.cache.maxEntries": "1000",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -26,17 +26,17 @@ _SETTINGS = {
 
 
 def local_session(*, connect: bool = False, cores: str = "2", settings: dict[str, str] | None = None) -> SparkSession:
-    """A session on `local[cores]` with Delta; Delta's jars come through Spark's own Ivy the first time (87 MB).
+    """Return a session on `local[cores]` with Delta. The first time, Spark downloads Delta's jars (87 MB).
 
     Args:
-        connect: through a local Spark Connect server instead of the classic session.
+        connect: use a local Spark Connect server instead of a classic session.
         cores: as in Spark's `local[...]`.
         settings: more Spark settings.
     """
     from delta import configure_spark_with_delta_pip
     from pyspark.sql import SparkSession
 
-    # Else workers start whatever `python3` is first on the path.
+    # Otherwise workers start whatever `python3` is first on the path.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     logging.getLogger("py4j").setLevel(logging.WARNING)
     builder = SparkSession.builder
@@ -45,13 +45,13 @@ def local_session(*, connect: bool = False, cores: str = "2", settings: dict[str
         builder = builder.config(name, value)
     packages = _connect_server() if connect else []
     with warnings.catch_warnings():
-        # Connect sets what its server was started with once more, and warns that it cannot.
+        # Connect sets the settings of its server a second time, and warns that it cannot.
         warnings.filterwarnings("ignore", message="Failed to set spark")
         return configure_spark_with_delta_pip(builder, packages).getOrCreate()
 
 
 def _connect_server() -> list[str]:
-    """The package with Connect's server, where pyspark has none among its jars, as before 4.0."""
+    """Return the package with Connect's server, where pyspark's jars lack it, as before 4.0."""
     import pyspark
 
     if list((Path(pyspark.__file__).parent / "jars").glob("spark-connect_*.jar")):

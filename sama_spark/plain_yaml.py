@@ -1,7 +1,7 @@
-"""YAML as people mean it in a configuration: text, numbers, true and false, lists, and names with values.
+"""The part of YAML that a configuration needs: text, numbers, true and false, lists, and names with values.
 
-Plain values follow the core schema of YAML 1.2: `1:30`, `yes` and `2024-01-01` are text, and so is `017`. Whatever else
-YAML can say is refused in a sentence that names the line.
+Plain values follow the core schema of YAML 1.2: `1:30`, `yes` and `2024-01-01` are text, and so is `017`. All else
+that YAML can express is refused, with the line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _TAG = "tag:yaml.org,2002:"
 _NULL, _BOOL, _INT, _FLOAT, _MERGE = (f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "merge"))
 _MOST_BYTES, _MOST_DIGITS, _DEEPEST, _MOST_VALUES = 1_000_000, 18, 20, 50_000
 
-# How each kind of plain value is written, and the characters that it begins with.
+# How each kind of plain value is written, and the characters with which the kind begins.
 _WRITTEN = {
     _NULL: (re.compile("(?:~|null|Null|NULL|)"), ["~", "n", "N", ""]),
     _BOOL: (re.compile("(?:true|True|TRUE|false|False|FALSE)"), list("tTfF")),
@@ -34,7 +34,7 @@ _WRITTEN = {
 
 
 class NotYaml(ValueError):
-    """A text that is no plain YAML. It says why, and in which line; it shows no value, which may be a key."""
+    """A text that is no plain YAML. The error says why, and in which line. It shows no value, which may be a key."""
 
     def __init__(self, why: str, line: int | None = None) -> None:
         super().__init__(why)
@@ -42,7 +42,7 @@ class NotYaml(ValueError):
 
 
 class _Loader(yaml.BaseLoader):
-    """Reads the structure, and tells the kind of each plain value."""
+    """Reads the structure, and gives each plain value its kind."""
 
     _depth = 0
 
@@ -60,11 +60,11 @@ for _kind, (_pattern, _first) in _WRITTEN.items():
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Return what the YAML file holds; None where it is empty.
+    """Return what the YAML file holds, None for an empty file.
 
     Raises:
-        NotYaml: it is no plain YAML, no UTF-8, or larger than 1 MB.
-        OSError: it cannot be read.
+        NotYaml: the file is no plain YAML, no UTF-8, or larger than 1 MB.
+        OSError: the file cannot be read.
     """
     with Path(path).open("rb") as file:
         content = file.read(_MOST_BYTES + 1)
@@ -81,7 +81,7 @@ def parse_yaml(text: str) -> Any:
     """Return what a text of one YAML document holds.
 
     Raises:
-        NotYaml: it is no plain YAML.
+        NotYaml: the text is no plain YAML.
     """
     try:
         node = yaml.compose(text, _Loader)
@@ -97,7 +97,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
-    """What is wrong, without the line itself: a value in it, or the name of an alias or a tag, may be the key."""
+    """Say what is wrong without quoting the line: a value, or the name of an alias or a tag, may be the key."""
     said = f"{error.problem or error.context}"
     if "another document" in said:
         return "it holds more than one document"
@@ -107,7 +107,7 @@ def _problem(error: yaml.MarkedYAMLError) -> str:
 
 
 class _Values:
-    """Values of nodes. An alias stands for its value as often as it comes, so all of them are counted."""
+    """Values of nodes. Each use of an alias repeats its value, so all values are counted."""
 
     def __init__(self) -> None:
         self._left = _MOST_VALUES

@@ -1,14 +1,21 @@
-"""What callers give as a session or a DataFrame, looked at before it is used."""
+"""Spark sessions and DataFrames that callers give, the session of a job, and Databricks' `dbutils`."""
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from sama_spark.arguments import shown
 from sama_spark.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
+
+log = logging.getLogger("sama_spark")
+
+# Set by Spark Connect's settings and by spark-submit.
+_GIVEN = ("SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "PYSPARK_GATEWAY_PORT")
 
 
 def check_session(spark: Any) -> None:
@@ -24,6 +31,54 @@ def check_dataframe(name: str, df: Any) -> None:
 
 
 def refuse_stream(df: DataFrame, ways_out: str) -> None:
-    """Refuse a streaming DataFrame, whose rows come with time; `ways_out`: what its user can do."""
+    """Refuse a streaming DataFrame. `ways_out`: what its user can do instead."""
     if getattr(df, "isStreaming", False):
         raise InvalidInput("a DataFrame is due whose rows are all there, and this one is a stream", remedy=ways_out)
+
+
+def job_session() -> SparkSession:
+    """Return the session for a job.
+
+    That is the active session; else the one that Databricks, spark-submit or SPARK_REMOTE provide; else a new one on
+    this machine.
+    """
+    from pyspark.sql import SparkSession
+
+    session = running_session()
+    if session is not None:
+        return session
+    log.info("Spark starts")
+    if any(name in os.environ for name in _GIVEN):
+        return SparkSession.builder.getOrCreate()
+    from sama_spark.local import local_session
+
+    return local_session()
+
+
+def running_session() -> SparkSession | None:
+    """Return the session that exists already, the active one or that of Databricks; None without one."""
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.getOrCreate() if on_databricks() else SparkSession.getActiveSession()
+
+
+def on_databricks() -> bool:
+    """Return whether this process is the driver of a Databricks cluster, serverless included."""
+    return "DATABRICKS_RUNTIME_VERSION" in os.environ
+
+
+def find_dbutils() -> Any | None:
+    """Return `dbutils` on Databricks and where Databricks Connect is set up, else None."""
+    try:
+        from databricks.sdk.runtime import dbutils
+
+        if dbutils is not None:
+            return dbutils
+    except Exception:  # noqa: S110 - it is not installed, or raises errors of its own where nothing is set up
+        pass
+    try:
+        from pyspark.dbutils import DBUtils
+
+        return DBUtils(running_session())
+    except Exception:
+        return None

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 import sama_spark
 from sama_spark import Client
 from sama_spark.data_source.datasource import SamaDataSource, TaskWriter
-from sama_spark.data_source.write_options import read_options
+from sama_spark.data_source.write_options import write_options
 from sama_spark.errors import InvalidInput, InvalidRowsError, StagingError
 
 if TYPE_CHECKING:
@@ -349,7 +349,7 @@ GOOD = {"project": "1"}
 
 
 def test_options_mean_what_the_functions_parameters_mean() -> None:
-    found = read_options(
+    found = write_options(
         {
             "Project_ID": "1",
             "not_sent": "a, b",
@@ -360,8 +360,7 @@ def test_options_mean_what_the_functions_parameters_mean() -> None:
             "max_tasks": "10",
             "chunk_bytes": "99",
             "on_invalid": "raise",
-        },
-        stream=False,
+        }
     ).target
     assert (found.project_id, found.options.outputs) == ("1", {"o": "json"})
     fields = found.options.fields
@@ -398,23 +397,12 @@ def test_options_mean_what_the_functions_parameters_mean() -> None:
 )
 def test_options_that_are_refused(more: dict[str, str], said: str) -> None:
     with pytest.raises(sama_spark.ConnectorError, match=said):
-        read_options(GOOD | more, stream=False)
+        write_options(GOOD | more)
 
 
 def test_the_project_is_required() -> None:
     with pytest.raises(InvalidInput, match="not named once"):
-        read_options({}, stream=False)
-
-
-@pytest.mark.parametrize("name", ["staging", "query"])
-def test_streams_need_a_place_and_a_name(name: str) -> None:
-    given = {**GOOD, "staging": "/tmp/x", "query": "q", "checkpointLocation": "/tmp/y"}  # noqa: S108
-    assert read_options(given, stream=True).query == "q"
-    del given[name]
-    with pytest.raises(InvalidInput, match="keeps a record"):
-        read_options(given, stream=True)
-    with pytest.raises(InvalidInput, match="a folder can have"):
-        read_options({**GOOD, "query": "../q"}, stream=True)
+        write_options({})
 
 
 def test_overwriting_is_refused(df: DataFrame, sandbox: Sandbox, options: dict[str, Any]) -> None:

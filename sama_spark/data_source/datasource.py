@@ -9,25 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 try:
-    from pyspark.sql import datasource as spark_api
-    from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceStreamWriter, WriterCommitMessage
+    from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, WriterCommitMessage
 except ImportError as error:
     raise ImportError(
         'format("sama") needs Spark 4.0 or newer, which has Python data sources; on this one use sama_spark.Client'
     ) from error
 
-from sama_spark.api.sama_errors import BatchesNotStarted
 from sama_spark.data_source import read_options as source
 from sama_spark.data_source.batch_read import TaskReader
 from sama_spark.data_source.read_rows import SCHEMA, checked
-from sama_spark.data_source.staged_write import RESTART, Staged, Target, clear, send, stage_rows, tasks_in
+from sama_spark.data_source.staged_write import Staged, Target, clear, send, stage_rows, tasks_in
 from sama_spark.data_source.stream_read import TaskStreamReader
-from sama_spark.data_source.stream_record import Sent, StreamRecord, settle
-from sama_spark.data_source.write_options import SinkOptions, read_options
+from sama_spark.data_source.write_options import WriteOptions, write_options
 from sama_spark.data_source.write_rows import RowEncoder, plan_rows
-from sama_spark.errors import InvalidInput, StagingError
+from sama_spark.errors import InvalidInput
 from sama_spark.outbound.creation_schema import Contract, read_contract
-from sama_spark.outbound.upload import UploadedBatch
 from sama_spark.sessions import check_session
 from sama_spark.staging import Stage, run_name
 
@@ -35,12 +31,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
     from pyspark.sql.types import StructType
-
-if hasattr(spark_api, "DataSourceStreamArrowWriter"):
-    _StreamArrowWriter: Any = spark_api.DataSourceStreamArrowWriter
-else:
-    # Spark 4.0 gives Arrow batches to whatever is a DataSourceArrowWriter, in streams too.
-    _StreamArrowWriter = type("_StreamArrowWriter", (DataSourceStreamWriter, DataSourceArrowWriter), {})
 
 
 def register(spark: SparkSession) -> None:
@@ -113,13 +103,6 @@ class SamaDataSource(DataSource):
         ConnectorError: a call failed for good; batches opened by then were cancelled.
     """
 
-    _unpickled = False
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # Spark pickles the source of a stream for its commits, which need no schema: a call saved.
-        self.__dict__.update(state)
-        self._unpickled = True
-
     @classmethod
     def name(cls) -> str:
         return "sama"
@@ -135,18 +118,18 @@ class SamaDataSource(DataSource):
         return TaskStreamReader(source.read_options(self.options).of_a_stream(), checked(schema))
 
     def writer(self, schema: StructType, overwrite: bool) -> TaskWriter:
-        options = read_options(self.options, stream=False)
+        options = write_options(self.options)
         if overwrite:
             raise InvalidInput("tasks are not overwritten", remedy='say .mode("append")')
         rows = _planned(options.target, schema)
         stage = Path(tempfile.gettempdir()) if options.staging is None else options.staging / "sama-spark"
         return TaskWriter(options, rows, stage)
 
-    def streamWriter(self, schema: StructType, overwrite: bool) -> TaskStreamWriter:  # noqa: N802
-        options = read_options(self.options, stream=True)
-        if overwrite:
-            raise InvalidInput("tasks are not overwritten", remedy='say .outputMode("append")')
-        return TaskStreamWriter(options, None if self._unpickled else _planned(options.target, schema))
+    def streamWriter(self, schema: StructType, overwrite: bool) -> Any:  # noqa: ARG002, N802
+        raise InvalidInput(
+            'df.writeStream.format("sama") does not create tasks: nothing was sent',
+            remedy="write the stream with df.writeStream.foreachBatch(MicroBatches(...)), which has an outbox",
+        )
 
 
 class TaskWriter(DataSourceArrowWriter):
@@ -154,7 +137,7 @@ class TaskWriter(DataSourceArrowWriter):
 
     _KIND = "sama-spark-sink"  # says whose it is in a temporary folder
 
-    def __init__(self, options: SinkOptions, rows: RowEncoder, stage: Path) -> None:
+    def __init__(self, options: WriteOptions, rows: RowEncoder, stage: Path) -> None:
         self._options, self._rows, self._stage = options, rows, stage
         self._folder = stage / run_name(self._KIND)
 
@@ -176,72 +159,6 @@ class TaskWriter(DataSourceArrowWriter):
     def _clear(self) -> None:
         clear(self._folder)
         Stage(self._stage).sweep(self._KIND)  # a task may end, and stage, after abort()
-
-
-class TaskStreamWriter(_StreamArrowWriter):  # type: ignore[misc]
-    """One micro-batch. Spark makes one for the workers and one beside the driver, which share the options."""
-
-    def __init__(self, options: SinkOptions, rows: RowEncoder | None) -> None:
-        assert options.staging is not None  # noqa: S101 - `read_options` has seen to it
-        self._options, self._rows, self._stage = options, rows, options.staging / "sama-spark"
-        self._kind = f"stream-{options.query}"
-        self._folder = self._stage / run_name(self._kind)
-
-    def write(self, iterator: Iterator[pa.RecordBatch]) -> Staged:
-        from pyspark import TaskContext
-
-        assert self._rows is not None  # noqa: S101 - only commits have none
-        context = TaskContext.get()
-        query_id = context.getLocalProperty("sql.streaming.queryId") if context else None
-        return stage_rows(iterator, self._rows, self._options.target.options, self._folder, query_id or "")
-
-    def commit(self, messages: Sequence[WriterCommitMessage | None], batchId: int) -> None:  # noqa: N803
-        staged = _staged(messages)
-        try:
-            self._send(staged, batchId)
-        finally:
-            self._clear()
-
-    def abort(self, messages: Sequence[WriterCommitMessage | None], batchId: int) -> None:  # noqa: ARG002, N803
-        self._clear()
-
-    def _send(self, staged: list[Staged], micro_batch: int) -> None:
-        if not staged:
-            return
-        target, query_id = self._options.target, staged[0].query_id
-        record = StreamRecord(self._stage / "streams" / str(self._options.query))
-        record.check(micro_batch, target.project_id, query_id)
-        sent = record.read(micro_batch)
-        pieces = [] if sent else tasks_in(staged, target.options)
-
-        def claim(batches: list[UploadedBatch]) -> bool:
-            return record.claim(micro_batch, Sent(target.project_id, query_id, tuple(batches)))
-
-        if not sent and not pieces:
-            return
-        with closing(target.connect()) as api:
-            try:
-                if sent:
-                    settle(api, sent)
-                elif not send(api, target, pieces, claim):
-                    raise StagingError(
-                        f"another driver sent micro-batch {micro_batch} of query {self._options.query!r} just now, and "
-                        "this one sent nothing",
-                        remedy="let one query at a time run from a checkpoint",
-                    )
-            except BatchesNotStarted as error:
-                error.remedy = (
-                    f"{RESTART}. To go on without the tasks of a batch that has failed, take the batch out of "
-                    f"{str(record.file(micro_batch))!r}"
-                )
-                raise
-
-    def _clear(self) -> None:
-        """Also what earlier runs of this query left: a query runs one micro-batch at a time."""
-        for folder in self._stage.glob(f"{self._kind}-*Z-*"):
-            if folder.name.rsplit("-", 2)[0] == self._kind:
-                clear(folder)
-        Stage(self._stage).sweep()
 
 
 def _planned(target: Target, schema: StructType) -> RowEncoder:

@@ -1,4 +1,4 @@
-"""Options of `format("sama")` when it is read: text in, the parameters of the reading methods out."""
+"""The options of `spark.read.format("sama")`, parsed to parameters of the reading methods of `ApiClient`."""
 
 from __future__ import annotations
 
@@ -6,37 +6,73 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, structs
 
 from sama_spark.api.api_client import ApiClient
 from sama_spark.api.task_text import Page
 from sama_spark.data_source.stream_times import micros
-from sama_spark.data_source.text_options import (
-    BASE_URL,
-    Parser,
-    bool_of,
-    int_of,
-    key_in,
-    parse_options,
-    project_in,
-    staging_in,
-    text_of,
-)
+from sama_spark.data_source.text_options import read_text
 from sama_spark.errors import InvalidInput
 from sama_spark.keys import KeyReference
+from sama_spark.options import Text, about
 from sama_spark.staging import Stage
 
 LAG = 60
-_FEEDS = ("delivered", "status")
+
+
+class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options that only reading takes. The filters are parameters of `ApiClient`."""
+
+    feed: Annotated[Literal["delivered", "status"], about("what to read; `status` is no stream")] = "delivered"
+    lag: Annotated[
+        Annotated[int, Meta(ge=0)],
+        about("streams: whole seconds to stay behind now, and to wait at least between two calls"),
+    ] = LAG
+    batch_id: Annotated[Text | None, about("only tasks of this batch")] = None
+    client_batch_id: Annotated[Text | None, about("only tasks of the batch with this name of your own")] = None
+    client_batch_id_match_type: Annotated[Text | None, about("how these names are compared: `exact` or `contains`")] = (
+        None
+    )
+    from_timestamp: Annotated[
+        Text | None, about("only tasks since this time, in RFC 3339, or this day; a stream begins there")
+    ] = None
+    task_id: Annotated[Text | None, about("feed `delivered`: only this task")] = None
+    to_timestamp: Annotated[Text | None, about("feed `status`: only tasks until this time")] = None
+    date_type: Annotated[Text | None, about("feed `status`: which date these two are compared with")] = None
+    state: Annotated[Text | None, about("feed `status`: only tasks in this state")] = None
+    omit_answers: Annotated[bool, about("feed `status`: leave the answers out")] = True
+    same_as_delivery: Annotated[
+        bool | None, about("feed `status`: tasks in the shape of deliveries; by default as Sama gives them")
+    ] = None
+    primary_keys: Annotated[Text | None, about("feed `status`: only tasks with these keys")] = None
+    priority: Annotated[int | None, about("feed `status`: only tasks of this priority")] = None
+
+    def __post_init__(self) -> None:
+        for name in ("from_timestamp", "to_timestamp"):
+            if (text := getattr(self, name)) is not None and _micros_of(text) is None:
+                raise InvalidInput(f"option `{name}` is no time", remedy="give RFC 3339, such as 2026-01-31T00:00:00Z")
+
+
+_BOTH = ("batch_id", "client_batch_id", "client_batch_id_match_type", "from_timestamp")
+FILTERS: Mapping[str, tuple[str, ...]] = {
+    name: ("delivered", "status") if name in _BOTH else ("delivered",) if name == "task_id" else ("status",)
+    for name in ReadOptions.__struct_fields__
+    if name not in ("feed", "lag")
+}
+"""The feeds that take each filter."""
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What to read. Holds no secret and no connection: it travels in Spark's plans.
+    """What to read. It holds no secret and no connection, because Spark's plans carry it.
 
-    `filters`: by the parameter names of `ApiClient`. `lag`: seconds that a stream stays behind now.
+    Attributes:
+        filters: by the parameter names of `ApiClient`.
+        lag: seconds that a stream stays behind now; None where the option was not given.
     """
 
     project_id: str
@@ -49,17 +85,18 @@ class SourceOptions:
 
     @property
     def stage(self) -> Stage:
+        """The folder in which fetched text waits."""
         return Stage(Path(tempfile.gettempdir()) if self.staging is None else self.staging / "sama-spark")
 
     @contextmanager
     def pages(self, **more: Any) -> Iterator[Iterator[Page]]:
-        """The pages of the feed, while the block lasts. `more`: filters that stand in for given ones."""
+        """Open the feed and give its pages, while the block lasts. `more`: filters that replace given ones."""
         with closing(ApiClient(self.key.resolve(), base_url=self.base_url)) as api:
             read = api.status_pages if self.feed == "status" else api.delivered_pages
             yield read(self.project_id, **{**self.filters, **more})
 
     def of_a_table(self) -> SourceOptions:
-        """The same, for `spark.read`.
+        """Return these options, for `spark.read`.
 
         Raises:
             InvalidInput: an option is for streams.
@@ -69,7 +106,7 @@ class SourceOptions:
         return self
 
     def of_a_stream(self) -> SourceOptions:
-        """The same, for `spark.readStream`.
+        """Return these options, for `spark.readStream`.
 
         Raises:
             InvalidInput: the feed cannot be a stream.
@@ -82,33 +119,35 @@ class SourceOptions:
         return self
 
     def start(self) -> int:
-        """Where a stream begins, in microseconds since 1970."""
+        """Return the time at which a stream begins, in microseconds since 1970."""
         return _micros_of(self.filters.get("from_timestamp", "1970-01-01")) or 0
 
 
 def read_options(given: Mapping[str, str]) -> SourceOptions:
-    """Read all options; names in any case, as Spark gives them.
+    """Parse all options. Their names may be in any case, as Spark gives them.
 
     Raises:
-        InvalidInput: one is unknown, missing, not understood, or not of this feed. Values that may be a key are
-            not repeated.
+        InvalidInput: an option is unknown, missing, not understood, or not of this feed. The text never repeats a
+            value, which may be a key.
     """
-    values = parse_options(given, _PARSERS, {"answers_schema": _UNTYPED, "consumer": _SINCE_LAST_CALL})
-    feed = values.get("feed", "delivered")
-    filters = {name: value for name, value in values.items() if name in _STATUS or name in _DELIVERED}
-    if others := sorted(set(filters) - set(_STATUS if feed == "status" else _DELIVERED)):
+    named = {name.lower(): text for name, text in given.items()}
+    if named.get("feed", "").strip().lower() == "since_last_call":
+        raise _SINCE_LAST_CALL
+    place, options = read_text(named, ReadOptions, {"answers_schema": _UNTYPED, "consumer": _SINCE_LAST_CALL})
+    filters = {name: value for name, value in structs.asdict(options).items() if name in named and name in FILTERS}
+    if others := sorted(name for name in filters if options.feed not in FILTERS[name]):
         raise InvalidInput(
-            f"feed {feed!r} takes no option `{others[0]}`",
-            remedy=f"leave it out, or read feed {'delivered' if feed == 'status' else 'status'!r}",
+            f"feed {options.feed!r} takes no option `{others[0]}`",
+            remedy=f"leave it out, or read feed {FILTERS[others[0]][0]!r}",
         )
     return SourceOptions(
-        project_id=project_in(values),
-        base_url=values.get("base_url", BASE_URL),
-        key=key_in(values),
-        feed=feed,
+        project_id=place.the_project(),
+        base_url=place.base_url,
+        key=place.key(),
+        feed=options.feed,
         filters=filters,
-        staging=staging_in(values),
-        lag=values.get("lag"),
+        staging=place.folder(),
+        lag=options.lag if "lag" in named else None,
     )
 
 
@@ -124,51 +163,5 @@ _SINCE_LAST_CALL = InvalidInput(
 )
 
 
-def _feed(name: str, text: str) -> str:
-    feed = text.strip().lower()
-    if feed == "since_last_call":
-        raise _SINCE_LAST_CALL
-    if feed not in _FEEDS:
-        nearest = get_close_matches(feed, _FEEDS, n=1)
-        raise InvalidInput(
-            f"option `{name}` is {text!r}",
-            remedy=f"do you mean {nearest[0]!r}?" if nearest else f"give one of {_FEEDS}",
-        )
-    return feed
-
-
-def _time(name: str, text: str) -> str:
-    if _micros_of(text) is None:
-        raise InvalidInput(f"option `{name}` is no time", remedy="give RFC 3339, such as 2026-01-31T00:00:00Z")
-    return text
-
-
 def _micros_of(text: str) -> int | None:
     return micros(text if "T" in text else f"{text}T00:00:00Z")  # a day is its midnight
-
-
-def _seconds(name: str, text: str) -> int:
-    seconds = int_of(name, text)
-    if seconds < 0:
-        raise InvalidInput(f"option `{name}` is {seconds}", remedy="give seconds, 0 or more")
-    return seconds
-
-
-_DELIVERED: Mapping[str, Parser] = {
-    "batch_id": text_of,
-    "client_batch_id": text_of,
-    "client_batch_id_match_type": text_of,
-    "from_timestamp": _time,
-    "task_id": text_of,
-}
-_STATUS: Mapping[str, Parser] = {
-    **{name: parser for name, parser in _DELIVERED.items() if name != "task_id"},
-    "to_timestamp": _time,
-    "date_type": text_of,
-    "state": text_of,
-    "omit_answers": bool_of,
-    "same_as_delivery": bool_of,
-    "primary_keys": text_of,
-    "priority": int_of,
-}
-_PARSERS: Mapping[str, Parser] = {"feed": _feed, "lag": _seconds, **_DELIVERED, **_STATUS}

@@ -1,34 +1,85 @@
-"""Options of `format("sama")` that reading and writing share: text in, Python values out, and where the key is."""
+"""Options of `format("sama")`: which project, where the key is, and how Spark's texts become options."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from difflib import get_close_matches
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, TypeVar
+
+import msgspec
 
 from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of
 from sama_spark.keys import KEY_ENV, KeyReference
+from sama_spark.options import Text, about, from_text, nearest
 from sama_spark.staging import local_path
 
-Parser = Callable[[str, str], Any]
-"""From an option's name and text to its value."""
+More = TypeVar("More", bound=msgspec.Struct)
 
 BASE_URL = "https://api.sama.com/v2"
 _KEYS = ("api_key", "apikey", "api-key", "access_key", "key", "token", "secret", "password")
 _OF_SPARK = ("checkpointlocation",)
 
 
-def parse_options(
-    given: Mapping[str, str], parsers: Mapping[str, Parser], refused: Mapping[str, InvalidInput]
-) -> dict[str, Any]:
-    """The values of all options; names in any case, as Spark gives them. `refused`: names that have their own answer.
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """The options that reading and writing share."""
+
+    project: Annotated[Text | None, about("Sama's project")] = None
+    project_id: Annotated[Text | None, about("the same, by the function's name for it; one of the two is required")] = (
+        None
+    )
+    base_url: Annotated[Text, about("address of Sama's API up to its version, for a sandbox or proxy")] = BASE_URL
+    api_key_env: Annotated[
+        Text | None, about(f"environment variable beside the driver that holds the key; by default `{KEY_ENV}`")
+    ] = None
+    api_key_file: Annotated[Text | None, about("a file beside the driver that holds the key, instead")] = None
+    staging: Annotated[
+        Text | None,
+        about("whole path of a folder that driver and workers share; by default a temporary one, for a single machine"),
+    ] = None
+
+    def the_project(self) -> str:
+        """Return the project, by either name of the option."""
+        project = self.project or self.project_id
+        if not project or (self.project_id or project) != project:
+            raise InvalidInput("the project is not named once", remedy='say .option("project", "4242")')
+        return str(id_of(project, "option `project`"))
+
+    def key(self) -> KeyReference:
+        """Return where the key is."""
+        if self.api_key_env is not None and self.api_key_file is not None:
+            raise InvalidInput("`api_key_env` and `api_key_file` are both named", remedy="name one of them")
+        return KeyReference(env=self.api_key_env, file=self.api_key_file)
+
+    def folder(self) -> Path | None:
+        """Return the shared folder, None for a temporary one."""
+        if self.staging is None:
+            return None
+        folder = local_path(self.staging)
+        if not folder.is_absolute():
+            raise InvalidInput(
+                "option `staging` is a relative path, which means one folder here and another in Spark's own processes",
+                remedy="give the whole path, such as /Volumes/catalog/schema/volume",
+            )
+        return folder
+
+
+def read_text(
+    given: Mapping[str, str], more: type[More], refused: Mapping[str, InvalidInput], without: Collection[str] = ()
+) -> tuple[Place, More]:
+    """Return the options that all uses share, and those of the struct `more`.
+
+    Args:
+        given: texts by name; names in any case, as Spark gives them.
+        more: the struct of the other options.
+        refused: errors for names that have one of their own.
+        without: fields of `more` that are no options here.
 
     Raises:
-        InvalidInput: one is unknown or not understood. Values that may be a key are not repeated.
+        InvalidInput: an option is unknown or not understood. The text never repeats a value, which may be a key.
     """
-    known = {**COMMON, **parsers}
+    places = Place.__struct_fields__
+    names = [name for name in more.__struct_fields__ if name not in without]
     options = {name.lower(): text for name, text in given.items() if name.lower() not in _OF_SPARK}
     for name in options:
         if name in _KEYS:
@@ -41,66 +92,10 @@ def parse_options(
             raise refused[name]
         if name == "path":
             raise InvalidInput("load(), save() and start() take no path here", remedy='say .option("project", "4242")')
-        if name not in known:
-            nearest = get_close_matches(name, known, n=1)
+        if name not in (*places, *names):
+            known = sorted([*places, *names])
             raise InvalidInput(
-                f"there is no option `{name}`",
-                remedy=f"do you mean `{nearest[0]}`?" if nearest else f"the options are {', '.join(sorted(known))}",
+                f"there is no option `{name}`", remedy=nearest(name, known, otherwise="the options are ")
             )
-    return {name: known[name](name, text) for name, text in options.items()}
-
-
-def project_in(values: Mapping[str, Any]) -> str:
-    """The project, by either name of the option."""
-    project = values.get("project", values.get("project_id"))
-    if not project or values.get("project_id", project) != project:
-        raise InvalidInput("the project is not named once", remedy='say .option("project", "4242")')
-    return str(id_of(project, "option `project`"))
-
-
-def key_in(values: Mapping[str, Any]) -> KeyReference:
-    if "api_key_env" in values and "api_key_file" in values:
-        raise InvalidInput("`api_key_env` and `api_key_file` are both named", remedy="name one of them")
-    return KeyReference(env=values.get("api_key_env"), file=values.get("api_key_file"))
-
-
-def staging_in(values: Mapping[str, Any]) -> Path | None:
-    """The shared folder, None for a temporary one."""
-    if "staging" not in values:
-        return None
-    folder = local_path(values["staging"])
-    if not folder.is_absolute():
-        raise InvalidInput(
-            "option `staging` is a relative path, which means one folder here and another in Spark's own processes",
-            remedy="give the whole path, such as /Volumes/catalog/schema/volume",
-        )
-    return folder
-
-
-def text_of(name: str, text: str) -> str:
-    if not text.strip():
-        raise InvalidInput(f"option `{name}` is empty", remedy="give a value, or leave the option out")
-    return text
-
-
-def int_of(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidInput(f"option `{name}` is no whole number", remedy="give one, such as 5000") from None
-
-
-def bool_of(name: str, text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise InvalidInput(f"option `{name}` is neither true nor false", remedy="give one of them")
-    return text.lower() == "true"
-
-
-COMMON: Mapping[str, Parser] = {
-    "project": text_of,
-    "project_id": text_of,
-    "base_url": text_of,
-    "api_key_env": text_of,
-    "api_key_file": text_of,
-    "staging": text_of,
-}
+    place = from_text(Place, {name: text for name, text in options.items() if name in places})
+    return place, from_text(more, {name: text for name, text in options.items() if name in names})

@@ -1,4 +1,4 @@
-"""`sama-spark doctor`: whether a job could run here, looked at piece by piece. Nothing is changed at Sama."""
+"""`sama-spark doctor`: checks, one by one, whether a job could run here. The checks change nothing at Sama."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -22,7 +22,6 @@ from sama_spark.http.call_errors import (
 from sama_spark.http.secrets import Redactor
 from sama_spark.inbound.read import delivery_contract
 from sama_spark.jobs.config import Upload
-from sama_spark.jobs.job_session import job_session
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
 from sama_spark.jobs.probes import Unavailable, capabilities, rivals, table_probe
 from sama_spark.jobs.process import as_a_job
@@ -31,6 +30,7 @@ from sama_spark.jobs.run import finish, told
 from sama_spark.jobs.work import rows_of
 from sama_spark.names import split
 from sama_spark.outbound.creation_schema import Contract
+from sama_spark.sessions import job_session
 from sama_spark.staging import Staging
 
 if TYPE_CHECKING:
@@ -38,17 +38,18 @@ if TYPE_CHECKING:
 
     from sama_spark.jobs.config import AnyJob
 
-# Seconds. A host that cannot be reached should be told soon.
+# Seconds. A host that cannot be reached should be reported soon.
 _CONNECT, _DEADLINE = 5.0, 20.0
 _UPLOADS = (
     "Sama names the host of uploads only when a batch is opened, which a doctor does not do. The driver must reach it "
     "as well: signed URLs of S3, https://*.amazonaws.com. An upload of one row (max_tasks=1) shows it."
 )
+Found = TypeVar("Found")
 _NOT_REACHED = (RetryableError, InvalidResponse, RedirectRefused)
 
 
 def examine(path: str, overrides: Sequence[str]) -> None:
-    """Print a line for each thing looked at, ok, failed with a remedy, or skipped; the last line is JSON.
+    """Print a line for each check: ok, failed with a remedy, or skipped with a reason. The last line is JSON.
 
     Raises:
         ConnectorError: on Databricks, where something failed. SystemExit: elsewhere, with status 1.
@@ -59,7 +60,7 @@ def examine(path: str, overrides: Sequence[str]) -> None:
     with as_a_job():
         try:
             doctor.examine(path, overrides)
-        except BaseException as error:  # cancelled, most likely; its line is due all the same
+        except BaseException as error:  # most likely cancelled; its line of JSON is printed all the same
             failure = error
     failed = [check["check"] for check in doctor.checks if check["result"] == "failed"]
     line: dict[str, Any] = {
@@ -79,14 +80,14 @@ def examine(path: str, overrides: Sequence[str]) -> None:
 
 
 class Doctor:
-    """One examination. `checks`: what was found, line by line."""
+    """One examination. `checks`: what was found, check by check."""
 
     def __init__(self) -> None:
         self.checks: list[dict[str, str]] = []
         self.project: str | None = None
 
     def look(self, name: str, how: Callable[[], Any], remedy: str = "") -> Any:
-        """What `how` gives, None where it raises. A text is shown."""
+        """Run one check, print its line and return what `how` gives; None where it raises. A text is printed."""
         found, said, result = None, "", "ok"
         try:
             found = how()
@@ -104,7 +105,7 @@ class Doctor:
         return found if result == "ok" else None
 
     def examine(self, path: str, overrides: Sequence[str]) -> None:
-        """Everything that this job needs."""
+        """Check everything that this job needs."""
         job: AnyJob | None = None
 
         def read() -> str:
@@ -128,59 +129,27 @@ class Doctor:
         self._tables(spark, job)
 
     def _sama(self, job: AnyJob) -> None:
-        api: ApiClient | None = None
-        information: dict[str, Any] | ConnectorError = InvalidInput("there is no key to ask with")
+        asked: _Asked | None = None
 
-        def resolve() -> str:
-            nonlocal api, information
-            seconds = min(_DEADLINE, job.deadline)
-            api = ApiClient(
-                key_of(job), base_url=job.base_url, connect_timeout=_CONNECT, read_timeout=seconds, deadline=seconds
-            )
-            try:
-                information = api.get_project_information(str(job.project))
-            except ConnectorError as error:
-                information = error
-            if isinstance(job.api_key, str):
-                print(LITERAL_KEY, file=sys.stderr)
-                return "a text in the configuration, which should be a reference"
-            return f"from {job.api_key.told()}"
+        def ask() -> str:
+            nonlocal asked
+            asked = _Asked(job)
+            return _place_of_key(job)
 
-        def reached() -> str:
-            if isinstance(information, _NOT_REACHED) or api is None:
-                if isinstance(information, ConnectorError) and api is not None:
-                    raise information
-                raise Unavailable("no key")
-            return f"the driver reaches {api.base_url}"
-
-        def accepted() -> str:
-            if isinstance(information, (*_NOT_REACHED, InvalidInput)):
-                raise Unavailable("Sama was not asked")
-            if isinstance(information, AuthenticationError):
-                raise information
-            return "Sama accepts it"
-
-        def found() -> str:
-            if isinstance(information, NotFoundError):
-                raise information
-            if isinstance(information, ConnectorError):
-                raise Unavailable("Sama was not asked, or did not answer")
-            return f"{job.project} {information.get('name', '')}".strip()
-
-        self.look("key", resolve)
-        self.look("egress of the driver", reached, _way_to(job.base_url) if api else "")
-        self.look("key accepted", accepted)
-        self.look("project", found)
-        there = None if isinstance(information, ConnectorError) else api
-        self.look("creation schema", lambda: _creation(_needed(there), job))
-        self.look("delivery schema", lambda: _delivery(_needed(there), job))
-        self.look("page caps", lambda: _pages(_needed(there), job))
+        self.look("key", ask)
+        remedy = _way_to(job.base_url) if asked is not None else ""
+        self.look("egress of the driver", lambda: _needed(asked, "no key").reached(), remedy)
+        self.look("key accepted", lambda: _needed(asked, "Sama was not asked").accepted())
+        self.look("project", lambda: _needed(asked, "Sama was not asked, or did not answer").found())
+        api = asked.api if asked is not None and asked.failure is None else None
+        for name, how in (("creation schema", _creation), ("delivery schema", _delivery), ("page caps", _pages)):
+            self.look(name, partial(_of_project, how, api, job))
         if isinstance(job, Upload):
             self.look("egress to the store of uploads", _skip_uploads)
 
     def _tables(self, spark: SparkSession, job: AnyJob) -> None:
-        into: str | None = getattr(job, "into", None)
-        names = [getattr(job, field, None) for field in ("outbox", "rejected_table", "runs")]
+        into: str | None = job.value_of("into")
+        names = [job.value_of(field) for field in ("outbox", "rejected_table", "runs")]
         places = dict.fromkeys(split(name)[0].rstrip("/") for name in names if name)
         if into is not None:
             places[into.rstrip("/")] = None
@@ -190,13 +159,59 @@ class Doctor:
                 partial(table_probe, spark, place),
                 "grant USE CATALOG, USE SCHEMA, CREATE TABLE, SELECT and MODIFY there, or WRITE FILES on the folder",
             )
-        outbox: str | None = getattr(job, "outbox", None)
-        if outbox is not None or isinstance(job, Upload):  # the others do without, and create nothing
+        outbox: str | None = job.value_of("outbox")
+        if outbox is not None or isinstance(job, Upload):  # the other jobs create nothing, and need no outbox
             self.look("rival claims on an outbox", lambda: rivals(spark, outbox, str(job.project)))
 
 
+class _Asked:
+    """One call to Sama, and what its answer says about the way there, the key and the project."""
+
+    def __init__(self, job: AnyJob) -> None:
+        seconds = min(_DEADLINE, job.deadline)
+        self.api = ApiClient(
+            key_of(job), base_url=job.base_url, connect_timeout=_CONNECT, read_timeout=seconds, deadline=seconds
+        )
+        self.failure: ConnectorError | None = None
+        self._project = str(job.project)
+        try:
+            information = self.api.get_project_information(self._project)
+            self._project = f"{self._project} {information.get('name', '')}".strip()
+        except ConnectorError as error:
+            self.failure = error
+
+    def reached(self) -> str:
+        """Raise what kept the driver from Sama."""
+        if isinstance(self.failure, _NOT_REACHED):
+            raise self.failure
+        return f"the driver reaches {self.api.base_url}"
+
+    def accepted(self) -> str:
+        """Raise what Sama has against the key."""
+        if isinstance(self.failure, (*_NOT_REACHED, InvalidInput)):
+            raise Unavailable("Sama was not asked")
+        if isinstance(self.failure, AuthenticationError):
+            raise self.failure
+        return "Sama accepts it"
+
+    def found(self) -> str:
+        """Return the project's id and name. Raise NotFoundError where there is no such project."""
+        if isinstance(self.failure, NotFoundError):
+            raise self.failure
+        if self.failure is not None:
+            raise Unavailable("Sama was not asked, or did not answer")
+        return self._project
+
+
+def _place_of_key(job: AnyJob) -> str:
+    if isinstance(job.api_key, str):
+        print(LITERAL_KEY, file=sys.stderr)
+        return "a text in the configuration, which should be a reference"
+    return f"from {job.api_key.told()}"
+
+
 def _way_to(base_url: str) -> str:
-    """What to do where Sama cannot be reached: by a proxy, if the environment names one for it, or without."""
+    """Return what to do where Sama cannot be reached; it depends on whether the environment names a proxy."""
     url = urlsplit(base_url)
     proxies = getproxies()
     if not (proxies.get(url.scheme) or proxies.get("all")) or proxy_bypass(url.netloc.rpartition("@")[2]):
@@ -207,10 +222,14 @@ def _way_to(base_url: str) -> str:
     )
 
 
-def _needed(api: ApiClient | None) -> ApiClient:
-    if api is None:
-        raise Unavailable("the project cannot be read")
-    return api
+def _needed(found: Found | None, otherwise: str) -> Found:
+    if found is None:
+        raise Unavailable(otherwise)
+    return found
+
+
+def _of_project(how: Callable[[ApiClient, AnyJob], str], api: ApiClient | None, job: AnyJob) -> str:
+    return how(_needed(api, "the project cannot be read"), job)
 
 
 def _creation(api: ApiClient, job: AnyJob) -> str:

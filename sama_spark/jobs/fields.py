@@ -1,17 +1,18 @@
-"""What the fields of a configuration are, in words: read from the types that load it."""
+"""The fields of job files in words, for `sama-spark <job> --help` and for errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from msgspec import inspect
 
-from sama_spark.jobs.config import JOBS, Source
+from sama_spark.jobs.config import JOBS, Source, options_of
 from sama_spark.keys import KeyReference
+from sama_spark.options import choices, default, fields_of, kinds, meaning
 
-_KINDS: dict[type[Any], str] = {
+_KINDS: Mapping[type[Any], str] = {
     inspect.IntType: "int",
     inspect.FloatType: "number",
     inspect.StrType: "text",
@@ -24,66 +25,49 @@ _KINDS: dict[type[Any], str] = {
 
 
 def help_on(job: str) -> str:
-    """The fields of a job, a line each: name, meaning, kind and default; those that are required first."""
-    fields = sorted(_of(job), key=lambda field: not field.required)
-    lines = [f"  {f.encode_name:<28}{_meaning(f.type)} ({_kind(f.type)}{_default(f)})" for f in fields]
+    """Return the fields of a job, a line each: name, meaning, kind and default; those that are required first."""
+    fields = sorted(_of(job).items(), key=lambda named: not named[1].required)
+    lines = [f"  {name:<28}{meaning(f)} ({_kind(f.type)}{_default(f)})" for name, f in fields]
     return "\n".join([f"fields of a file with `job: {job}`:", *lines])
 
 
 def names_in(place: str, job: str) -> tuple[str, ...]:
-    """The fields that there are at a place of a job's configuration."""
+    """Return the names that a place of a job's file can hold."""
     if place in ("source", "rows"):
         return Source.__struct_fields__
     if place == "api_key":
         return KeyReference.__struct_fields__
-    return ("job", *JOBS[job].__struct_fields__)
+    return ("job", *_of(job))
 
 
 def choices_of(name: str, job: str) -> str:
-    """The words that a field takes."""
-    types: Any = {field.encode_name: field.type for field in _of(job)}
-    words = [str(word) for kind in _parts(types.get(name)) for word in getattr(kind, "values", ())]
-    return ", ".join(words) or "what is expected"
+    """Return the words that a field takes."""
+    field = _of(job).get(name)
+    return ", ".join(choices(field.type) if field else ()) or "what is expected"
 
 
-def _of(job: str) -> tuple[inspect.Field, ...]:
-    described: Any = inspect.type_info(JOBS[job])
-    fields: tuple[inspect.Field, ...] = described.fields
-    return fields
+def _of(job: str) -> dict[str, inspect.Field]:
+    options = options_of(JOBS[job])
+    own = {name: field for name, field in fields_of(JOBS[job]).items() if not (options and name == "options")}
+    return own | options
 
 
-def _parts(kind: Any) -> Iterator[Any]:
-    """The type itself, and what it is made of."""
-    if kind is None:
-        return
-    yield kind
-    for part in (*getattr(kind, "types", ()), *(getattr(kind, n, None) for n in ("type", "item_type", "value_type"))):
-        yield from _parts(part)
+def _kind(type_: Any) -> str:
+    def word(kind: Any) -> str:
+        if isinstance(kind, inspect.LiteralType):
+            return "|".join(map(str, kind.values))
+        items = getattr(kind, "item_type", None)
+        return f"list of {word(items)}" if isinstance(items, inspect.LiteralType) else _KINDS[type(kind)]
 
-
-def _kind(kind: Any) -> str:
-    if isinstance(kind, inspect.Metadata):
-        return _kind(kind.type)
-    if isinstance(kind, inspect.UnionType):
-        return " or ".join(dict.fromkeys(_kind(part) for part in kind.types if not isinstance(part, inspect.NoneType)))
-    if isinstance(kind, inspect.LiteralType):
-        return "|".join(map(str, kind.values))
-    items = getattr(kind, "item_type", None)
-    if isinstance(items, inspect.LiteralType):
-        return f"list of {_kind(items)}"
-    return _KINDS[type(kind)]
+    return " or ".join(dict.fromkeys(map(word, kinds(type_))))
 
 
 def _default(field: inspect.Field) -> str:
     if field.required:
         return ", required"
-    value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    value = default(field)
     if isinstance(value, KeyReference):
         return "; {env: SAMA_API_KEY}"
-    if value in (None, "", [], {}):
+    if value in (None, "", [], {}, ()):
         return ""
     return f"; {value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
-
-
-def _meaning(kind: Any) -> str:
-    return str((getattr(kind, "extra_json_schema", None) or {}).get("description", ""))

@@ -1,19 +1,20 @@
-"""From a YAML file and overrides to the configuration of a job, or an error that names the field."""
+"""A YAML file and overrides become the configuration of a job, or an error that names the field."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from sama_spark.errors import InvalidInput
-from sama_spark.jobs.config import JOBS, AnyJob, Job
+from sama_spark.jobs.config import JOBS, AnyJob, Job, options_of
 from sama_spark.jobs.fields import choices_of, names_in
 from sama_spark.keys import KEY_ENV
+from sama_spark.names import check_place, check_table
+from sama_spark.options import nearest
 from sama_spark.plain_yaml import NotYaml, parse_yaml, read_yaml
 
 _UNKNOWN = re.compile("Object contains unknown field `(.*?)`")
@@ -23,19 +24,19 @@ _TABLES = ("into", "outbox", "rejected_table", "runs")
 
 
 def load(path: str, overrides: Iterable[str] = (), job: str | None = None) -> AnyJob:
-    """The configuration in the YAML file `path`, with overrides such as "max_tasks=10" or "source.table=images".
+    """Read the YAML file `path`, with overrides such as "max_tasks=10" or "source.table=images".
 
-    An override's value is YAML too, and what it names is replaced as a whole. `job`: what the file must be for.
+    An override's value is YAML too, and replaces what it names as a whole. `job`: the job that the file must be for.
 
     Raises:
         InvalidInput: the file cannot be read, or a field is unknown, missing or of a wrong type. Nothing was sent.
-            Values are not repeated: one of them may be the key.
+            The text repeats no value, because one of them may be the key.
     """
     try:
         document = read_yaml(path)
     except NotYaml as error:
         raise _unreadable(path, error) from None
-    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = getattr(error, "strerror", None) or "no file has such a name"
         raise InvalidInput(
             f"{path} cannot be read: {reason}", remedy="name a YAML file, such as conf/sync.yml"
@@ -50,11 +51,41 @@ def load(path: str, overrides: Iterable[str] = (), job: str | None = None) -> An
         raise InvalidInput(f"{path}: `job` is none of {', '.join(JOBS)}", remedy="say which job it is: job: sync")
     if job is not None and named != job:
         raise InvalidInput(f"{path} is for `{named}`, not for `{job}`", remedy=f"run sama-spark {named} {path}")
+    _check_names(document, path)
     try:
-        loaded: AnyJob = msgspec.convert(document, AnyJob, str_keys=True)
+        loaded: AnyJob = msgspec.convert(_with_options(document, named), AnyJob, str_keys=True)
         return loaded
     except msgspec.ValidationError as error:
+        if isinstance(wrong := error.__cause__, InvalidInput):  # of the options' own checks
+            raise InvalidInput(f"{path}: {wrong.message}", column=wrong.column, remedy=wrong.remedy) from None
         raise _explained(str(error), path, named) from None
+
+
+def _with_options(document: dict[str, Any], job: str) -> dict[str, Any]:
+    """Move the options of the call into the field `options`."""
+    options = options_of(JOBS[job])
+    if not options:
+        return document
+    if "options" in document:
+        raise msgspec.ValidationError("Object contains unknown field `options`")
+    own = {name: value for name, value in document.items() if name not in options}
+    return own | {"options": {name: value for name, value in document.items() if name in options}}
+
+
+def _check_names(document: dict[str, Any], path: str) -> None:
+    """Refuse what cannot name a table, without repeating it: it may be the key at the wrong place."""
+    texts = {name: value for name, value in document.items() if isinstance(value, str)}
+    for name in _TABLES:
+        if name not in texts:
+            continue
+        try:
+            if name == "into":
+                check_place(texts[name], texts.get("prefix", ""))
+            else:
+                check_table(texts[name], name)
+        except InvalidInput as error:
+            what = "into, or prefix," if name == "into" else name
+            raise InvalidInput(f"{path}: {what} is nothing that a table can be called", remedy=error.remedy) from None
 
 
 def _unreadable(where: str, error: NotYaml) -> InvalidInput:
@@ -78,7 +109,7 @@ def _override(document: dict[str, Any], override: str) -> None:
 
 
 def _tidied(name: str, value: Any) -> Any:
-    """A table in a folder is named by the whole path, or Delta does not find it; blanks around an id mean nothing."""
+    """Complete the path of a table in a folder, or Delta does not find it; strip blanks around the project's id."""
     if not isinstance(value, str):
         return value
     if name == "project":
@@ -89,18 +120,15 @@ def _tidied(name: str, value: Any) -> Any:
 
 def _explained(said: str, path: str, job: str) -> InvalidInput:
     found = _AT.search(said)
-    field, said = (found[1] if found else ""), said[: found.start()] if found else said
+    field, said = (found[1].removeprefix("options.") if found else ""), said[: found.start()] if found else said
     unknown = _UNKNOWN.match(said)
     if unknown:
         fields = names_in(field, job)
-        nearest = get_close_matches(unknown[1], fields, n=1)
-        within = f" in `{field}`" if field else ""
         # What stands in the place of a field of the key may be the key.
-        named = f"there is no field `{unknown[1]}`" if nearest or field != "api_key" else "there is an unknown field"
-        return InvalidInput(
-            f"{path}: {named}{within}",
-            remedy=f"do you mean `{nearest[0]}`?" if nearest else f"the fields are {', '.join(fields)}",
-        )
+        remedy = nearest(unknown[1], fields, otherwise="the fields are ")
+        is_known = field != "api_key" or remedy.startswith("do you mean")
+        named = f"there is no field `{unknown[1]}`" if is_known else "there is an unknown field"
+        return InvalidInput(f"{path}: {named}{f' in `{field}`' if field else ''}", remedy=remedy)
     said = re.sub(r"^Invalid enum value .*", f"not one of {choices_of(re.split(r'[.[]', field)[0], job)}", said)
     said = said[0].lower() + said[1:]
     return InvalidInput(f"{path}: `{field}`: {said}" if field else f"{path}: {said}", remedy=_remedy(field, said, job))
@@ -125,10 +153,10 @@ def _remedy(field: str, said: str, job: str) -> str:
 
 
 def key_of(job: Job) -> str:
-    """The account's key, now.
+    """Return the account's key, from where the configuration says.
 
     Raises:
-        InvalidInput: it is not where the configuration says.
+        InvalidInput: the key is not there.
     """
     if not isinstance(job.api_key, str):
         return job.api_key.resolve()

@@ -1,4 +1,4 @@
-"""What the doctor tries out on the session: what it can do, tables of its own, and two rivals for one outbox."""
+"""What the doctor tries on the session: its capabilities, a table of its own, and two rivals for one outbox."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from sama_spark.databricks_utilities import find_dbutils, on_databricks
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import OutboxError
 from sama_spark.inbound.sync.tables import FEATURES
@@ -21,6 +20,7 @@ from sama_spark.names import inside, is_path, split, sql_name
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.ledger_rows import Claim
 from sama_spark.outbound.row_keys import OutboxKeys
+from sama_spark.sessions import find_dbutils, on_databricks
 from sama_spark.staging import local_path
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class Unavailable(Exception):
-    """This cannot be looked at here; the text says why."""
+    """A check that cannot be made here; the text says why."""
 
 
 def capabilities(spark: SparkSession) -> Mapping[str, Callable[[], str]]:
-    """What the session can do, by name."""
+    """Return the checks of what the session can do, by name."""
     return {
         "Spark": lambda: f"{spark.version}, {_kind(spark)}, {_delta()}",
         "data source API": lambda: _data_sources(spark),
@@ -68,7 +68,7 @@ def _variant(spark: SparkSession) -> str:
 
 
 def table_probe(spark: SparkSession, place: str) -> str:
-    """Make a table beside the configured ones, append, delete and drop it, as a job would."""
+    """Create a table beside the configured ones, append, delete and drop, as a job would."""
     if place and not is_path(place) and not spark.catalog.databaseExists(sql_name(place)):
         raise Unavailable("there is no such schema; the first sync makes it, which takes CREATE SCHEMA on the catalog")
     with _own_table(spark, place) as table:
@@ -87,7 +87,7 @@ def table_probe(spark: SparkSession, place: str) -> str:
 
 
 def rivals(spark: SparkSession, outbox: str | None, project: str) -> str:
-    """Two claims on one number of an outbox: one may win, and has to know it."""
+    """Make two claims on one number of an outbox. Exactly one may win, and each has to learn whether it won."""
     if outbox is None:
         raise Unavailable("no outbox is named: a job that runs again creates its tasks again")
     with _own_table(spark, split(outbox)[0]) as table:

@@ -1,4 +1,4 @@
-"""A job as a process: what it logs is seen, and who ends it gets an orderly end."""
+"""A job as a process: its log is shown, and SIGTERM ends it in good order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger("sama_spark")
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: a scheduler ends this job, as Ctrl-C would."""
+    """SIGTERM, by which a scheduler ends this job as Ctrl-C would."""
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def _ended_in_order() -> Iterator[None]:
         return
 
     def end(*_: Any) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would end the end
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second SIGTERM would interrupt the clean-up
         raise Terminated("ended by SIGTERM")
 
     signal.signal(signal.SIGTERM, end)

@@ -1,4 +1,4 @@
-"""What a job leaves behind for others to read: a row of `runs`, task values, a line of JSON."""
+"""What a job leaves for others to read: a row of `runs`, task values, a line of JSON."""
 
 from __future__ import annotations
 
@@ -8,37 +8,36 @@ import re
 from datetime import datetime
 from typing import Any
 
-from sama_spark.databricks_utilities import find_dbutils, on_databricks
 from sama_spark.delta import DeltaTable
 from sama_spark.inbound.sync.tables import RUNS
-from sama_spark.jobs.config import AnyJob, Purge, Status, Sync
-from sama_spark.jobs.job_session import running_session
+from sama_spark.jobs.config import AnyJob
 from sama_spark.names import inside
+from sama_spark.sessions import find_dbutils, on_databricks, running_session
 
 log = logging.getLogger("sama_spark")
 
-# The columns of the syncs, and two more.
+# Two columns beside those of a sync.
 _OF_JOBS = "job STRING COMMENT 'null for a feed of a sync', result STRING COMMENT 'its line of JSON'"
 
 
 def runs_table(job: AnyJob) -> str | None:
-    """The table that `runs` names; by default the one that a sync keeps beside its tables."""
-    if job.runs is None and isinstance(job, Sync | Status | Purge) and job.into is not None:
-        return inside(job.into, f"{job.prefix}runs")
+    """Return the table that `runs` names; by default the one that a sync keeps beside its tables."""
+    if job.runs is None and (into := job.value_of("into")) is not None:
+        return inside(into, f"{job.value_of('prefix')}runs")
     return job.runs
 
 
 def record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
-    """A row for one run of a job, where there is a table for it and Spark runs.
+    """Append a row for one run of a job, if there is a table for it and Spark runs.
 
-    A run is not failed by its record: what goes wrong is logged.
+    An error here does not fail the run; it is logged.
     """
     name = runs_table(job)
     if name is None:
         return
     try:
         spark = running_session()
-        if spark is None:  # it has not begun
+        if spark is None:  # the job ended before Spark started
             return
         table = DeltaTable(spark, name)
         if not table.exists():
@@ -65,7 +64,7 @@ def record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
 
 
 def set_task_values(line: dict[str, Any]) -> None:
-    """Each field of the line as a task value, in a job of Databricks: {{tasks.<name>.values.<field>}}."""
+    """Set each field of the line as a task value, in a job of Databricks: {{tasks.<name>.values.<field>}}."""
     dbutils = find_dbutils() if on_databricks() else None
     if dbutils is None:
         return
@@ -77,11 +76,11 @@ def set_task_values(line: dict[str, Any]) -> None:
 
 
 def as_text(line: dict[str, Any]) -> str:
-    """The line of JSON, in ASCII: it has to come through wherever standard output leads."""
+    """Return the line of JSON in ASCII, which survives any encoding of standard output."""
     return json.dumps(line, default=str, separators=(",", ":"))
 
 
 def in_short(error: BaseException) -> str:
-    """An error of Spark, the catalog or the file system in a line, without the stack of the JVM."""
+    """Return an error of Spark, the catalog or the file system in one line, without the stack of the JVM."""
     text = re.split(r"\n\s*at |\n+JVM stacktrace", str(error))[0]
     return f"{type(error).__name__}: {' '.join(text.split())[:400]}"

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from sama_spark.api.sama_errors import BatchesNotStarted
 from sama_spark.client import Client
-from sama_spark.databricks_utilities import on_databricks
 from sama_spark.errors import ConnectorError
 from sama_spark.http.secrets import Redactor, Secret
-from sama_spark.jobs.job_session import job_session
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
 from sama_spark.jobs.process import Terminated, as_a_job
 from sama_spark.jobs.record import as_text, record, set_task_values
 from sama_spark.jobs.work import Work
+from sama_spark.sessions import job_session, on_databricks
 
 if TYPE_CHECKING:
     from sama_spark.jobs.config import AnyJob
@@ -27,11 +26,11 @@ _LONGEST = 2000
 
 
 def run(name: str, path: str, overrides: Sequence[str]) -> None:
-    """Run the job `name` as the YAML file says. Its last line on standard output is JSON, however it ends.
+    """Run the job `name` as its YAML file says. The last line on standard output is JSON, however the job ends.
 
     Raises:
-        Exception: on Databricks what made it fail. SystemExit: elsewhere, with that as its text and status 1; with
-            status 130 after Ctrl-C, and 143 after SIGTERM.
+        Exception: on Databricks, what made the job fail.
+        SystemExit: elsewhere, with that error as text and status 1; status 130 after Ctrl-C, 143 after SIGTERM.
     """
     line: dict[str, Any] = {"job": name, "status": "failed", "project": None, "run_id": uuid.uuid4().hex}
     begun, started_at = time.monotonic(), datetime.now(timezone.utc)
@@ -47,7 +46,7 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
             redact = Redactor(key)
             _do(job, key, line)
             line["status"] = "succeeded"
-        except BaseException as error:  # a cancelled run ends with its line too
+        except BaseException as error:  # a cancelled run prints its line too
             failure = error
             line["error"] = told(error, redact)
             if isinstance(error, KeyboardInterrupt):
@@ -61,7 +60,7 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
 
 
 def finish(line: dict[str, Any], failure: BaseException | None) -> None:
-    """Task values, the line of JSON, and the end: nothing after success, else as told for `run`."""
+    """Set task values, print the line of JSON, and raise as `run` documents, unless the job succeeded."""
     set_task_values(line)
     sys.stderr.flush()
     print(as_text(line), flush=True)
@@ -79,15 +78,15 @@ def finish(line: dict[str, Any], failure: BaseException | None) -> None:
 def _do(job: AnyJob, key: Secret, line: dict[str, Any]) -> None:
     if isinstance(job.api_key, str):
         print(LITERAL_KEY, file=sys.stderr)
-    # Key and address are looked at before Spark starts, which takes its time.
+    # Key and address are checked before Spark starts, which takes its time.
     with Client(key.reveal(), base_url=job.base_url, staging=job.staging, deadline=job.deadline) as client:
         Work(client, job_session(), line).run(job)
 
 
 def told(error: BaseException, redact: Redactor) -> dict[str, Any]:
-    """The error as the line of JSON has it, with the notes that were added to it on its way.
+    """Return the error as the line of JSON has it, with the notes that were added to the error.
 
-    Errors of `sama_spark` hold no key; those of others pass through `redact`.
+    Errors of `sama_spark` hold no key; `redact` removes it from other errors.
     """
     text = str(error) or ("cancelled" if isinstance(error, KeyboardInterrupt) else type(error).__name__)
     texts = [text, *map(str, getattr(error, "__notes__", ()))]

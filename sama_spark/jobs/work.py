@@ -1,4 +1,4 @@
-"""What each job does: its configuration becomes a call of `Client`, and what came of it plain values."""
+"""What each job does: its configuration becomes a call of `Client`, the result becomes plain values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from sama_spark.api.sama_errors import OutboxUnsure, TasksNotCreated
 from sama_spark.inbound.sync.feeds.status_round import ENDED
 from sama_spark.inbound.sync.tables import SyncTables
-from sama_spark.jobs.config import AnyJob, Job, Purge, Resume, Source, Status, Sync, Upload
+from sama_spark.jobs.config import AnyJob, Purge, Resume, Source, Status, Sync, Upload
 from sama_spark.names import is_path, sql_name
 from sama_spark.outbound.dry_run import DryRun
 from sama_spark.outbound.outbox.ledger import Ledger
@@ -30,13 +30,12 @@ log = logging.getLogger("sama_spark")
 
 _MOST_IDS = 1000
 _SILENCE = 15.0  # seconds
-_OF_JOBS = {*Job.__struct_fields__, "staging"}
 _DONE = ("delivered", *ENDED)
 
 
 @dataclass
 class Work:
-    """One run. `done` is filled on the way, so that a failure tells what there was by then."""
+    """One run. `done` is filled on the way, so that the line of a failed run says what had happened by then."""
 
     client: Client
     spark: SparkSession
@@ -54,22 +53,21 @@ class Work:
         of_kind[type(job)](job)
 
     def upload(self, job: Upload) -> None:
-        """Rows become tasks.
+        """Create a task for each row.
 
         Raises:
             TasksNotCreated: Sama failed or cancelled some.
         """
-        options = _options(job, "source", "wait_seconds")
+        options = structs.asdict(job.options) | {"on_progress": _now_and_then("%s tasks uploaded")}
         result = self.client.create_task_batch_from_table(
             rows_of(self.spark, job.source),
             str(job.project),
             staging=job.staging,
-            on_progress=_now_and_then("%s tasks uploaded"),
-            **options,
+            **options | {"max_tasks": job.max_tasks},
         )
         print(result)
         self.done |= {
-            "dry_run": job.dry_run,
+            "dry_run": job.options.dry_run,
             "tasks": result.task_count,
             "batches": len(result.batches),
             "batch_ids": result.batch_ids[:_MOST_IDS],
@@ -87,18 +85,23 @@ class Work:
             counts = {"created": outcome.created, "failed": outcome.failed, "cancelled": outcome.cancelled}
             self.done |= counts
             if outcome.failed or outcome.cancelled:
-                raise TasksNotCreated.of(job.project, counts, job.rejected_table)
+                raise TasksNotCreated.of(job.project, counts, job.options.rejected_table)
 
     def sync(self, job: Sync) -> None:
-        """Deliveries, and what became of the tasks, into tables."""
-        options = _options(job, "into", "overlap_seconds")
-        overlap = timedelta(seconds=job.overlap_seconds)
+        """Bring deliveries and states of tasks into tables."""
         self._told(
-            self.client.sync(self.spark, str(job.project), job.into, staging=job.staging, overlap=overlap, **options)
+            self.client.sync(
+                self.spark,
+                str(job.project),
+                job.into,
+                staging=job.staging,
+                overlap=timedelta(seconds=job.overlap_seconds),
+                **structs.asdict(job.options),
+            )
         )
 
     def status(self, job: Status) -> None:
-        """Ask what became of the tasks, and tell how things stand."""
+        """Bring states of tasks and batches into tables, and print a summary."""
         self._told(
             self.client.sync(
                 self.spark,
@@ -125,7 +128,7 @@ class Work:
         """Settle what runs left in the outbox.
 
         Raises:
-            OutboxUnsure: a person has to say what became of some batches.
+            OutboxUnsure: a person has to decide about some batches.
         """
         Ledger.open(self.spark, job.outbox, str(job.project))
         report = self.client.resume(self.spark, outbox=job.outbox, unsure=job.unsure, timeout=job.timeout_seconds)
@@ -139,10 +142,10 @@ class Work:
             raise OutboxUnsure.of(job.project, job.outbox, self.done["unsure_batches"])
 
     def purge(self, job: Purge) -> None:
-        """Forget rows of the tables, and staged text."""
+        """Remove rows of the tables, and staged text."""
         removed: dict[str, int] = {}
         self.done |= {"removed": removed, "masks": 0, "vacuum": []}
-        if job.outbox is not None:  # before anything goes: whether it is this project's
+        if job.outbox is not None:  # refuses the outbox of another project before anything is removed
             Ledger.open(self.spark, job.outbox, str(job.project))
         if job.into is not None:
             tasks = None if job.everything else job.tasks
@@ -183,7 +186,7 @@ class Work:
 
 
 def _now_and_then(text: str) -> Callable[..., None]:
-    """Logs how far a job is, every 15 seconds."""
+    """Return a function that logs progress, at most every 15 seconds."""
     last = time.monotonic()
 
     def tell(*counts: int) -> None:
@@ -196,7 +199,7 @@ def _now_and_then(text: str) -> Callable[..., None]:
 
 
 def rows_of(spark: SparkSession, source: Source) -> DataFrame:
-    """The rows that `source` names."""
+    """Return the rows that `source` names."""
     if source.table is not None:
         return spark.read.table(source.table if is_path(source.table) else sql_name(source.table))
     if source.query is not None:
@@ -204,13 +207,8 @@ def rows_of(spark: SparkSession, source: Source) -> DataFrame:
     return spark.read.format(str(source.format)).options(**source.options).load(source.path)
 
 
-def _options(job: Job, *but: str) -> dict[str, Any]:
-    """The fields that `Client` knows by the same names."""
-    return {name: value for name, value in structs.asdict(job).items() if name not in {*_OF_JOBS, *but}}
-
-
 def _states(tables: SyncTables) -> dict[str, int]:
-    """Tasks by the state that they were last seen in."""
+    """Count tasks by the state in which they were last seen."""
     tasks = tables["tasks"].read().select(F.col("id").alias("task_id"), "current_state")
     if tables["task_states"].exists():
         seen = tables["task_states"].read().groupBy("task_id").agg(F.max_by("state", "seen_at").alias("seen"))

@@ -115,11 +115,11 @@ def _next_step(options: CreationOptions) -> str | None:
     """Return what to do after a run with an outbox that was not finished."""
     if options.outbox is None:
         return None
-    return f"run the same call again, or client.resume(spark, outbox={options.outbox.table!r}): nothing is sent twice"
+    return f"run the same call again, or client.resume(spark, outbox={options.outbox!r}): nothing is sent twice"
 
 
 def _open_outbox(run: _Run, folder: Path) -> Outbox | NoOutbox:
-    options, dry_run = run.options.outbox, run.options.dry_run
+    options, dry_run = run.options.outbox_options, run.options.dry_run
     if options is None:
         return NoOutbox()
     # Before the table is made, which is bound to these columns for good.

@@ -1,68 +1,137 @@
-"""What a caller can choose about one run of task creation."""
+"""What a caller can choose about the creation of tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from sama_spark.arguments import (
-    check_function,
-    check_mapping,
-    check_one_of,
-    check_texts,
-    check_whole,
-    check_yes_no,
-)
+import msgspec
+from msgspec import Meta
+
 from sama_spark.errors import InvalidInput
 from sama_spark.names import check_table
+from sama_spark.options import Count, Text, about
 from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
 from sama_spark.outbound.encode import TaskFields
-from sama_spark.outbound.outbox.outbox_options import OutboxOptions
+from sama_spark.outbound.outbox.outbox_options import BY_CONTENT, OnChanged, OutboxOptions, outbox_options
+from sama_spark.outbound.row_keys import OutboxKeys
 
 OnInvalid = Literal["raise", "reject"]
 
-CHUNK_ROWS = 5_000
-CHUNK_BYTES = 8 << 20
-IN_FLIGHT = 4
+NEEDS_SESSION = (
+    "outbox",
+    "on_changed",
+    "ignore_changes",
+    "key_prefix",
+    "rejected_table",
+    "dry_run",
+    "on_progress",
+)
+"""Options that the writer of `format("sama")` does not take: it has no Spark session."""
 
 
-@dataclass(frozen=True)
-class CreationOptions:
-    """What the caller chose for one run, as in `Client.create_task_batch_from_table`."""
+class CreationOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of `Client.create_task_batch_from_table`."""
 
-    fields: TaskFields = field(default_factory=TaskFields)
-    contract: ContractMode = "strict"
-    on_invalid: OnInvalid = "raise"
-    rejected_table: str | None = None
-    outbox: OutboxOptions | None = None
-    notification_email: str | None = None
-    tasks_file_name: str | None = "databricks_connector"
-    chunk_rows: int = CHUNK_ROWS
-    chunk_bytes: int = CHUNK_BYTES
-    in_flight: int = IN_FLIGHT
-    max_tasks: int | None = None
-    outputs: Mapping[str, OutputFormat] = field(default_factory=dict)
-    on_progress: Callable[[int], None] | None = None
-    dry_run: bool = False
+    batch_priority: Annotated[
+        int, about("priority of all tasks, a signed 32-bit integer; tasks of a lower one are served first")
+    ] = 0
+    notification_email: Annotated[Text | None, about("where Sama mails the outcome of each batch")] = None
+    submit: Annotated[bool, about("create the tasks as submitted")] = False
+    tasks_file_name: Annotated[Text | None, about("name of the uploads in Sama's web application")] = (
+        "databricks_connector"
+    )
+    chunk_rows: Annotated[Count, about("most tasks in a batch")] = 5_000
+    chunk_bytes: Annotated[Count, about("most bytes in a batch; a single larger task is sent alone")] = 8 << 20
+    in_flight: Annotated[Count, about("how many batches are uploaded, and later started, at the same time")] = 4
+    max_tasks: Annotated[
+        Annotated[int, Meta(ge=0)] | None, about("create nothing where more rows than this would be sent")
+    ] = None
+    outputs: Annotated[
+        Mapping[str, OutputFormat],
+        about('"json" or "text" by output, where text in `output_<name>` should not follow the project\'s schema'),
+    ] = {}
+    not_sent: Annotated[tuple[str, ...], about("columns that are no inputs")] = ()
+    priority_column: Annotated[
+        Text | None, about("integer column with the priority of each row; null means `batch_priority`")
+    ] = None
+    reserve_for_column: Annotated[
+        Text | None, about("integer column with the id of the annotator a task is reserved for; null means anybody")
+    ] = None
+    contract: Annotated[
+        ContractMode,
+        about(
+            '"strict" rejects what does not fit the project\'s creation schema; "lenient" leaves unknown and missing '
+            'columns, nulls, structures and local paths to Sama, with a warning; "off" does not read the schema'
+        ),
+    ] = "strict"
+    row_key: Annotated[
+        str | tuple[str, ...],
+        about(
+            "columns that name a row in errors, among rejected rows and in the outbox; they are inputs too, unless in "
+            '`not_sent`; "content", with an outbox, takes the whole row as its key'
+        ),
+    ] = ()
+    outbox: Annotated[Text | None, about("Delta table that remembers which rows became tasks; created when absent")] = (
+        None
+    )
+    on_changed: Annotated[
+        OnChanged,
+        about('a row that the outbox knows with other values: "skip", "error", or "resend", which pays for it again'),
+    ] = "skip"
+    ignore_changes: Annotated[
+        tuple[str, ...], about("columns that may change without that; set for good by the run that creates the outbox")
+    ] = ()
+    on_invalid: Annotated[
+        OnInvalid,
+        about('rows that cannot become tasks: "raise" creates nothing, "reject" creates the tasks of the other rows'),
+    ] = "raise"
+    rejected_table: Annotated[
+        Text | None, about('with "reject", a Delta table for the rejected rows, written before any task is created')
+    ] = None
+    dry_run: Annotated[
+        bool, about("check everything and send nothing; report what would become of each column and row")
+    ] = False
+    on_progress: Annotated[
+        Callable[[int], None] | None, about("called on the driver with the number of tasks uploaded so far")
+    ] = None
+    key_prefix: Annotated[
+        str, about('with row_key="content", begins each key: the same row under another prefix is another row')
+    ] = ""
 
     def __post_init__(self) -> None:
-        check_one_of("contract", self.contract, get_args(ContractMode))
-        check_one_of("on_invalid", self.on_invalid, get_args(OnInvalid))
+        _ = self.fields, self.outbox_options  # which check what goes together
         if self.rejected_table is not None:
             check_table(self.rejected_table, "rejected_table")
-        check_texts(
-            notification_email=self.notification_email,
-            tasks_file_name=self.tasks_file_name,
+            if self.on_invalid != "reject":
+                raise InvalidInput(
+                    "rejected_table is named, and invalid rows raise", remedy='say on_invalid="reject" too'
+                )
+
+    @property
+    def fields(self) -> TaskFields:
+        """What stands beside `data` in a task."""
+        return TaskFields(
+            priority=self.batch_priority,
+            submit=self.submit,
+            priority_column=self.priority_column,
+            reserve_for_column=self.reserve_for_column,
+            not_sent=self.not_sent,
+            row_key=self._key_columns,
         )
-        check_yes_no(dry_run=self.dry_run)
-        check_function("on_progress", self.on_progress)
-        if self.rejected_table is not None and self.on_invalid != "reject":
-            raise InvalidInput("rejected_table is named, and invalid rows raise", remedy='say on_invalid="reject" too')
-        for name in ("chunk_rows", "chunk_bytes", "in_flight"):
-            check_whole(name, getattr(self, name), 1)
-        if self.max_tasks is not None:
-            check_whole("max_tasks", self.max_tasks, 0)
-        check_mapping("outputs", self.outputs)
-        if wrong := {name: how for name, how in self.outputs.items() if how not in ("json", "text")}:
-            raise InvalidInput(f"outputs={wrong!r} is not understood", remedy='give "json" or "text" for each')
+
+    @property
+    def outbox_options(self) -> OutboxOptions | None:
+        """The outbox with its key and what happens to changed rows; None without an outbox."""
+        return outbox_options(
+            self.outbox,
+            OutboxKeys(self._key_columns, self.ignore_changes, self.key_prefix),
+            self.on_changed,
+            by_content=self.row_key == BY_CONTENT,
+        )
+
+    @property
+    def _key_columns(self) -> tuple[str, ...]:
+        if isinstance(self.row_key, str):
+            return () if self.row_key == BY_CONTENT else (self.row_key,)
+        return self.row_key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -12,24 +13,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct
+from msgspec import inspect as inspect_types
 
 import sama_spark
 from sama_spark import Client, CreationResult
 from sama_spark.api import batches, creation, paging
 from sama_spark.api.api_client import ApiClient
-from sama_spark.data_source.text_options import COMMON, Parser, bool_of, int_of, text_of
 from sama_spark.inbound import delivery_types as contract
 from sama_spark.inbound import lines
 from sama_spark.inbound.sync import table_types as sync_contract
 from sama_spark.inbound.sync.feeds import status_round
-from sama_spark.keys import KEY_ENV
+from sama_spark.inbound.sync.sync_options import SyncOptions
 from sama_spark.local import local_session
+from sama_spark.options import default as default_of_field
+from sama_spark.options import fields_of, kinds, meaning
 from sama_spark.outbound import rejected
-from sama_spark.outbound.creation_options import CHUNK_BYTES, CHUNK_ROWS
+from sama_spark.outbound.creation_options import NEEDS_SESSION, CreationOptions
 from sama_spark.pictures.show import _LOOKED_AT, _MOST_ROWS
 from sama_spark.sandbox import Sandbox
 
 pytest.importorskip("pyspark.sql.datasource")  # or `format("sama")` has no options
+
+from sama_spark.data_source.read_options import ReadOptions
+from sama_spark.data_source.text_options import Place
 
 DOCS = Path(sama_spark.__file__).parent / "docs"
 REQUIRED = inspect.Parameter.empty
@@ -162,7 +169,7 @@ def test_what_runs_here_is_listed(call: Callable[..., Any]) -> None:
     assert f"{call.__name__}{signature}`" in (DOCS / "calls.md").read_text()
 
 
-@pytest.mark.parametrize("heading", [h for h in OPTIONS if h not in ("Both ways", "Writing", "Reading")])
+@pytest.mark.parametrize("heading", [h for h in OPTIONS if h not in ("Both ways", "Reading")])
 def test_no_option_is_listed_that_is_not_there(heading: str) -> None:
     there = {option for name in re.findall(NAMED, heading) or PUBLIC for option in parameters(name)}
     assert sorted({*options_in(heading)} - there) == []
@@ -176,69 +183,49 @@ def test_filters_say_which_feeds_take_them(feed: str) -> None:
     assert {name: default_in(FILTERS[name]) for name in listed} == {name: takes[name].default for name in listed}
 
 
-def both_ways() -> dict[str, Any]:
-    from sama_spark.data_source.write_options import read_options
-
-    target = read_options({"project": "4242"}, stream=False).target
-    return dict.fromkeys(COMMON) | {
-        "project": REQUIRED,
-        "project_id": REQUIRED,
-        "base_url": target.base_url,
-        "api_key_env": KEY_ENV,
-    }
+STRUCTS: dict[str, type[Struct]] = {
+    "`create_task_batch_from_table`": CreationOptions,
+    "`sync`": SyncOptions,
+    "Both ways": Place,
+    "Reading": ReadOptions,
+}
 
 
-def writing() -> dict[str, Any]:
-    from sama_spark.data_source import write_options as sink
-
-    read = sink.read_options({"project": "4242"}, stream=False)
-    run = read.target.options
-    values = {**vars(run.fields), **vars(run), "batch_priority": run.fields.priority, "query": read.query}
-    return {name: values[name] for name in sink._PARSERS}
-
-
-def reading() -> dict[str, Any]:
-    from sama_spark.data_source import read_options as source
-
-    read = source.read_options({"project": "4242"})
-    assert not read.filters, "so that those of the calls hold"
-    calls = {
-        **inspect.signature(ApiClient.delivered_pages).parameters,
-        **inspect.signature(ApiClient.status_pages).parameters,
-    }
-    values = {name: parameter.default for name, parameter in calls.items()} | {"feed": read.feed, "lag": source.LAG}
-    return {name: values[name] for name in source._PARSERS}
+@pytest.mark.parametrize("heading", STRUCTS)
+def test_tables_say_what_the_structs_say(heading: str) -> None:
+    """What is missing is shown as the lines to write."""
+    as_text = heading in ("Both ways", "Reading")
+    due = [option_row(name, field, as_text=as_text) for name, field in fields_of(STRUCTS[heading]).items()]
+    assert [f"| {' | '.join(row)} |" for row in due if row not in OPTIONS[heading]] == []
+    more = {"`create_task_batch_from_table`": {"spark_dataframe"}, "`sync`": {"overlap"}}
+    assert options_in(heading).keys() - STRUCTS[heading].__struct_fields__ == more.get(heading, set())
 
 
-FORMAT: Mapping[str, Callable[[], dict[str, Any]]] = {"Both ways": both_ways, "Writing": writing, "Reading": reading}
+PYTHON = {
+    inspect_types.IntType: "`int`",
+    inspect_types.StrType: "`str`",
+    inspect_types.BoolType: "`bool`",
+    inspect_types.LiteralType: "`str`",
+    inspect_types.DictType: "`dict`",
+    inspect_types.VarTupleType: "list",
+    inspect_types.CustomType: "callable",
+}
 
 
-def as_text(value: Any) -> str:
-    """A default as the option's text."""
-    if value is REQUIRED:
-        return "required"
-    if value in (None, (), {}):
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def option_row(name: str, field: inspect_types.Field, *, as_text: bool) -> list[str]:
+    types = ", ".join(dict.fromkeys(PYTHON[type(kind)] for kind in kinds(field.type)))
+    value = default_of_field(field)
+    if as_text:
+        said = "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    else:
+        said = json.dumps(value) if isinstance(value, str) else repr(None if value == {} else value)
+    return [f"`{name}`", types, "none" if said == "none" else f"`{said}`", meaning(field)]
 
 
-@pytest.mark.parametrize("heading", FORMAT)
-def test_options_of_the_format(heading: str) -> None:
-    from sama_spark.data_source import read_options as source
-    from sama_spark.data_source import write_options as sink
-
-    listed = options_in(heading)
-    assert {name: row[2].strip("`") for name, row in listed.items()} == {
-        name: as_text(value) for name, value in FORMAT[heading]().items()
-    }
-    parsers: dict[str, Mapping[str, Parser]] = {
-        "Both ways": COMMON,
-        "Writing": sink._PARSERS,
-        "Reading": source._PARSERS,
-    }
-    types = {text_of: "`str`", int_of: "`int`", bool_of: "`bool`"}
-    for name, parser in parsers[heading].items():
-        assert listed[name][1] == types.get(parser, listed[name][1]), name
+def test_what_the_writer_does_not_take_is_said() -> None:
+    text = re.split("^### ", (DOCS / "options.md").read_text(), flags=re.MULTILINE)
+    [writing] = [part for part in text if part.startswith("Writing")]
+    assert [name for name in NEEDS_SESSION if f"`{name}`" not in writing] == []
 
 
 def test_states_are_listed() -> None:
@@ -246,6 +233,7 @@ def test_states_are_listed() -> None:
     assert re.findall(r"`([\w ]+)`", FILTERS["state"][4]) == [state.value for state in sama_spark.TaskStates]
 
 
+SENDING = CreationOptions()
 OF_CLIENT = {name: parameter.default for name, parameter in parameters("Client").items()}
 LIMITS = [
     ("tasks in an inline call", f"{creation.INLINE_LIMIT:,}"),
@@ -253,10 +241,10 @@ LIMITS = [
     ("a page of status lists", f"{OF_CLIENT['status_page_size']} tasks"),
     ("a page of deliveries, or of a batch's tasks", f"{OF_CLIENT['delivered_page_size']:,} tasks"),
     ("a page of deliveries, or of a batch's tasks", f"{OF_CLIENT['batch_page_size']:,} tasks"),
-    ("a batch", f"{CHUNK_ROWS:,} tasks or {CHUNK_BYTES >> 20} MiB"),
+    ("a batch", f"{SENDING.chunk_rows:,} tasks or {SENDING.chunk_bytes >> 20} MiB"),
     ("a call", f"{OF_CLIENT['deadline']:g} s with its retries"),
     ("a call", f"{OF_CLIENT['read_timeout']:g} s of silence"),
-    ("a list that moves while it is read", f"{paging.MAX_PASSES} passes, {paging.MAX_PAGES:,} pages"),
+    ("a list that changes while it is read", f"{paging.MAX_PASSES} passes, {paging.MAX_PAGES:,} pages"),
     ("a DataFrame of deliveries without a shared folder", f"{lines._MOST_STREAMED_BYTES >> 30} GB of text"),
     ("a DataFrame of deliveries without a shared folder", f"pieces of {lines.TABLE_BYTES >> 20} MB"),
     ("rejected rows without a shared folder", f"{rejected._MOST_IN_MEMORY:,}"),

@@ -12,6 +12,7 @@ import yaml
 
 from sama_spark import Client, InvalidInput
 from sama_spark.jobs.config import JOBS, Purge, Source, Status, Upload
+from sama_spark.jobs.fields import names_in
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
 from sama_spark.keys import KeyReference
 
@@ -28,7 +29,7 @@ OF_JOBS = {"project", "api_key", "base_url", "deadline", "runs"}
 def test_every_field_is_explained_and_each_example_loads(job: str, tmp_path: Path) -> None:
     lines = (CONF / f"{job}.yml").read_text().splitlines()
     found = {match[2]: number for number, line in enumerate(lines) if (match := FIELD.match(line))}
-    assert set(found) == {"job", *JOBS[job].__struct_fields__}
+    assert set(found) == {*names_in("", job)}
     for name, number in found.items():
         if name != "job":
             assert lines[number - 1].startswith("# "), f"{name} is not explained"
@@ -40,7 +41,7 @@ def test_every_field_is_explained_and_each_example_loads(job: str, tmp_path: Pat
         with_it = tmp_path / f"{name}.yml"
         with_it.write_text("\n".join([*lines, lines[found[name]].removeprefix("#")]))
         plain = load(str(with_it), ["on_invalid=reject"] if (job, name) == ("upload", "rejected_table") else [])
-        assert getattr(plain, name) not in (None, [], {}, ""), name
+        assert plain.value_of(name) not in (None, [], (), {}, ""), name
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -68,10 +69,9 @@ def test_jobs_know_every_parameter_of_the_client() -> None:
         return {*inspect.signature(method).parameters} - {"self", "spark", "project_id"}  # type: ignore[arg-type]
 
     upload = parameters(Client.create_task_batch_from_table) - {"spark_dataframe", "on_progress"}
-    assert upload - {*Upload.__struct_fields__} == set()
-    assert {*Upload.__struct_fields__} - upload == {*OF_JOBS, "source", "wait_seconds"}
+    assert {*names_in("", "upload")} ^ upload == {"job", *OF_JOBS, "source", "wait_seconds"}
     sync = parameters(Client.sync) - {"overlap"}
-    assert {*JOBS["sync"].__struct_fields__} ^ sync == {*OF_JOBS, "overlap_seconds"}
+    assert {*names_in("", "sync")} ^ sync == {"job", *OF_JOBS, "overlap_seconds"}
     purge = (parameters(Client.purge) | parameters(Client.purge_synced)) - {"task_ids"}
     assert {*Purge.__struct_fields__} - purge == {*OF_JOBS, "everything", "tasks"}
 
@@ -87,9 +87,10 @@ def test_values_arrive_as_they_are_meant(tmp_path: Path) -> None:
     given = ["--chunk_rows=7", "source={query: SELECT 1}", "row_key=[a, b]", "submit=true", "batch_priority=-1"]
     job = load(path, given, "upload")
     assert isinstance(job, Upload)
-    assert (job.contract, job.staging, job.key_prefix, job.max_tasks) == ("off", None, "2026-01-01", 1000)
-    assert (job.chunk_rows, job.source, job.row_key) == (7, Source(query="SELECT 1"), ["a", "b"])
-    assert (job.submit, job.batch_priority, job.outputs) == (True, -1, {"weather": "text"})
+    options = job.options
+    assert (options.contract, job.staging, options.key_prefix, job.max_tasks) == ("off", None, "2026-01-01", 1000)
+    assert (options.chunk_rows, job.source, options.row_key) == (7, Source(query="SELECT 1"), ("a", "b"))
+    assert (options.submit, options.batch_priority, options.outputs) == (True, -1, {"weather": "text"})
     assert load(path, ["api_key.env=OTHER"]).api_key == KeyReference(env="OTHER")
     assert load(path, ["api_key={scope: a, key: b}"]).api_key == KeyReference(scope="a", key="b")
 

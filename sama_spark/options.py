@@ -1,0 +1,184 @@
+"""Options that are written down once, as the fields of a struct.
+
+A field holds an option's name, type, bounds and default, and its description says what the option does. From the fields
+follow the checks of a call's arguments (`from_arguments`) and the call's docstring (`documented`), options as text for
+`format("sama")` (`from_text`), the fields of job files and their help (`jobs.config`). A test compares the tables of
+`docs/options.md` with the fields.
+"""
+
+from __future__ import annotations
+
+import inspect as python
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, inspect
+
+from sama_spark.arguments import shown
+from sama_spark.errors import InvalidInput
+
+LONGEST = 4_096  # characters of a name or a path
+Options = TypeVar("Options", bound=msgspec.Struct)
+Call = TypeVar("Call", bound=Callable[..., Any])
+
+Text = Annotated[str, Meta(pattern=r"\S", max_length=LONGEST)]
+"""A text with something in it."""
+Count = Annotated[int, Meta(ge=1)]
+
+
+def about(text: str) -> Meta:
+    """Return the description of a field."""
+    return Meta(description=text)
+
+
+def from_arguments(kind: type[Options], given: Mapping[str, Any]) -> Options:
+    """Return the options among the arguments `given` of a call, such as its `locals()`.
+
+    Raises:
+        InvalidInput: an option has a value that it does not take. The text shows the value if it is short.
+    """
+    fields = {name: field for name, field in fields_of(kind).items() if name in given}
+    values = {name: _listed(field, given[name]) for name, field in fields.items()}
+    return _converted(kind, values, lambda name: f"{name}={shown(given[name])}")
+
+
+def from_text(kind: type[Options], given: Mapping[str, str]) -> Options:
+    """Return options that are given as text: "5000", "true", "a,b" or JSON for lists and mappings.
+
+    Raises:
+        InvalidInput: an option has a value that it does not take. The text never repeats the value.
+    """
+    fields = fields_of(kind)
+    values = {name: _read(fields[name], text) for name, text in given.items()}
+    return _converted(kind, values, lambda name: f"option `{name}`", strict=False)
+
+
+def nearest(name: str, known: Iterable[str], *, quote: str = "`", otherwise: str = "") -> str:
+    """Return a remedy for a misspelt name: "do you mean ...?", or all known names after `otherwise`."""
+    known = list(known)
+    if found := get_close_matches(name, known, n=1):
+        return f"do you mean {quote}{found[0]}{quote}?"
+    return f"{otherwise}{', '.join(known)}"
+
+
+def documented(kind: type[msgspec.Struct]) -> Callable[[Call], Call]:
+    """Add the options of `kind` to the docstring of a call, which `help()` and `make docs` show."""
+
+    def add(call: Call) -> Call:
+        if call.__doc__:  # none with python -OO
+            lines = [f"    {name}: {meaning(field)}. {default_of(field)}" for name, field in fields_of(kind).items()]
+            call.__doc__ = "\n".join([python.cleandoc(call.__doc__), "", "Args:", *lines])
+        return call
+
+    return add
+
+
+def fields_of(kind: type[msgspec.Struct]) -> dict[str, inspect.Field]:
+    """Return the fields of a struct by name."""
+    described: Any = inspect.type_info(kind)
+    return {field.encode_name: field for field in described.fields}
+
+
+def meaning(field: inspect.Field) -> str:
+    """Return what an option does."""
+    described = field.type if isinstance(field.type, inspect.Metadata) else None
+    return str(((described and described.extra_json_schema) or {}).get("description", ""))
+
+
+def default_of(field: inspect.Field) -> str:
+    """Return an option's default in words."""
+    return "Required." if field.required else f"Default: {default(field)!r}."
+
+
+def default(field: inspect.Field) -> Any:
+    """Return an option's default."""
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
+def kinds(type_: Any) -> Iterator[Any]:
+    """Yield what an option takes, None aside: one kind, or several of a union."""
+    if isinstance(type_, inspect.Metadata):
+        yield from kinds(type_.type)
+    elif isinstance(type_, inspect.UnionType):
+        for part in type_.types:
+            yield from kinds(part)
+    elif not isinstance(type_, inspect.NoneType):
+        yield type_
+
+
+def choices(type_: Any) -> tuple[str, ...]:
+    """Return the words that an option takes, itself or as items of a list or values of a mapping; () for any."""
+    for kind in kinds(type_):
+        if isinstance(kind, inspect.LiteralType):
+            return tuple(map(str, kind.values))
+        for part in ("item_type", "value_type"):
+            if words := choices(getattr(kind, part, inspect.NoneType())):
+                return words
+    return ()
+
+
+def _converted(
+    kind: type[Options], values: dict[str, Any], label: Callable[[str], str], *, strict: bool = True
+) -> Options:
+    try:
+        return msgspec.convert(values, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, InvalidInput):  # of a struct's own checks
+            raise error.__cause__ from None
+        [name] = re.findall(r" at `\$\.(\w+)", str(error))
+    # Outside of the `except`: what msgspec says can hold the value.
+    problem, remedy = _refusal(fields_of(kind)[name].type, values[name], text=not strict)
+    raise InvalidInput(f"{label(name)} {problem}", column=name, remedy=remedy)
+
+
+def _listed(field: inspect.Field, value: Any) -> Any:
+    """Return a list of names as a tuple; one name too, where the option takes nothing but a list."""
+    lists = [kind for kind in kinds(field.type) if isinstance(kind, inspect.VarTupleType)]
+    if not lists or isinstance(value, (bytes, Mapping)):
+        return value
+    if isinstance(value, str):
+        is_name = isinstance(lists[0].item_type, inspect.StrType) and len(list(kinds(field.type))) == 1
+        return (value,) if is_name else value
+    return tuple(value) if isinstance(value, Iterable) else value
+
+
+def _read(field: inspect.Field, text: str) -> Any:
+    """Return what a text means for an option, as far as its kind says; the text itself where it cannot be read."""
+    found = {type(kind) for kind in kinds(field.type)}
+    if inspect.VarTupleType in found and not text.lstrip().startswith("["):
+        return tuple(part for part in map(str.strip, text.split(",")) if part)
+    if found & {inspect.VarTupleType, inspect.DictType}:
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return text
+    if inspect.LiteralType in found:
+        return text.strip().lower()
+    return text if inspect.StrType in found else text.strip()
+
+
+def _refusal(type_: Any, value: Any, *, text: bool) -> tuple[str, str]:
+    """Return what is wrong with a value, and what to give."""
+    kind = next(kinds(type_))
+    words = choices(type_)
+    if isinstance(kind, inspect.IntType):
+        least = "" if kind.ge is None else f" of {kind.ge} or more"
+        is_number = re.fullmatch(r"[-+]?\d+", str(value)) is not None
+        return "is out of range" if is_number else "is no whole number", f"give a whole number{least}"
+    if isinstance(kind, inspect.BoolType):
+        return "is neither true nor false", f"give {'true or false' if text else 'True or False'}"
+    if isinstance(kind, inspect.LiteralType):
+        return "is not understood", nearest(str(value), map(repr, words), quote="", otherwise="give one of ")
+    if isinstance(kind, inspect.DictType):
+        takes = " or ".join(f'"{word}"' for word in words) or "a text"
+        return "is not understood", f"give names, each with {takes}: " + '{"name": ...}'
+    if isinstance(kind, inspect.CustomType):
+        return "is no function", "give a function"
+    if any(isinstance(part, inspect.VarTupleType) for part in kinds(type_)):
+        of = f"give a list of {', '.join(map(repr, words))}" if words else "give a name, or a list of names"
+        return "is not understood", of
+    empty = isinstance(value, str) and not value.strip()
+    return "is empty" if empty else "is not understood", f"give a text of 1 to {LONGEST:,} characters"
