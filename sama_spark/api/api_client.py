@@ -8,9 +8,9 @@ from typing import NoReturn
 
 from sama_spark.api.calls import accepts_proj_id, page_size
 from sama_spark.api.creation import Creation
-from sama_spark.api.dialect import SamaDialect
 from sama_spark.api.feeds import Feeds
 from sama_spark.api.projects import Projects
+from sama_spark.api.sama_dialect import SamaDialect
 from sama_spark.api.tasks import Tasks
 from sama_spark.errors import InvalidInput
 from sama_spark.http.retry import Clock, SystemClock

@@ -7,10 +7,10 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from sama_spark.api.dialect import project_path
 from sama_spark.api.interrupted import tell
 from sama_spark.api.records import to_json
 from sama_spark.api.replies import decode_object
+from sama_spark.api.sama_dialect import project_path
 from sama_spark.api.sama_errors import ExperimentalCallError
 from sama_spark.api.task_text import Page
 from sama_spark.arguments import ARGUMENTS, shown

@@ -11,10 +11,10 @@ from typing import Any, ParamSpec
 import msgspec
 
 from sama_spark.api.calls import Endpoints, Id, accepts_proj_id, located
-from sama_spark.api.dialect import project_path
 from sama_spark.api.paging import number_pages, scan_by_number, scan_delivered
 from sama_spark.api.records import checked_priority, to_json
 from sama_spark.api.replies import decode_page, decode_single_task
+from sama_spark.api.sama_dialect import project_path
 from sama_spark.api.sama_errors import of_sama
 from sama_spark.api.states import TaskStates
 from sama_spark.api.task_text import Page, TaskText, as_dict
