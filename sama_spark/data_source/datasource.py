@@ -23,7 +23,7 @@ from sama_spark.data_source.stream_read import TaskStreamReader
 from sama_spark.data_source.write_options import WriteOptions, write_options
 from sama_spark.data_source.write_rows import RowEncoder, plan_rows
 from sama_spark.errors import InvalidInput
-from sama_spark.outbound.creation_schema import Contract, read_contract
+from sama_spark.outbound.creation_schema import CreationSchema, read_contract
 from sama_spark.sessions import check_session
 from sama_spark.staging import Stage, run_name
 
@@ -163,7 +163,7 @@ class TaskWriter(DataSourceArrowWriter):
 
 def _planned(target: Target, schema: StructType) -> RowEncoder:
     options = target.options
-    contract = Contract()
+    contract = CreationSchema()
     if options.contract != "off":
         with closing(target.connect()) as api:
             contract = read_contract(api, target.project_id)

@@ -18,10 +18,11 @@ from sama_spark.errors import ContractError
 from sama_spark.exact import is_text, plain_type
 from sama_spark.outbound import addresses
 from sama_spark.outbound.chunk import ROWS_AT_A_TIME, Texts
-from sama_spark.outbound.creation_schema import OUTPUT_PREFIX, Contract, OutputFormat, Rule
-from sama_spark.outbound.encode import TaskFields, refuse
+from sama_spark.outbound.creation_schema import OUTPUT_PREFIX, CreationSchema, OutputFormat, Rule
+from sama_spark.outbound.encode import refuse
 from sama_spark.outbound.outputs import SpliceMode, output_rule, refuse_misfit, splice_mode
 from sama_spark.outbound.problems import SHOWN_CHARACTERS
+from sama_spark.outbound.task_fields import TaskFields
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,7 +143,7 @@ class RowEncoder:
 
 def plan_rows(
     schema: T.StructType,
-    contract: Contract,
+    contract: CreationSchema,
     output_formats: Mapping[str, OutputFormat],
     fields: TaskFields,
     *,
@@ -175,7 +176,7 @@ def plan_rows(
 class _Plan:
     """What the columns come to, gathered one by one, as in `encode`."""
 
-    contract: Contract
+    contract: CreationSchema
     output_formats: Mapping[str, OutputFormat]
     fields: TaskFields
     lenient: bool

@@ -29,7 +29,7 @@ from sama_spark.jobs.record import in_short
 from sama_spark.jobs.run import finish, told
 from sama_spark.jobs.work import rows_of
 from sama_spark.names import split
-from sama_spark.outbound.creation_schema import Contract
+from sama_spark.outbound.creation_schema import CreationSchema
 from sama_spark.sessions import job_session
 from sama_spark.staging import Staging
 
@@ -233,7 +233,7 @@ def _of_project(how: Callable[[ApiClient, AnyJob], str], api: ApiClient | None, 
 
 
 def _creation(api: ApiClient, job: AnyJob) -> str:
-    contract = Contract.from_schemas(api.get_creation_task_schema(str(job.project)))
+    contract = CreationSchema.from_schemas(api.get_creation_task_schema(str(job.project)))
     return f"inputs {', '.join(contract.inputs)}"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sama_spark.delta import DeltaTable, row_count
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.creation_result import CreationResult, RunTables
-from sama_spark.outbound.creation_schema import Contract, read_contract
+from sama_spark.outbound.creation_schema import CreationSchema, read_contract
 from sama_spark.outbound.dry_run import DryRun
 from sama_spark.outbound.encode import EncodedRows, encode
 from sama_spark.outbound.looks import tiny_shapes
@@ -139,7 +139,7 @@ def _encode(run: _Run, keys: OutboxKeys | None) -> EncodedRows | None:
     # Without its columns: Connect fetches a row, and on Spark 3.5 knows no month intervals.
     if not options.dry_run and run.df.selectExpr("1").isEmpty():
         return None
-    contract = Contract() if options.contract == "off" else read_contract(run.api, run.project_id)
+    contract = CreationSchema() if options.contract == "off" else read_contract(run.api, run.project_id)
     lenient = options.contract != "strict"
     return encode(run.df, contract, options.outputs, options.fields, lenient=lenient, outbox_keys=keys)
 

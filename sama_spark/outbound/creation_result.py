@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from sama_spark.api.api_client import ApiClient
-    from sama_spark.outbound.encode import TaskFields
     from sama_spark.outbound.outbox.no_outbox import NoOutbox
     from sama_spark.outbound.outbox.outbox import Outbox
     from sama_spark.outbound.rejected import RejectedRows
+    from sama_spark.outbound.task_fields import TaskFields
 
 
 @dataclass(frozen=True)

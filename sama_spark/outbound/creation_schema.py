@@ -60,7 +60,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Contract:
+class CreationSchema:
     """The inputs and pre-annotations of a project. `known` is False where no schema could be read."""
 
     inputs: Mapping[str, Rule] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Contract:
     open_ended: bool = False
 
     @classmethod
-    def from_schemas(cls, create: Mapping[str, Any], deliver: Mapping[str, Any] | None = None) -> Contract:
+    def from_schemas(cls, create: Mapping[str, Any], deliver: Mapping[str, Any] | None = None) -> CreationSchema:
         """Read `create_task.json`; outputs that it leaves out are taken from `deliver_task.json`."""
         data = _object(create, "properties", "data") or create
         properties = _object(data, "properties")
@@ -203,7 +203,7 @@ def _rule(schema: Any, *, required: bool) -> Rule:
     )
 
 
-def read_contract(api: ApiClient, project_id: str | int) -> Contract:
+def read_contract(api: ApiClient, project_id: str | int) -> CreationSchema:
     """Read a project's contract; an empty one where Sama has no creation schema for it (404).
 
     On the wire: GET schemas/create_task.json, and schemas/deliver_task.json where that one names no outputs.
@@ -211,11 +211,11 @@ def read_contract(api: ApiClient, project_id: str | int) -> Contract:
     try:
         create = api.get_creation_task_schema(project_id)
     except NotFoundError:
-        return Contract()
-    contract = Contract.from_schemas(create)
+        return CreationSchema()
+    contract = CreationSchema.from_schemas(create)
     if contract.outputs:
         return contract
     try:
-        return Contract.from_schemas(create, api.get_delivery_task_schema(project_id))
+        return CreationSchema.from_schemas(create, api.get_delivery_task_schema(project_id))
     except NotFoundError:
         return contract

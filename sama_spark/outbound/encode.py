@@ -17,7 +17,7 @@ from sama_spark.errors import ContractError, InvalidInput
 from sama_spark.exact import is_text
 from sama_spark.outbound import addresses
 from sama_spark.outbound.columns import Computed, Member, grouped, in_order, json_of, numbered
-from sama_spark.outbound.creation_schema import INT32, OUTPUT_PREFIX, Contract, OutputFormat, Rule, do_you_mean
+from sama_spark.outbound.creation_schema import INT32, OUTPUT_PREFIX, CreationSchema, OutputFormat, Rule, do_you_mean
 from sama_spark.outbound.outputs import SpliceMode, output_rule, refuse_misfit, splice_mode
 from sama_spark.outbound.problems import Problems
 from sama_spark.outbound.render import Value, render
@@ -130,7 +130,7 @@ class _Spliced(NamedTuple):
 
 def encode(
     df: DataFrame,
-    contract: Contract,
+    contract: CreationSchema,
     output_formats: Mapping[str, OutputFormat],
     fields: TaskFields = TaskFields(),
     *,
@@ -189,7 +189,7 @@ class _Wanted(NamedTuple):
 class _Plan:
     """What the columns come to: gathered one by one, rendered all of one type and rule at a time."""
 
-    contract: Contract
+    contract: CreationSchema
     output_formats: Mapping[str, OutputFormat]
     fields: TaskFields
     lenient: bool

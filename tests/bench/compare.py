@@ -27,7 +27,7 @@ from tables import sync_figures
 
 from sama_spark import Client
 from sama_spark.local import local_session
-from sama_spark.outbound.creation_schema import Contract
+from sama_spark.outbound.creation_schema import CreationSchema
 from sama_spark.outbound.encode import encode
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.ledger_rows import KEYS_IN_ROW, BatchEvent
@@ -68,7 +68,9 @@ class Bench:
             timed("out, streamed", rows, self.repeat, lambda: self._create(self.streaming, df), fresh),
             timed("out, staged, twice the rows", 2 * rows, 1, lambda: self._create(self.ours, twice), fresh),
             timed("out, streamed, twice the rows", 2 * rows, 1, lambda: self._create(self.streaming, twice), fresh),
-            timed("out, JVM alone (to_json)", rows, self.repeat, lambda: consume(encode(df, Contract(), {}).rows)),
+            timed(
+                "out, JVM alone (to_json)", rows, self.repeat, lambda: consume(encode(df, CreationSchema(), {}).rows)
+            ),
         ]
 
     def outbox(self, half: DataFrame, df: DataFrame, more: DataFrame, rows: int) -> list[Figure]:

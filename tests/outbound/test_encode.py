@@ -17,7 +17,7 @@ from kit.serverless import unguarded
 from sama_spark.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.creation_options import CreationOptions
-from sama_spark.outbound.creation_schema import Contract, Rule
+from sama_spark.outbound.creation_schema import CreationSchema, Rule
 from sama_spark.outbound.encode import EncodedRows, encode
 from sama_spark.outbound.pieces import ChunkBuffer, Piece, cutter_for, invalid_rows_in, stream_pieces
 
@@ -28,12 +28,12 @@ pytestmark = pytest.mark.one_kind
 
 
 Outcome = tuple[list[str], list[InvalidRow]]
-Case = tuple["DataFrame", Contract, dict[str, Any]]
+Case = tuple["DataFrame", CreationSchema, dict[str, Any]]
 
 
-def tasks_of(df: DataFrame, contract: Contract | None = None, outputs: dict[str, Any] | None = None) -> Outcome:
+def tasks_of(df: DataFrame, contract: CreationSchema | None = None, outputs: dict[str, Any] | None = None) -> Outcome:
     """The `data` texts of the tasks, and the rows that cannot become one."""
-    return _read(pieces_of([encode(df, contract or Contract(), outputs or {})], CreationOptions(chunk_rows=2)))
+    return _read(pieces_of([encode(df, contract or CreationSchema(), outputs or {})], CreationOptions(chunk_rows=2)))
 
 
 def outcomes(cases: Sequence[Case]) -> list[Outcome]:
@@ -89,8 +89,8 @@ def _split(body: str) -> list[str]:
     return found
 
 
-def known(**inputs: Rule) -> Contract:
-    return Contract(inputs=inputs, outputs={"o": Rule("json"), "note": Rule("string")}, known=True)
+def known(**inputs: Rule) -> CreationSchema:
+    return CreationSchema(inputs=inputs, outputs={"o": Rule("json"), "note": Rule("string")}, known=True)
 
 
 STRING, INTEGER, DATE = Rule("string"), Rule("integer"), Rule("date")
@@ -135,8 +135,8 @@ RENDERINGS = [
 ]
 
 
-def contract_of(rule: Rule) -> Contract:
-    return Contract() if rule == Rule() else known(case=STRING, url=STRING, v=rule)
+def contract_of(rule: Rule) -> CreationSchema:
+    return CreationSchema() if rule == Rule() else known(case=STRING, url=STRING, v=rule)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("sql", "rule"), REFUSALS, ids=[f"{r[0]}-{r[1].kind}" for r in REFUSALS])
 def test_refusal_names_the_column_and_the_remedy(spark: SparkSession, sql: str, rule: Rule) -> None:
-    contract = Contract() if rule == Rule() else known(v=rule)
+    contract = CreationSchema() if rule == Rule() else known(v=rule)
     with pytest.raises(ContractError, match=r"'v") as caught:
         tasks_of(spark.sql(f"SELECT {sql} AS v"), contract)
     assert caught.value.remedy.startswith("give ")
@@ -288,7 +288,7 @@ def output_texts(spark: SparkSession) -> list[Outcome]:
     cases: list[Case] = []
     for number, (text, how, _) in enumerate(OUTPUT_TEXTS):
         df = spark.createDataFrame([(str(number), text)], "case string, output_o string")
-        cases.append((df, Contract(), {"o": how} if how else {}))
+        cases.append((df, CreationSchema(), {"o": how} if how else {}))
     return outcomes(cases)
 
 
@@ -345,8 +345,8 @@ def test_streaming_leaves_the_sessions_settings_as_they_were(spark: SparkSession
     good = rows.select(rows.id.cast("string").alias("url"))
     cutter = PieceCutter(b"{", ())
     with unguarded(spark):  # serverless compute lets nobody change it
-        assert next(stream_pieces(encode(good, Contract(), {}).rows, cutter)).header.tasks
+        assert next(stream_pieces(encode(good, CreationSchema(), {}).rows, cutter)).header.tasks
     assert spark.conf.get(name) == usual
     with unguarded(spark), pytest.raises(Exception, match="is not true"):
-        next(stream_pieces(encode(bad, Contract(), {}).rows, cutter))
+        next(stream_pieces(encode(bad, CreationSchema(), {}).rows, cutter))
     assert spark.conf.get(name) == usual

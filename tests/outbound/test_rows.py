@@ -32,9 +32,10 @@ from sama_spark.data_source.write_rows import plan_rows
 from sama_spark.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.creation_options import CreationOptions
-from sama_spark.outbound.creation_schema import Contract, Rule
-from sama_spark.outbound.encode import TaskFields, encode
+from sama_spark.outbound.creation_schema import CreationSchema, Rule
+from sama_spark.outbound.encode import encode
 from sama_spark.outbound.pieces import ChunkBuffer, StreamedPiece, cutter_for, invalid_rows_in, stream_pieces
+from sama_spark.outbound.task_fields import TaskFields
 
 pytestmark = pytest.mark.one_kind
 
@@ -47,16 +48,18 @@ PLAIN = TaskFields()
 Found = tuple[list[Any], list[InvalidRow]]
 
 
-def by_the_function(df: DataFrame, contract: Contract, fields: TaskFields = PLAIN) -> Found:
+def by_the_function(df: DataFrame, contract: CreationSchema, fields: TaskFields = PLAIN) -> Found:
     encoded = encode(df, contract, {}, fields)
     return _read(stream_pieces(encoded.rows, cutter_for(encoded.head, encoded.spliced, CreationOptions())))
 
 
-def by_the_writer(df: DataFrame, contract: Contract, fields: TaskFields = PLAIN) -> Found:
+def by_the_writer(df: DataFrame, contract: CreationSchema, fields: TaskFields = PLAIN) -> Found:
     return _written(df.schema, _batches(df), contract, fields)
 
 
-def _written(schema: T.StructType, batches: list[pa.RecordBatch], contract: Contract, fields: TaskFields) -> Found:
+def _written(
+    schema: T.StructType, batches: list[pa.RecordBatch], contract: CreationSchema, fields: TaskFields
+) -> Found:
     rows = cloudpickle.loads(cloudpickle.dumps(plan_rows(schema, contract, {}, fields)))
     pieces = PieceCutter(rows.head, rows.spliced).pieces(rows.encode(batches))
     return _read(StreamedPiece(header, body) for header, body in pieces)
@@ -126,7 +129,7 @@ def test_what_the_function_is_known_to_do(both: list[tuple[Found, Found]], numbe
 @pytest.mark.parametrize(("sql", "rule"), REFUSALS, ids=lambda value: str(value)[:40])
 def test_what_the_function_refuses(spark: SparkSession, sql: str, rule: Rule) -> None:
     df = spark.sql(f"SELECT {sql} AS v")
-    contract = Contract() if rule == Rule() else known(v=rule)
+    contract = CreationSchema() if rule == Rule() else known(v=rule)
     with pytest.raises(ContractError) as function:
         tasks_of(df, contract)
     with pytest.raises(ContractError) as writer:
@@ -225,7 +228,7 @@ def _told(row: InvalidRow) -> tuple[str, ...]:
 def test_any_flat_rows_without_a_schema(spark: SparkSession, data: st.DataObject) -> None:
     df = frame(spark, FLAT, data)
     fields = TaskFields(row_key=("whole", "text"))
-    assert_same(by_the_writer(df, Contract(), fields), by_the_function(df, Contract(), fields))
+    assert_same(by_the_writer(df, CreationSchema(), fields), by_the_function(df, CreationSchema(), fields))
 
 
 @ROWS
@@ -282,7 +285,7 @@ NESTED: dict[str, tuple[str, st.SearchStrategy[Any]]] = {
 @given(st.data())
 def test_any_nested_rows(spark: SparkSession, data: st.DataObject) -> None:
     df = frame(spark, NESTED, data)
-    assert_same(by_the_writer(df, Contract()), by_the_function(df, Contract()))
+    assert_same(by_the_writer(df, CreationSchema()), by_the_function(df, CreationSchema()))
 
 
 def test_slices_of_many_rows(spark: SparkSession) -> None:
@@ -294,8 +297,8 @@ def test_slices_of_many_rows(spark: SparkSession) -> None:
         "map(string(id), if(id % 7 = 0, null, array(id)), 'z', array()) AS map",
         "if(id % 5 = 0, null, struct(id)) AS struct",
     )
-    function = by_the_function(df, Contract())
-    assert_same(by_the_writer(df, Contract()), function)
+    function = by_the_function(df, CreationSchema())
+    assert_same(by_the_writer(df, CreationSchema()), function)
     assert len(function[0]) == 1699
 
 
@@ -303,5 +306,5 @@ def test_a_schema_beside_spark_is_the_same_object(spark: SparkSession) -> None:
     """Spark hands the writer a schema that was read from JSON."""
     schema = spark.sql("SELECT 1 AS a, array(named_struct('x', 1.5F)) AS output_b").schema
     again = T.StructType.fromJson(json.loads(schema.json()))
-    planned = [cloudpickle.dumps(plan_rows(s, Contract(), {}, TaskFields())) for s in (schema, again)]
+    planned = [cloudpickle.dumps(plan_rows(s, CreationSchema(), {}, TaskFields())) for s in (schema, again)]
     assert planned[0] == planned[1]

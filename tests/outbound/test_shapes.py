@@ -16,8 +16,9 @@ from sama_spark.data_source.write_rows import plan_rows
 from sama_spark.errors import ContractError
 from sama_spark.outbound import output_shapes as shapes
 from sama_spark.outbound.chunk import PieceCutter
-from sama_spark.outbound.creation_schema import Contract
-from sama_spark.outbound.encode import TaskFields, encode
+from sama_spark.outbound.creation_schema import CreationSchema
+from sama_spark.outbound.encode import encode
+from sama_spark.outbound.task_fields import TaskFields
 from sama_spark.sandbox.definitions import Output
 from sama_spark.sandbox.schemas import example, value
 
@@ -134,8 +135,10 @@ def test_columns(spark: SparkSession) -> None:
         assert bool(found) == bool(named), (sql, found)
 
 
-def of(schema: Any) -> Contract:
-    return Contract.from_schemas({"properties": {"data": {"properties": {"url": {}, "n": {}, "output_o": schema}}}})
+def of(schema: Any) -> CreationSchema:
+    return CreationSchema.from_schemas(
+        {"properties": {"data": {"properties": {"url": {}, "n": {}, "output_o": schema}}}}
+    )
 
 
 def test_a_column_of_the_wrong_type_is_refused_before_anything_is_sent(spark: SparkSession) -> None:
