@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from sama_spark.api.api_client import ApiClient
 from sama_spark.api.calls import Id, accepts_proj_id
@@ -26,12 +26,12 @@ from sama_spark.outbound.create import create_tasks
 from sama_spark.outbound.creation_options import CHUNK_BYTES, CHUNK_ROWS, IN_FLIGHT, CreationOptions, OnInvalid
 from sama_spark.outbound.creation_result import CreationResult
 from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
-from sama_spark.outbound.encode import TaskFields
 from sama_spark.outbound.outbox.outbox import BY_CONTENT, OnChanged, outbox_options
 from sama_spark.outbound.outbox.purge import Purged, purge_tables
 from sama_spark.outbound.outbox.report import OutboxReport
 from sama_spark.outbound.outbox.settle import Word, resume
 from sama_spark.outbound.row_keys import OutboxKeys
+from sama_spark.outbound.task_fields import TaskFields
 from sama_spark.sessions import check_dataframe, check_session, refuse_stream
 from sama_spark.staging import STAGING_TTL, Staging, local_path
 from sama_spark.vendors.sama.reader import Flattener
@@ -53,7 +53,8 @@ class Client(ApiClient):
         base_url: the API's root, for a sandbox or proxy.
         staging: folder shared by driver and workers in which text waits, such as
             "/Volumes/catalog/schema/volume"; None takes a temporary folder where the workers see it too (local
-            mode) and else streams through the driver. Each call that uses it takes its own `staging` as well.
+            mode) and else streams through the driver; False always streams. Each call that uses it takes its own
+            `staging` as well.
         staging_ttl: how long what a dead process left there is kept, 7 days by default.
         **options: as for `ApiClient` (`experimental`, page sizes, time-outs).
     """
@@ -66,7 +67,7 @@ class Client(ApiClient):
         log_level: int = logging.INFO,
         *,
         base_url: str = "https://api.sama.com/v2",
-        staging: str | None = None,
+        staging: str | Literal[False] | None = None,
         staging_ttl: timedelta = STAGING_TTL,
         **options: Any,
     ) -> None:
@@ -74,7 +75,7 @@ class Client(ApiClient):
         keys = [api_key]
         del api_key
         super().__init__(keys.pop(), silent, logger, log_level, base_url=base_url, **options)
-        check_texts(staging=staging)
+        check_texts(staging=None if staging is False else staging)
         if not isinstance(staging_ttl, timedelta):
             raise InvalidInput("staging_ttl is no timedelta", column="staging_ttl", remedy="give timedelta(days=7)")
         self._staging_folder = staging
@@ -190,8 +191,7 @@ class Client(ApiClient):
             )
         refuse_stream(
             spark_dataframe,
-            "use df.writeStream.foreachBatch(MicroBatches(...)), or on Spark 4.0 and newer "
-            'df.writeStream.format("sama")',
+            "use df.writeStream.foreachBatch(MicroBatches(...))",
         )
         check_texts(staging=staging)
         by_content = isinstance(row_key, str) and row_key == BY_CONTENT

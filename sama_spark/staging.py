@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlparse
 from weakref import WeakKeyDictionary
 
@@ -112,12 +112,14 @@ class Staging:
         self._found: WeakKeyDictionary[SparkSession, dict[str | None, Stage | None]] = WeakKeyDictionary()
         self._runs: list[Path] = []
 
-    def stage(self, spark: SparkSession, folder: str | None) -> Stage | None:
-        """The stage in `folder`, or in a temporary folder where that is None and Spark's workers see it too.
+    def stage(self, spark: SparkSession, folder: str | Literal[False] | None) -> Stage | None:
+        """Return the stage in `folder`. None takes a temporary folder if Spark's workers see it too; False takes none.
 
         Raises:
             StagingError: `folder` was named and is not shared both ways.
         """
+        if folder is False:
+            return None
         found = self._found.setdefault(spark, {})
         if folder not in found:
             stage, problem = None, None

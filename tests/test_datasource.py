@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 import sama_spark
 from sama_spark import Client
 from sama_spark.data_source.datasource import SamaDataSource, TaskWriter
-from sama_spark.data_source.write_options import read_options
+from sama_spark.data_source.write_options import write_options
 from sama_spark.errors import InvalidInput, InvalidRowsError, StagingError
 
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ GOOD = {"project": "1"}
 
 
 def test_options_mean_what_the_functions_parameters_mean() -> None:
-    found = read_options(
+    found = write_options(
         {
             "Project_ID": "1",
             "not_sent": "a, b",
@@ -352,8 +352,7 @@ def test_options_mean_what_the_functions_parameters_mean() -> None:
             "max_tasks": "10",
             "chunk_bytes": "99",
             "on_invalid": "raise",
-        },
-        stream=False,
+        }
     ).target
     assert (found.project_id, found.options.outputs) == ("1", {"o": "json"})
     fields = found.options.fields
@@ -367,7 +366,8 @@ def test_options_mean_what_the_functions_parameters_mean() -> None:
         ({"projekt": "2"}, "Do you mean `project`"),
         ({"batchpriority": "2"}, "Do you mean `batch_priority`"),
         ({"zzz": "2"}, "The options are api_key_env"),
-        ({"outbox": "t"}, "create_task_batch_from_table.*foreachBatch"),
+        ({"outbox": "t"}, "create_task_batch_from_table"),
+        ({"query": "q"}, "there is no option `query`"),
         ({"rejected_table": "t"}, "create_task_batch_from_table"),
         ({"on_invalid": "reject"}, "create_task_batch_from_table"),
         ({"dry_run": "true"}, "create_task_batch_from_table"),
@@ -390,28 +390,34 @@ def test_options_mean_what_the_functions_parameters_mean() -> None:
 )
 def test_options_that_are_refused(more: dict[str, str], said: str) -> None:
     with pytest.raises(sama_spark.ConnectorError, match=said):
-        read_options(GOOD | more, stream=False)
+        write_options(GOOD | more)
 
 
 def test_the_project_is_required() -> None:
     with pytest.raises(InvalidInput, match="not named once"):
-        read_options({}, stream=False)
-
-
-@pytest.mark.parametrize("name", ["staging", "query"])
-def test_streams_need_a_place_and_a_name(name: str) -> None:
-    given = {**GOOD, "staging": "/tmp/x", "query": "q", "checkpointLocation": "/tmp/y"}  # noqa: S108
-    assert read_options(given, stream=True).query == "q"
-    del given[name]
-    with pytest.raises(InvalidInput, match="keeps a record"):
-        read_options(given, stream=True)
-    with pytest.raises(InvalidInput, match="a folder can have"):
-        read_options({**GOOD, "query": "../q"}, stream=True)
+        write_options({})
 
 
 def test_overwriting_is_refused(df: DataFrame, sandbox: Sandbox, options: dict[str, Any]) -> None:
     with pytest.raises(Exception, match=r'tasks are not overwritten.*mode\("append"\)'):
         df.write.format("sama").mode("overwrite").options(**options).save()
+    assert sandbox.calls() == {}
+
+
+@pytest.mark.parametrize("mode", ["append", "complete"])
+@pytest.mark.parametrize("more", [{}, {"query": "nightly", "staging": "/nowhere"}], ids=["plain", "as once"])
+def test_a_stream_is_refused_with_the_lines_to_write(
+    spark: SparkSession, sandbox: Sandbox, options: dict[str, Any], tmp_path: Path, mode: str, more: dict[str, str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "0.json").write_text('{"url": "https://example.org/1.jpg", "count": 1}')
+    rows = spark.readStream.schema("url string, count bigint").json(str(tmp_path / "in"))
+    if mode == "complete":
+        rows = rows.groupBy("url").count()
+    stream = rows.writeStream.format("sama").outputMode(mode).options(**options, **more).trigger(availableNow=True)
+    lines = r"(?s)InvalidInput.*nothing was sent.*MicroBatches\(.*outbox=.*row_key=.*foreachBatch\(each\).*checkpoint"
+    with pytest.raises(Exception, match=lines):
+        stream.option("checkpointLocation", str(tmp_path / "checkpoint")).start().awaitTermination(60)
     assert sandbox.calls() == {}
 
 
@@ -465,7 +471,7 @@ def test_the_wheel_makes_the_format_known(sandbox: Sandbox, project: int, tmp_pa
     subprocess.run(wheel, check=True)
     [built] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(built) as archive:
-        assert {"pyspark_sama.py", "sama_spark/datasource.py"} <= set(archive.namelist())
+        assert {"pyspark_sama.py", "sama_spark/data_source/datasource.py"} <= set(archive.namelist())
         archive.extractall(tmp_path / "site")
     script(FOUND, sandbox.base_url, project, SAMA_API_KEY=sandbox.api_key, PYTHONPATH=str(tmp_path / "site"))
     assert len(sandbox.tasks(project)) == 1

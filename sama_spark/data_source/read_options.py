@@ -6,12 +6,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from sama_spark.api.api_client import ApiClient
 from sama_spark.api.task_text import Page
+from sama_spark.arguments import nearest
 from sama_spark.data_source.stream_times import micros
 from sama_spark.data_source.text_options import (
     BASE_URL,
@@ -129,10 +129,10 @@ def _feed(name: str, text: str) -> str:
     if feed == "since_last_call":
         raise _SINCE_LAST_CALL
     if feed not in _FEEDS:
-        nearest = get_close_matches(feed, _FEEDS, n=1)
+        meant = nearest(feed, _FEEDS)
         raise InvalidInput(
             f"option `{name}` is {text!r}",
-            remedy=f"do you mean {nearest[0]!r}?" if nearest else f"give one of {_FEEDS}",
+            remedy=f"do you mean {meant!r}?" if meant else f"give one of {_FEEDS}",
         )
     return feed
 

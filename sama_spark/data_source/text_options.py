@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from sama_spark.arguments import nearest
 from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of
 from sama_spark.keys import KEY_ENV, KeyReference
@@ -42,10 +42,10 @@ def parse_options(
         if name == "path":
             raise InvalidInput("load(), save() and start() take no path here", remedy='say .option("project", "4242")')
         if name not in known:
-            nearest = get_close_matches(name, known, n=1)
+            meant = nearest(name, known)
             raise InvalidInput(
                 f"there is no option `{name}`",
-                remedy=f"do you mean `{nearest[0]}`?" if nearest else f"the options are {', '.join(sorted(known))}",
+                remedy=f"do you mean `{meant}`?" if meant else f"the options are {', '.join(sorted(known))}",
             )
     return {name: known[name](name, text) for name, text in options.items()}
 

@@ -1,8 +1,7 @@
-"""Options of `format("sama")`: text in, the parameters of `Client.create_task_batch_from_table` out."""
+"""The options of `df.write.format("sama")`, parsed to the parameters of `Client.create_task_batch_from_table`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,30 +23,27 @@ from sama_spark.data_source.text_options import (
 )
 from sama_spark.errors import InvalidInput
 from sama_spark.outbound.creation_options import CreationOptions
-from sama_spark.outbound.encode import TaskFields
+from sama_spark.outbound.task_fields import TaskFields
 
 Parsed = TypeVar("Parsed")
 
-_THE_FUNCTION = "Client.create_task_batch_from_table, in a stream from foreachBatch"
 _ONLY_IN_THE_FUNCTION = ("outbox", "rejected_table", "dry_run", "wait", "on_progress")
-_QUERY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}").fullmatch
 
 
 @dataclass(frozen=True)
-class SinkOptions:
-    """`staging`: the shared folder, None for a temporary one. `query`: a stream's name, None without a stream."""
+class WriteOptions:
+    """Where and how to write. `staging`: the folder that driver and workers share, None for a temporary one."""
 
     target: Target
     staging: Path | None = None
-    query: str | None = None
 
 
-def read_options(given: Mapping[str, str], *, stream: bool) -> SinkOptions:
-    """Read all options; names in any case, as Spark gives them.
+def write_options(given: Mapping[str, str]) -> WriteOptions:
+    """Parse all options. Their names may be in any case, as Spark gives them.
 
     Raises:
-        InvalidInput: one is unknown, missing, not understood, or beyond what a writer can do. Values that may be
-            a key are not repeated.
+        InvalidInput: an option is unknown, missing or not understood, or a writer cannot do what it asks for. The
+            text never repeats a value that may be a key.
     """
     values = parse_options(given, _PARSERS, {name: _beyond(f"`{name}`") for name in _ONLY_IN_THE_FUNCTION})
     if values.get("on_invalid", "raise").lower() != "raise":
@@ -63,19 +59,13 @@ def read_options(given: Mapping[str, str], *, stream: bool) -> SinkOptions:
             **{k: v for k, v in values.items() if k in _CREATION},
         ),
     )
-    staging, query = staging_in(values), values.get("query")
-    if stream and (staging is None or query is None):
-        raise InvalidInput(
-            "a stream keeps a record of what was sent, and `staging` or `query` is missing",
-            remedy='say .option("staging", a folder that lasts and is shared) and .option("query", a name that this '
-            "stream keeps across restarts and no other has)",
-        )
-    return SinkOptions(target, staging, query if stream else None)
+    return WriteOptions(target, staging_in(values))
 
 
 def _beyond(what: str) -> InvalidInput:
     return InvalidInput(
-        f"{what} needs a session, which a writer does not have", remedy=f"use {_THE_FUNCTION}, which takes it"
+        f"{what} needs a session, which a writer does not have",
+        remedy="use Client.create_task_batch_from_table, which takes it",
     )
 
 
@@ -96,15 +86,6 @@ def _json(name: str, text: str, kind: type[Parsed], example: str) -> Parsed:
         raise InvalidInput(f"option `{name}` is not understood: {error}", remedy=f"give {example}") from None
 
 
-def _query_name(name: str, text: str) -> str:
-    if not _QUERY(text):
-        raise InvalidInput(
-            f"option `{name}` is no name that a folder can have",
-            remedy="give up to 100 letters, digits, dots, dashes and underscores",
-        )
-    return text
-
-
 _FIELDS: Mapping[str, Parser] = {
     "submit": bool_of,
     "priority_column": text_of,
@@ -123,7 +104,6 @@ _CREATION: Mapping[str, Parser] = {
     "outputs": _outputs,
 }
 _PARSERS: Mapping[str, Parser] = {
-    "query": _query_name,
     "batch_priority": int_of,
     "on_invalid": text_of,
     **_FIELDS,

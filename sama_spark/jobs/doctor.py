@@ -30,7 +30,7 @@ from sama_spark.jobs.record import in_short
 from sama_spark.jobs.run import finish, told
 from sama_spark.jobs.work import rows_of
 from sama_spark.names import split
-from sama_spark.outbound.creation_schema import Contract
+from sama_spark.outbound.creation_schema import CreationSchema
 from sama_spark.staging import Staging
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _needed(api: ApiClient | None) -> ApiClient:
 
 
 def _creation(api: ApiClient, job: AnyJob) -> str:
-    contract = Contract.from_schemas(api.get_creation_task_schema(str(job.project)))
+    contract = CreationSchema.from_schemas(api.get_creation_task_schema(str(job.project)))
     return f"inputs {', '.join(contract.inputs)}"
 
 

@@ -17,7 +17,7 @@ from sama_spark.http.call_errors import NotFoundError
 from sama_spark.outbound.chunk import FEW_INVALID, PIECE_BYTES, PIECE_TASKS, InvalidRow, PieceCutter
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.creation_result import CreationResult, DryRun
-from sama_spark.outbound.creation_schema import Contract
+from sama_spark.outbound.creation_schema import CreationSchema
 from sama_spark.outbound.encode import EncodedRows, encode
 from sama_spark.outbound.looks import tiny_shapes
 from sama_spark.outbound.outbox.outbox import Outbox
@@ -84,7 +84,7 @@ def create_tasks(
                 )
         # Without its columns: Connect fetches a row, and on Spark 3.5 knows no month intervals.
         if options.dry_run or not df.selectExpr("1").isEmpty():
-            contract = Contract() if options.contract == "off" else read_contract(api, project_id)
+            contract = CreationSchema() if options.contract == "off" else read_contract(api, project_id)
             encoded = _encode(df, contract, options, outbox.keys if outbox else None)
             rules = encoded.output_rules
             if options.max_tasks is not None and stage is None and not options.dry_run and outbox is None:
@@ -122,17 +122,17 @@ def create_tasks(
         )
 
 
-def read_contract(api: ApiClient, project_id: str | int) -> Contract:
+def read_contract(api: ApiClient, project_id: str | int) -> CreationSchema:
     """The project's contract; an empty one where its creation schema cannot be reached (404)."""
     try:
         create = api.get_creation_task_schema(project_id)
     except NotFoundError:
-        return Contract()
-    contract = Contract.from_schemas(create)
+        return CreationSchema()
+    contract = CreationSchema.from_schemas(create)
     if contract.outputs:
         return contract
     try:
-        return Contract.from_schemas(create, api.get_delivery_task_schema(project_id))
+        return CreationSchema.from_schemas(create, api.get_delivery_task_schema(project_id))
     except NotFoundError:
         return contract
 
@@ -149,7 +149,7 @@ def cutter_for(head: bytes, spliced: tuple[tuple[str, SpliceMode], ...], options
     )
 
 
-def _encode(df: DataFrame, contract: Contract, options: CreationOptions, keys: OutboxKeys | None) -> EncodedRows:
+def _encode(df: DataFrame, contract: CreationSchema, options: CreationOptions, keys: OutboxKeys | None) -> EncodedRows:
     return encode(
         df,
         contract,

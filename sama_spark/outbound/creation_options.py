@@ -17,8 +17,8 @@ from sama_spark.arguments import (
 from sama_spark.errors import InvalidInput
 from sama_spark.names import check_table
 from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
-from sama_spark.outbound.encode import TaskFields
 from sama_spark.outbound.outbox.outbox import OutboxOptions
+from sama_spark.outbound.task_fields import TaskFields
 
 OnInvalid = Literal["raise", "reject"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any, Literal
 
+from sama_spark.arguments import do_you_mean
 from sama_spark.errors import ContractError
 
 OUTPUT_PREFIX = "output_"
@@ -56,7 +56,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Contract:
+class CreationSchema:
     """The inputs and pre-annotations of a project. `known` is False where no schema could be read."""
 
     inputs: Mapping[str, Rule] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Contract:
     open_ended: bool = False
 
     @classmethod
-    def from_schemas(cls, create: Mapping[str, Any], deliver: Mapping[str, Any] | None = None) -> Contract:
+    def from_schemas(cls, create: Mapping[str, Any], deliver: Mapping[str, Any] | None = None) -> CreationSchema:
         """Read `create_task.json`; outputs that it leaves out are taken from `deliver_task.json`."""
         data = _object(create, "properties", "data") or create
         properties = _object(data, "properties")
@@ -153,13 +153,6 @@ class Contract:
             or self.open_ended
             or any(column.endswith(end) and column.removesuffix(end) in self.outputs for end in _PLATFORM_INPUTS)
         )
-
-
-def do_you_mean(name: str, known: Iterable[str]) -> str:
-    """A question to end a sentence with, where one of `known` looks like `name`; else nothing."""
-    in_lower_case = {other.strip().lower(): other for other in known}
-    nearest = get_close_matches(name.strip().lower(), in_lower_case, n=1)
-    return f" (do you mean `{in_lower_case[nearest[0]]}`?)" if nearest else ""
 
 
 def _repeated(columns: Sequence[str]) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from sama_spark.outbound.chunk import (
     BODY,
     HEADER,
     ROWS_AT_A_TIME,
+    EncodedBatch,
     InvalidRow,
     KeyedHeader,
     PieceCutter,
@@ -159,12 +160,12 @@ def stream_pieces(rows: DataFrame, cutter: PieceCutter) -> Iterator[StreamedPiec
             yield StreamedPiece(_decode_keyed(text), bytes(body))
 
 
-def _column_batches(rows: DataFrame) -> Iterator[list[tuple[bytes | None, ...]]]:
+def _column_batches(rows: DataFrame) -> Iterator[EncodedBatch]:
     encoded = rows.toLocalIterator(prefetchPartitions=True)
     with _small_batches(rows.sparkSession):
         batch = list(islice(encoded, ROWS_AT_A_TIME))
     while batch:
-        yield list(zip(*batch, strict=True))
+        yield EncodedBatch.of(list(zip(*batch, strict=True)))
         batch = list(islice(encoded, ROWS_AT_A_TIME))
 
 

@@ -57,7 +57,7 @@ class Problems:
         found = [_found(i, check) for i, check in enumerate(self.checks)]
         return F.least(*found) if len(found) > 1 else found[0] if found else F.lit(None)
 
-    def told(self, first: Column, names: Sequence[str]) -> Column:
+    def described(self, first: Column, names: Sequence[str]) -> Column:
         """Column, reason and the start of the value of what `first` gave, as JSON text. `names`: of all columns."""
         if not self.checks:
             return F.lit(None).cast(exact.TEXT)

@@ -11,9 +11,9 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark import exact
+from sama_spark.arguments import do_you_mean
 from sama_spark.errors import ContractError
 from sama_spark.outbound.columns import Computed, Member, grouped, json_of
-from sama_spark.outbound.creation_schema import do_you_mean
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

@@ -11,9 +11,9 @@ from sama_spark.errors import InvalidInput
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from sama_spark.outbound.encode import TaskFields
     from sama_spark.outbound.outbox.outbox import Outbox
     from sama_spark.outbound.rejected import RejectedRows
+    from sama_spark.outbound.task_fields import TaskFields
     from sama_spark.outbound.upload import Batch
     from sama_spark.outbound.wait import Outcome
 

@@ -27,7 +27,7 @@ from tables import sync_figures
 
 from sama_spark import Client
 from sama_spark.local import local_session
-from sama_spark.outbound.creation_schema import Contract
+from sama_spark.outbound.creation_schema import CreationSchema
 from sama_spark.outbound.encode import encode
 from sama_spark.outbound.outbox.ledger import KEYS_IN_LINE, Fact, Ledger
 from sama_spark.outbound.row_keys import OutboxKeys
@@ -53,9 +53,7 @@ class Bench:
     def __init__(self, spark: SparkSession, sandbox: Sandbox, folder: Path, repeat: int) -> None:
         self.spark, self.sandbox, self.folder, self.repeat = spark, sandbox, str(folder), repeat
         self.ours = Client(sandbox.api_key, base_url=sandbox.base_url)
-        self.streaming = Client(sandbox.api_key, base_url=sandbox.base_url)
-        # A session without a shared folder, as the probe finds it.
-        self.streaming._staging._found.setdefault(spark, {})[None] = None
+        self.streaming = Client(sandbox.api_key, base_url=sandbox.base_url, staging=False)
 
     def out(self, df: DataFrame, twice: DataFrame, rows: int) -> list[Figure]:
         fresh = self.sandbox.reset  # the server forgets what it was sent, untimed
@@ -67,8 +65,13 @@ class Bench:
             timed("out, streamed", rows, self.repeat, lambda: self._create(self.streaming, df), fresh),
             timed("out, staged, twice the rows", 2 * rows, 1, lambda: self._create(self.ours, twice), fresh),
             timed("out, streamed, twice the rows", 2 * rows, 1, lambda: self._create(self.streaming, twice), fresh),
-            timed("out, JVM alone (to_json)", rows, self.repeat, lambda: consume(encode(df, Contract(), {}).rows)),
+            timed(
+                "out, JVM alone (to_json)", rows, self.repeat, lambda: consume(encode(df, CreationSchema(), {}).rows)
+            ),
         ]
+
+    def encoded(self, df: DataFrame) -> DataFrame:
+        return encode(df, CreationSchema(), {}).rows
 
     def outbox(self, half: DataFrame, df: DataFrame, more: DataFrame, rows: int) -> list[Figure]:
         for number in range(WARM_UP):

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from sama_spark.local import local_session
-from sama_spark.outbound.creation_schema import Contract, Rule
+from sama_spark.outbound.creation_schema import CreationSchema, Rule
 from sama_spark.outbound.encode import encode
 
 COLUMNS = (10, 300)
@@ -35,7 +35,7 @@ def measure(spark: SparkSession, columns: int) -> tuple[float, float]:
     """Seconds of `to_json` and of `encode`, planned and computed."""
     names = [f"column {i}" for i in range(columns)]
     df = spark.createDataFrame([tuple(names)], ", ".join(f"`{name}` string" for name in names))
-    contract = Contract(inputs=dict.fromkeys(names, Rule("string", required=True)), known=True)
+    contract = CreationSchema(inputs=dict.fromkeys(names, Rule("string", required=True)), known=True)
 
     def ours() -> None:
         encode(df, contract, {}).rows.collect()

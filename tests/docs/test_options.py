@@ -177,9 +177,9 @@ def test_filters_say_which_feeds_take_them(feed: str) -> None:
 
 
 def both_ways() -> dict[str, Any]:
-    from sama_spark.data_source.write_options import read_options
+    from sama_spark.data_source.write_options import write_options
 
-    target = read_options({"project": "4242"}, stream=False).target
+    target = write_options({"project": "4242"}).target
     return dict.fromkeys(COMMON) | {
         "project": REQUIRED,
         "project_id": REQUIRED,
@@ -191,9 +191,8 @@ def both_ways() -> dict[str, Any]:
 def writing() -> dict[str, Any]:
     from sama_spark.data_source import write_options as sink
 
-    read = sink.read_options({"project": "4242"}, stream=False)
-    run = read.target.options
-    values = {**vars(run.fields), **vars(run), "batch_priority": run.fields.priority, "query": read.query}
+    run = sink.write_options({"project": "4242"}).target.options
+    values = {**vars(run.fields), **vars(run), "batch_priority": run.fields.priority}
     return {name: values[name] for name in sink._PARSERS}
 
 

@@ -15,7 +15,7 @@ from sama_spark.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.create import cutter_for
 from sama_spark.outbound.creation_options import CreationOptions
-from sama_spark.outbound.creation_schema import Contract, Rule
+from sama_spark.outbound.creation_schema import CreationSchema, Rule
 from sama_spark.outbound.encode import encode
 from sama_spark.outbound.pieces import ChunkBuffer, invalid_rows_in, stream_pieces
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def tasks_of(
-    df: DataFrame, contract: Contract | None = None, outputs: dict[str, Any] | None = None
+    df: DataFrame, contract: CreationSchema | None = None, outputs: dict[str, Any] | None = None
 ) -> tuple[list[str], list[InvalidRow]]:
     """The `data` texts of the tasks, and the rows that cannot become one."""
-    encoded = encode(df, contract or Contract(), outputs or {})
+    encoded = encode(df, contract or CreationSchema(), outputs or {})
     texts, invalid = [], []
     for piece in stream_pieces(encoded.rows, cutter_for(encoded.head, encoded.spliced, CreationOptions(chunk_rows=2))):
         if piece.header.invalid_rows:
@@ -35,11 +35,11 @@ def tasks_of(
         else:
             body = bytes(ChunkBuffer().body([piece])).decode()
             assert isinstance(json.loads(body), list)
-            texts += [t.split('"data":', 1)[1][:-1] for t in _split(body)]
+            texts += [t.split('"data":', 1)[1][:-1] for t in split(body)]
     return texts, invalid
 
 
-def _split(body: str) -> list[str]:
+def split(body: str) -> list[str]:
     decoder, position, found = json.JSONDecoder(), 1, []
     while position < len(body) - 1:
         _, end = decoder.raw_decode(body, position)
@@ -48,8 +48,8 @@ def _split(body: str) -> list[str]:
     return found
 
 
-def known(**inputs: Rule) -> Contract:
-    return Contract(inputs=inputs, outputs={"o": Rule("json"), "note": Rule("string")}, known=True)
+def known(**inputs: Rule) -> CreationSchema:
+    return CreationSchema(inputs=inputs, outputs={"o": Rule("json"), "note": Rule("string")}, known=True)
 
 
 STRING, INTEGER, DATE = Rule("string"), Rule("integer"), Rule("date")
@@ -97,7 +97,7 @@ RENDERINGS = [
 @pytest.mark.parametrize(("sql", "rule", "expected"), RENDERINGS, ids=[f"{r[0]}-{r[1].kind}" for r in RENDERINGS])
 def test_rendering(spark: SparkSession, sql: str, rule: Rule, expected: str) -> None:
     df = spark.sql(f"SELECT {sql} AS `v`")
-    contract = Contract() if rule == Rule() else known(v=rule)
+    contract = CreationSchema() if rule == Rule() else known(v=rule)
     texts, invalid = tasks_of(df, contract)
     assert invalid == []
     assert texts[0].removeprefix('{"v":')[:-1].lower() == expected.lower()
@@ -123,7 +123,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("sql", "rule"), REFUSALS, ids=[f"{r[0]}-{r[1].kind}" for r in REFUSALS])
 def test_refusal_names_the_column_and_the_remedy(spark: SparkSession, sql: str, rule: Rule) -> None:
-    contract = Contract() if rule == Rule() else known(v=rule)
+    contract = CreationSchema() if rule == Rule() else known(v=rule)
     with pytest.raises(ContractError, match=r"'v") as caught:
         tasks_of(spark.sql(f"SELECT {sql} AS v"), contract)
     assert caught.value.remedy.startswith("give ")
@@ -157,7 +157,7 @@ INVALID = [
 @pytest.mark.parametrize(("sql", "rule", "reason"), INVALID, ids=[f"{r[0]}-{r[1].kind}" for r in INVALID])
 def test_invalid_row_names_column_reason_and_row(spark: SparkSession, sql: str, rule: Rule, reason: str) -> None:
     df = spark.sql(f"SELECT 'a.jpg' AS url, {sql} AS v")
-    contract = Contract() if rule == Rule() else known(url=STRING, v=rule)
+    contract = CreationSchema() if rule == Rule() else known(url=STRING, v=rule)
     texts, invalid = tasks_of(df, contract)
     assert texts == []
     assert [row.column for row in invalid] == ["v"]
@@ -257,8 +257,8 @@ def test_streaming_leaves_the_sessions_settings_as_they_were(spark: SparkSession
     good = rows.select(rows.id.cast("string").alias("url"))
     cutter = PieceCutter(b"{", ())
     with unguarded(spark):  # serverless compute lets nobody change it
-        assert next(stream_pieces(encode(good, Contract(), {}).rows, cutter)).header.tasks
+        assert next(stream_pieces(encode(good, CreationSchema(), {}).rows, cutter)).header.tasks
     assert spark.conf.get(name) == usual
     with unguarded(spark), pytest.raises(Exception, match="is not true"):
-        next(stream_pieces(encode(bad, Contract(), {}).rows, cutter))
+        next(stream_pieces(encode(bad, CreationSchema(), {}).rows, cutter))
     assert spark.conf.get(name) == usual

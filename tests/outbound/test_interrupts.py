@@ -15,10 +15,11 @@ import pytest
 
 pytest.importorskip("pyspark.sql.datasource")
 
+from sama_spark.data_source.stream_record import Sent, settle
+
 from sama_spark import Client, MicroBatches
 from sama_spark.api import ApiClient
 from sama_spark.data_source.staged_write import Target, send
-from sama_spark.data_source.stream_record import Sent, settle
 from sama_spark.http.wire import Wire
 from sama_spark.outbound.chunk import PieceHeader
 from sama_spark.outbound.outbox.settle import GRACE, lease_for

@@ -12,9 +12,10 @@ from test_rows import by_the_writer
 
 from sama_spark import Client, exact
 from sama_spark.errors import ContractError
-from sama_spark.outbound.creation_schema import Contract, Rule
-from sama_spark.outbound.encode import TaskFields, encode
+from sama_spark.outbound.creation_schema import CreationSchema, Rule
+from sama_spark.outbound.encode import encode
 from sama_spark.outbound.row_keys import OutboxKeys
+from sama_spark.outbound.task_fields import TaskFields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,7 @@ VOIDS = [
 def test_a_void_column_is_null(spark: SparkSession) -> None:
     for sql, rule in VOIDS:
         df = spark.sql(f"SELECT 'u' AS url, {sql} AS v, NULL AS output_o, NULL AS output_note")
-        contract = Contract() if rule == Rule() else known(url=STRING, v=rule)
+        contract = CreationSchema() if rule == Rule() else known(url=STRING, v=rule)
         assert tasks_of(df, contract) == (['{"url":"u"}'], []), rule
         assert by_the_writer(df, contract) == (
             [{"data": {"url": "u"}, "priority": ("whole number", "0"), "submit": False}],
@@ -54,7 +55,9 @@ def test_voids_within_values(spark: SparkSession) -> None:
     texts, invalid = tasks_of(df)
     assert invalid == []
     assert texts == ['{"s":{"b":1},"none":[],"nulls":[null],"m":{"k":null}}']
-    assert by_the_writer(df, Contract())[0][0]["data"] == json.loads(texts[0], parse_int=lambda t: ("whole number", t))
+    assert by_the_writer(df, CreationSchema())[0][0]["data"] == json.loads(
+        texts[0], parse_int=lambda t: ("whole number", t)
+    )
 
 
 def test_a_required_void_rejects_each_row(spark: SparkSession) -> None:
@@ -67,9 +70,13 @@ def test_a_required_void_rejects_each_row(spark: SparkSession) -> None:
 
 def test_a_void_priority_and_key(spark: SparkSession) -> None:
     df = spark.sql("SELECT 'u' AS url, NULL AS p, NULL AS k")
-    row = encode(df, Contract(), {}, TaskFields(priority_column="p", row_key=("k",), not_sent=("k",))).rows.collect()[0]
+    row = encode(
+        df, CreationSchema(), {}, TaskFields(priority_column="p", row_key=("k",), not_sent=("k",))
+    ).rows.collect()[0]
     assert bytes(row[0]) == b'"priority":0,"data":{"url":"u"}'
-    keyed = encode(df, Contract(), {}, TaskFields(not_sent=("k", "p")), outbox_keys=OutboxKeys(("k",))).rows.collect()
+    keyed = encode(
+        df, CreationSchema(), {}, TaskFields(not_sent=("k", "p")), outbox_keys=OutboxKeys(("k",))
+    ).rows.collect()
     assert b'"column":"k"' in bytes(keyed[0][1])
 
 
@@ -132,13 +139,13 @@ def test_unknown_names_get_a_question(spark: SparkSession, name: str) -> None:
     df = spark.createDataFrame([("u", 1)], "url string, Urgency int")
     value: Any = "urgency" if name == "priority_column" else ("urgency",)
     with pytest.raises(ContractError, match=r"'urgency'.*do you mean `Urgency`\?"):
-        encode(df, Contract(), {}, TaskFields(**{name: value}))
+        encode(df, CreationSchema(), {}, TaskFields(**{name: value}))
 
 
 @pytest.mark.one_kind
 def test_nan_is_told_as_it_is(spark: SparkSession) -> None:
     df = spark.sql("SELECT array(1.0D, double('NaN'), double('-Infinity')) AS v")
-    for _, invalid in (tasks_of(df), by_the_writer(df, Contract())):
+    for _, invalid in (tasks_of(df), by_the_writer(df, CreationSchema())):
         assert [row.value for row in invalid] == ["[1.0,NaN,-Infinity]"]
     text = spark.sql("SELECT '\"NaN\"' AS v")
     assert tasks_of(text, known(v=Rule("string", options=("a",))))[1][0].value == '"\\"NaN\\""'

@@ -18,9 +18,10 @@ from pyspark.sql import types as T
 
 from sama_spark import exact
 from sama_spark.outbound import columns
-from sama_spark.outbound.creation_schema import Contract, Rule
-from sama_spark.outbound.encode import TaskFields, encode
+from sama_spark.outbound.creation_schema import CreationSchema, Rule
+from sama_spark.outbound.encode import encode
 from sama_spark.outbound.row_keys import OutboxKeys
+from sama_spark.outbound.task_fields import TaskFields
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -151,10 +152,10 @@ def rows(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> DataF
     return with_void.withColumn("void", F.lit(None))
 
 
-TEXTS = Contract(
+TEXTS = CreationSchema(
     inputs={name: Rule("string") for name, sql in TYPES.items() if not re.match("array|named|map", sql)}, known=False
 )
-NUMBERS = Contract(
+NUMBERS = CreationSchema(
     inputs=dict.fromkeys(("yes", "day"), Rule()) | dict.fromkeys(("tiny", "amount", "whole"), Rule("integer"))
 )
 
@@ -163,7 +164,7 @@ def encoded(df: DataFrame) -> list[Any]:
     """All that comes of the rows: tasks, problems, keys and contents."""
     found: list[Any] = []
     by_name = OutboxKeys(("text", "least", "old", "yes"), ("list",))
-    for contract, keys in ((Contract(), OutboxKeys()), (TEXTS, by_name), (NUMBERS, None)):
+    for contract, keys in ((CreationSchema(), OutboxKeys()), (TEXTS, by_name), (NUMBERS, None)):
         fields = TaskFields(not_sent=NOT_SENT, row_key=by_name.names if keys is by_name else ("moment", "moments"))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(columns, "FEW", 0 if keys is by_name else columns.FEW)  # both ways

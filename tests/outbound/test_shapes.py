@@ -12,12 +12,13 @@ from test_encode import tasks_of
 from test_rows import by_the_writer
 
 from sama_spark import boxes_to_output
-from sama_spark.data_source.write_rows import plan_rows
 from sama_spark.errors import ContractError
 from sama_spark.outbound import output_shapes as shapes
-from sama_spark.outbound.chunk import PieceCutter
-from sama_spark.outbound.creation_schema import Contract
-from sama_spark.outbound.encode import TaskFields, encode
+from sama_spark.outbound.chunk import EncodedBatch, PieceCutter
+from sama_spark.outbound.creation_schema import CreationSchema
+from sama_spark.outbound.encode import encode
+from sama_spark.outbound.encode_values import plan_rows
+from sama_spark.outbound.task_fields import TaskFields
 from sama_spark.sandbox.definitions import Output
 from sama_spark.sandbox.schemas import example, value
 
@@ -36,7 +37,7 @@ EITHER = {"type": ["object", "array"]}
 
 def verdict(schema: Any, text: str) -> str:
     """What the workers say of a text."""
-    rows = [[b'"data":{}'], [None], [None], [None], [text.encode()]]
+    rows = EncodedBatch.of([[b'"data":{}'], [None], [None], [None], [text.encode()]])
     [(header, body)] = PieceCutter(b"{", (("output_o", json.dumps(schema)),)).pieces([rows])
     return msgspec.json.decode(b"[" + body + b"]")[0]["reason"] if header.invalid_rows else ""
 
@@ -134,8 +135,10 @@ def test_columns(spark: SparkSession) -> None:
         assert bool(found) == bool(named), (sql, found)
 
 
-def of(schema: Any) -> Contract:
-    return Contract.from_schemas({"properties": {"data": {"properties": {"url": {}, "n": {}, "output_o": schema}}}})
+def of(schema: Any) -> CreationSchema:
+    return CreationSchema.from_schemas(
+        {"properties": {"data": {"properties": {"url": {}, "n": {}, "output_o": schema}}}}
+    )
 
 
 def test_a_column_of_the_wrong_type_is_refused_before_anything_is_sent(spark: SparkSession) -> None:

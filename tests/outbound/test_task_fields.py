@@ -11,9 +11,10 @@ from sama_spark import Client
 from sama_spark.errors import ContractError, InvalidInput, InvalidRowsError
 from sama_spark.outbound.create import cutter_for
 from sama_spark.outbound.creation_options import CreationOptions
-from sama_spark.outbound.creation_schema import Contract
-from sama_spark.outbound.encode import TaskFields, encode
+from sama_spark.outbound.creation_schema import CreationSchema
+from sama_spark.outbound.encode import encode
 from sama_spark.outbound.pieces import ChunkBuffer, stream_pieces
+from sama_spark.outbound.task_fields import TaskFields
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -42,7 +43,7 @@ def df(spark: SparkSession) -> DataFrame:
 
 
 def sent(df: DataFrame, fields: TaskFields) -> list[Any]:
-    encoded = encode(df, Contract(), {}, fields)
+    encoded = encode(df, CreationSchema(), {}, fields)
     pieces = stream_pieces(encoded.rows, cutter_for(encoded.head, encoded.spliced, CreationOptions()))
     return [task for piece in pieces for task in json.loads(bytes(ChunkBuffer().body([piece])))]
 
@@ -57,14 +58,14 @@ def test_a_rows_own_priority_and_agent_stand_beside_its_data(df: DataFrame) -> N
 def test_tasks_without_any_input_are_refused(df: DataFrame) -> None:
     fields = TaskFields(priority_column="urgency", not_sent=("url", "agent", "split"))
     with pytest.raises(ContractError, match="would all be empty"):
-        encode(df, Contract(), {}, fields)
+        encode(df, CreationSchema(), {}, fields)
 
 
 @pytest.mark.parametrize("name", ["not_sent", "priority_column", "reserve_for_column"])
 def test_a_column_that_does_not_exist_is_refused_by_name(df: DataFrame, name: str) -> None:
     fields = TaskFields(**{name: ("splt",) if name == "not_sent" else "splt"})  # type: ignore[arg-type]
     with pytest.raises(ContractError, match=f"`{name}` names 'splt'"):
-        encode(df, Contract(), {}, fields)
+        encode(df, CreationSchema(), {}, fields)
 
 
 def test_a_priority_beyond_32_bits_rejects_its_row(

@@ -9,7 +9,7 @@ import pytest
 from test_encode import INTEGER, STRING, known, tasks_of
 
 from sama_spark.outbound.columns import Computed
-from sama_spark.outbound.creation_schema import Contract, Rule
+from sama_spark.outbound.creation_schema import CreationSchema, Rule
 from sama_spark.outbound.encode import encode
 from sama_spark.outbound.row_keys import OutboxKeys
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-def wide(spark: SparkSession, columns: int) -> tuple[DataFrame, Contract]:
+def wide(spark: SparkSession, columns: int) -> tuple[DataFrame, CreationSchema]:
     """One row of texts, with a number and a date in between."""
     kinds = ["string"] * 8 + ["int", "date"]
     names = [f"column {i}" for i in range(columns)]

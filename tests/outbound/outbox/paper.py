@@ -19,6 +19,7 @@ from pyspark.sql.types import StructType
 
 from sama_spark.errors import OutboxError, RepeatedKeys
 from sama_spark.outbound import create, pieces
+from sama_spark.outbound.chunk import EncodedBatch
 from sama_spark.outbound.encode import EncodedRows
 from sama_spark.outbound.outbox import outbox, settle
 from sama_spark.outbound.outbox.ledger import FREED, OPEN, STATES, Claim, Fact, Found, Head, OpenBatch
@@ -184,9 +185,15 @@ def _spool(df: Any, cutter: Any, stage: None, folder: Path, *, spooled: bool) ->
     return spool_pieces([flat, nothing, keys, contents], cutter, folder)  # type: ignore[arg-type]
 
 
+def _stream(rows: Any, cutter: Any) -> Any:
+    return starmap(StreamedPiece, cutter.pieces([EncodedBatch.of(rows)]))
+
+
 def on_paper(patch: pytest.MonkeyPatch) -> None:
     """Runs and `resume` take a `PaperFrame` or `PaperSpark` from here on."""
-    patch.setattr(pieces, "stream_pieces", lambda rows, cutter: starmap(StreamedPiece, cutter.pieces([rows])))
+    patch.setattr(
+        pieces, "stream_pieces", lambda rows, cutter: starmap(StreamedPiece, cutter.pieces([EncodedBatch.of(rows)]))
+    )
     patch.setattr(create, "_encode", _encode)
     patch.setattr(create, "_pieces", _spool)
     patch.setattr(Staging, "stage", lambda *_: None)
