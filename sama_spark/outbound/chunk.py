@@ -1,7 +1,7 @@
-"""Check the texts, splice them into the tasks, cut the tasks into pieces. Made for workers: no network, no key.
+"""On workers: check JSON texts, put them into the tasks, and cut the tasks into pieces. No network, no key.
 
-A piece is some hundred tasks joined by commas, small enough to stream and to pack: the driver joins pieces of
-all partitions into chunks, so that many small partitions do not become many small batches.
+A piece is some hundred tasks joined by commas. It is small enough to stream. The driver joins pieces of all partitions
+into chunks, so that many small partitions do not become many small batches.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HEADER, BODY = "header", "body"
 PIECE_TASKS, PIECE_BYTES = 1000, 1 << 18
 FEW_INVALID = 5
-ROWS_AT_A_TIME = 500  # they stay in the processor's cache: twice as fast as Spark's 10,000
+ROWS_AT_A_TIME = 500  # so few stay in the processor's cache: twice as fast as Spark's 10,000
 _SHOWN_BYTES = 200
 _BRACE = ord("{")
 _TASK_END = b"}}"
@@ -79,9 +79,14 @@ one for each row."""
 
 
 class InvalidRow(msgspec.Struct, frozen=True):
-    """A row that cannot become a task: its column, why, the offending value and the row (both shortened).
+    """A row that cannot become a task.
 
-    `row_key`: JSON of the row's key columns, where they are named.
+    Attributes:
+        column: the first column with a problem.
+        reason: the problem.
+        value: the start of the column's value.
+        row: the start of the row, as JSON.
+        row_key: JSON of the row's key columns; None if the user named none.
     """
 
     column: str
@@ -91,7 +96,7 @@ class InvalidRow(msgspec.Struct, frozen=True):
     row_key: str | None = None
 
     def __str__(self) -> str:
-        # Signed URLs among the values are secrets: this text stands in errors and logs, the fields in tables.
+        # This text goes to errors and logs, where signed URLs count as secrets. The fields go to tables.
         return redact_urls(f"column {self.column!r} {self.reason}: {self.value} (row {self.row_key or self.row})")
 
     def __repr__(self) -> str:
@@ -99,7 +104,14 @@ class InvalidRow(msgspec.Struct, frozen=True):
 
 
 class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a piece holds: tasks, or invalid rows of which the body may have some. Only what waits has a checksum."""
+    """What a piece holds: tasks, or invalid rows, of which the body may describe only some.
+
+    Attributes:
+        tasks: how many tasks.
+        bytes: length of the body.
+        checksum: CRC-32 of the body, where the piece waits in a file.
+        invalid_rows: how many invalid rows.
+    """
 
     tasks: int = 0
     bytes: int = 0
@@ -108,7 +120,7 @@ class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PieceRows(msgspec.Struct, frozen=True):
-    """What an outbox keeps of a piece's tasks, in their order: key, hash of the content, and bytes in the body."""
+    """What an outbox remembers of a piece's tasks, in their order: keys, hashes of content, and sizes in the body."""
 
     keys: list[str]
     contents: list[int]
@@ -130,11 +142,14 @@ _decode_problem = msgspec.json.Decoder(dict[str, str]).decode
 
 @dataclass(frozen=True)
 class PieceCutter:
-    """Checks, splices and cuts, on a worker (`mapInArrow(cutter.cut, ...)`) or wherever the encoded rows are.
+    """Cuts encoded rows into pieces, on a worker (`mapInArrow(cutter.cut, ...)`) or wherever the encoded rows are.
 
-    `head`: what stands before `data` in each task. `spliced`: name and mode ("json", "auto" or JSON Schema) of each
-    text column. `most_invalid`: how many of a partition's invalid rows are described; the others are counted.
-    `keyed`: whether headers say which rows the piece holds.
+    Attributes:
+        head: the JSON that all tasks begin with, before `data`.
+        spliced: name and mode (see `outputs.SpliceMode`) of each column of JSON text.
+        max_tasks, max_bytes: of one piece. A single larger task is a piece of its own.
+        most_invalid: how many of a partition's invalid rows are described; the others are only counted.
+        keyed: whether headers tell which rows a piece holds, for an outbox.
     """
 
     head: bytes
@@ -145,7 +160,7 @@ class PieceCutter:
     keyed: bool = False
 
     def cut(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Encoded rows in, pieces out: a header (JSON text) and a body each."""
+        """Yield the pieces of encoded rows, each a header (JSON text) and a body."""
         import pyarrow as pa
 
         slices = (
@@ -190,8 +205,8 @@ class PieceCutter:
         return zip(self._tasks(batch.tasks, batch.spliced), batch.keys, batch.contents, strict=True)
 
     def _tasks(self, flat: Texts, texts: Sequence[Texts]) -> list[bytes]:
-        """What is each task's own: neither the head, which is the same for all, nor the end."""
-        # Whole columns at a time: half the cost of going row by row.
+        """Return the JSON of each task without the beginning and the end, which are the same for all."""
+        # Whole columns at a time cost half of what single rows cost.
         tasks = [data[:-1] for data in flat if data]
         for (name, _), column in zip(self.spliced, texts, strict=True):
             first = b'"' + _escaped(name) + b'":'
@@ -264,7 +279,7 @@ class _Rejected:
 
 
 def _all_fit(texts: Texts, mode: str) -> bool:
-    """Whether each is null or an object or array, right from its first byte, and as `mode` wants it."""
+    """Return whether each text is null, or an object or array from its first byte on that passes the check of `mode`."""
     fits = _check(mode)
     try:
         for text in texts:
@@ -286,7 +301,7 @@ def _any_marked(texts: Texts) -> bool:
 
 
 def _marked(flat: bytes | None, texts: Mapping[str, bytes | None]) -> tuple[str, str, str] | None:
-    """Column, reason and value of the first value that could not be made; see `marked_values`."""
+    """Return column, reason and value of the first value that could not be made; see `marked_values`."""
     if not _any_marked((flat, *texts.values())):
         return None
     values: dict[str, object] = msgspec.json.decode(b"{%b}" % (flat or b'"data":{}'))["data"]

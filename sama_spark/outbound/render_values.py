@@ -1,7 +1,7 @@
 """Python values to JSON by their Spark type: the table of `render`, where there is no JVM.
 
-It gives the same bytes, refusals and problems as `render`, but for VARIANT, which it refuses, and for the digits of
-some floats (see `exact_values`). A property test compares the two.
+It gives the same bytes, refusals and problems as `render`, with two exceptions: it refuses VARIANT, and the digits of
+some floats differ (see `exact_values`). A property test compares the two.
 
 A value is what `collect()` or Arrow's `to_pylist()` gives. A date may also be the days since 1970 and a timestamp the
 microseconds since 1970 in UTC; a datetime without a zone is taken as UTC. Whoever has timestamps in another zone
@@ -31,6 +31,7 @@ from sama_spark.outbound.render import (
     NO_INTEGER_TEXT,
     NO_YEAR,
     NOT_FINITE,
+    check_object,
     is_native_json,
     none_of,
     not_whole,
@@ -99,6 +100,7 @@ def renderer(data_type: T.DataType, rule: Rule, path: str) -> Renderer:
 
 def _as_json(data_type: T.DataType, path: str, places: Iterator[int]) -> Write:
     """Return what writes values of this type where no schema says more. `places` numbers the problems."""
+    check_object(data_type, path)
     if is_text(data_type):
         return _text
     for kind, write in _FLAT.items():
@@ -109,14 +111,9 @@ def _as_json(data_type: T.DataType, path: str, places: Iterator[int]) -> Write:
     if isinstance(data_type, T.ArrayType):
         return partial(_array, element=_as_json(data_type.elementType, f"{path}[]", places))
     if isinstance(data_type, T.StructType):
-        names = data_type.fieldNames()
-        if len(set(names)) < len(names):
-            raise refusal(path, data_type, "JSON", "a struct whose fields have different names")
         members = [(quoted(f.name) + b":", _as_json(f.dataType, f"{path}.{f.name}", places)) for f in data_type.fields]
         return partial(_struct, members=tuple(members))
     if isinstance(data_type, T.MapType):
-        if not (is_text(data_type.keyType) or isinstance(data_type.keyType, INTEGERS)):
-            raise refusal(path, data_type, "JSON", "a map with string or integer keys")
         return partial(_map, element=_as_json(data_type.valueType, f"{path}{{}}", places))
     if data_type.typeName() == "variant":
         raise refusal(
