@@ -1,4 +1,4 @@
-"""Options of `format("sama")` when it is read: text in, the parameters of the reading methods out."""
+"""The options of `spark.read` and `spark.readStream`, parsed to the parameters of `ApiClient`'s reading methods."""
 
 from __future__ import annotations
 
@@ -33,10 +33,15 @@ _FEEDS = ("delivered", "status")
 
 
 @dataclass(frozen=True)
-class SourceOptions:
-    """What to read. Holds no secret and no connection: it travels in Spark's plans.
+class ReadOptions:
+    """What to read. It travels in Spark's plans, so it holds no secret and no connection.
 
-    `filters`: by the parameter names of `ApiClient`. `lag`: seconds that a stream stays behind now.
+    Attributes:
+        project_id, base_url, key: of the API.
+        feed: "delivered" or "status".
+        filters: by the parameter names of `ApiClient`.
+        staging: the folder that driver and workers share, None for a temporary one.
+        lag: seconds that a stream stays behind now; None if the option is not given.
     """
 
     project_id: str
@@ -49,17 +54,18 @@ class SourceOptions:
 
     @property
     def stage(self) -> Stage:
+        """The stage in that folder."""
         return Stage(Path(tempfile.gettempdir()) if self.staging is None else self.staging / "sama-spark")
 
     @contextmanager
     def pages(self, **more: Any) -> Iterator[Iterator[Page]]:
-        """The pages of the feed, while the block lasts. `more`: filters that stand in for given ones."""
+        """Open a client for the block and give it the pages of the feed. `more` replaces filters."""
         with closing(ApiClient(self.key.resolve(), base_url=self.base_url)) as api:
             read = api.status_pages if self.feed == "status" else api.delivered_pages
             yield read(self.project_id, **{**self.filters, **more})
 
-    def of_a_table(self) -> SourceOptions:
-        """The same, for `spark.read`.
+    def of_a_table(self) -> ReadOptions:
+        """Return these options after a check for `spark.read`.
 
         Raises:
             InvalidInput: an option is for streams.
@@ -68,8 +74,8 @@ class SourceOptions:
             raise InvalidInput("option `lag` is for streams", remedy="leave it out, or use spark.readStream")
         return self
 
-    def of_a_stream(self) -> SourceOptions:
-        """The same, for `spark.readStream`.
+    def of_a_stream(self) -> ReadOptions:
+        """Return these options after a check for `spark.readStream`.
 
         Raises:
             InvalidInput: the feed cannot be a stream.
@@ -82,16 +88,16 @@ class SourceOptions:
         return self
 
     def start(self) -> int:
-        """Where a stream begins, in microseconds since 1970."""
+        """Return the time at which a stream begins, in microseconds since 1970."""
         return _micros_of(self.filters.get("from_timestamp", "1970-01-01")) or 0
 
 
-def read_options(given: Mapping[str, str]) -> SourceOptions:
-    """Read all options; names in any case, as Spark gives them.
+def read_options(given: Mapping[str, str]) -> ReadOptions:
+    """Parse all options. Their names may be in any case, as Spark gives them.
 
     Raises:
-        InvalidInput: one is unknown, missing, not understood, or not of this feed. Values that may be a key are
-            not repeated.
+        InvalidInput: an option is unknown, missing, not understood, or not of this feed. The text never repeats a value
+            that may be a key.
     """
     values = parse_options(given, _PARSERS, {"answers_schema": _UNTYPED, "consumer": _SINCE_LAST_CALL})
     feed = values.get("feed", "delivered")
@@ -101,7 +107,7 @@ def read_options(given: Mapping[str, str]) -> SourceOptions:
             f"feed {feed!r} takes no option `{others[0]}`",
             remedy=f"leave it out, or read feed {'delivered' if feed == 'status' else 'status'!r}",
         )
-    return SourceOptions(
+    return ReadOptions(
         project_id=project_in(values),
         base_url=values.get("base_url", BASE_URL),
         key=key_in(values),
@@ -144,7 +150,7 @@ def _time(name: str, text: str) -> str:
 
 
 def _micros_of(text: str) -> int | None:
-    return micros(text if "T" in text else f"{text}T00:00:00Z")  # a day is its midnight
+    return micros(text if "T" in text else f"{text}T00:00:00Z")  # a day means its midnight
 
 
 def _seconds(name: str, text: str) -> int:

@@ -1,8 +1,8 @@
-"""On a worker: staged lines become Arrow batches.
+"""Staged lines to Arrow batches, on a worker.
 
-The columns are those of `inbound.table.task_table` that need no contract: types of `data` and `answers` take the JVM's
-parser, which a Python data source does not have, so they stay JSON text. All JSON text is to the byte, here also that
-of `submitter_ids_by_step` and `_extras`.
+The columns are those of `inbound.table.task_table` except the typed `data` and `answers`: only the JVM's parser types
+them, and a Python data source does not have it. Their JSON text is there, to the byte, as is that of
+`submitter_ids_by_step` and `_extras`.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ _envelope = msgspec.json.Decoder(_Envelope)
 
 
 def checked(schema: T.StructType) -> T.StructType:
-    """`schema`, if its columns are some of the source's.
+    """Return `schema` after a check that its columns are some of the source's.
 
     Raises:
-        InvalidInput: a column is not, or has another type.
+        InvalidInput: a column is none of them, or has another type.
     """
     types = {field.name: field.dataType for field in SCHEMA}
     for field in schema:
@@ -82,7 +82,7 @@ def checked(schema: T.StructType) -> T.StructType:
 
 
 def arrow_batches(lines: Iterable[bytes], schema: T.StructType) -> Iterator[pa.RecordBatch]:
-    """Lines as in `inbound.feeds`, in batches of some 16 MiB of text."""
+    """Yield the rows of lines (`inbound.lines`), in batches of some 16 MiB of text."""
     rows: list[list[Any]] = []
     size = 0
     for line in lines:
@@ -109,7 +109,7 @@ def _row(line: bytes, names: list[str]) -> list[Any]:
             row.append(_cut(line, 0, text))
         elif name == "answers_raw":
             row.append(_cut(line, SPANS // 2, text))
-        elif name == "id":  # this and the next as the driver has read them
+        elif name == "id":  # the driver has read `id` and `delivered_at`, before their lengths
             row.append(line[HEAD:at_from].decode() or None)
         elif name == "delivered_at":
             row.append(micros(line[at_from : at_from + lengths[1]].decode()))
@@ -119,7 +119,7 @@ def _row(line: bytes, names: list[str]) -> list[Any]:
 
 
 def _read(raw: bytes) -> _Envelope:
-    """What can be read of a task; nothing of one that is no JSON."""
+    """Return what can be read of a task. A task that is no JSON has nothing."""
     try:
         return _envelope.decode(raw)
     except (msgspec.DecodeError, RecursionError):
@@ -132,7 +132,7 @@ def _cut(line: bytes, position: int, text: int) -> bytes | None:
 
 
 def _text(value: msgspec.Raw) -> str | None:
-    """A string's content, of other values their JSON text."""
+    """Return a string's content, or the JSON text of another value."""
     if value == _NULL:
         return None
     text = bytes(value)
@@ -140,7 +140,7 @@ def _text(value: msgspec.Raw) -> str | None:
 
 
 def _value(text: str | None, kind: T.DataType) -> str | int | None:
-    """As `try_cast` would have it: null where the text is not of its type."""
+    """Return the text as the type, or None if it is no such value, like `try_cast`."""
     if text is None or isinstance(kind, T.StringType):
         return text
     if isinstance(kind, T.TimestampType):

@@ -1,4 +1,4 @@
-"""Options of `format("sama")` that reading and writing share: text in, Python values out, and where the key is."""
+"""Parsing of the options of `format("sama")`, and the options that reading and writing share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sama_spark.keys import KEY_ENV, KeyReference
 from sama_spark.staging import local_path
 
 Parser = Callable[[str, str], Any]
-"""From an option's name and text to its value."""
+"""Takes an option's name and text and returns its value."""
 
 BASE_URL = "https://api.sama.com/v2"
 _KEYS = ("api_key", "apikey", "api-key", "access_key", "key", "token", "secret", "password")
@@ -23,10 +23,15 @@ _OF_SPARK = ("checkpointlocation",)
 def parse_options(
     given: Mapping[str, str], parsers: Mapping[str, Parser], refused: Mapping[str, InvalidInput]
 ) -> dict[str, Any]:
-    """The values of all options; names in any case, as Spark gives them. `refused`: names that have their own answer.
+    """Return the values of all options.
+
+    Args:
+        given: names (in any case) and texts, as Spark gives them.
+        parsers: the options that are known, beside those of `COMMON`.
+        refused: for some names the error to raise.
 
     Raises:
-        InvalidInput: one is unknown or not understood. Values that may be a key are not repeated.
+        InvalidInput: an option is unknown or not understood. The text never repeats a value that may be a key.
     """
     known = {**COMMON, **parsers}
     options = {name.lower(): text for name, text in given.items() if name.lower() not in _OF_SPARK}
@@ -51,7 +56,11 @@ def parse_options(
 
 
 def project_in(values: Mapping[str, Any]) -> str:
-    """The project, by either name of the option."""
+    """Return the project, by either name of the option.
+
+    Raises:
+        InvalidInput: it is missing, named twice, or no id.
+    """
     project = values.get("project", values.get("project_id"))
     if not project or values.get("project_id", project) != project:
         raise InvalidInput("the project is not named once", remedy='say .option("project", "4242")')
@@ -59,13 +68,23 @@ def project_in(values: Mapping[str, Any]) -> str:
 
 
 def key_in(values: Mapping[str, Any]) -> KeyReference:
+    """Return where the key is.
+
+    Raises:
+        InvalidInput: both options are given.
+    """
     if "api_key_env" in values and "api_key_file" in values:
         raise InvalidInput("`api_key_env` and `api_key_file` are both named", remedy="name one of them")
     return KeyReference(env=values.get("api_key_env"), file=values.get("api_key_file"))
 
 
 def staging_in(values: Mapping[str, Any]) -> Path | None:
-    """The shared folder, None for a temporary one."""
+    """Return the folder that driver and workers share, None for a temporary one.
+
+    Raises:
+        InvalidInput: it is a relative path.
+        StagingError: it is no path of the file system.
+    """
     if "staging" not in values:
         return None
     folder = local_path(values["staging"])
@@ -78,12 +97,14 @@ def staging_in(values: Mapping[str, Any]) -> Path | None:
 
 
 def text_of(name: str, text: str) -> str:
+    """Return a text, which must not be empty."""
     if not text.strip():
         raise InvalidInput(f"option `{name}` is empty", remedy="give a value, or leave the option out")
     return text
 
 
 def int_of(name: str, text: str) -> int:
+    """Return a whole number."""
     try:
         return int(text)
     except ValueError:
@@ -91,6 +112,7 @@ def int_of(name: str, text: str) -> int:
 
 
 def bool_of(name: str, text: str) -> bool:
+    """Return whether the text is "true" and not "false"."""
     if text.lower() not in ("true", "false"):
         raise InvalidInput(f"option `{name}` is neither true nor false", remedy="give one of them")
     return text.lower() == "true"

@@ -279,7 +279,7 @@ class _Rejected:
 
 
 def _all_fit(texts: Texts, mode: str) -> bool:
-    """Return whether each text is null, or an object or array from its first byte on that passes the check of `mode`."""
+    """Return whether each text is null, or an object or array (from its first byte on) that passes the check."""
     fits = _check(mode)
     try:
         for text in texts:

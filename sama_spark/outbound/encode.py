@@ -71,7 +71,10 @@ def encode(
 
     Args:
         df: rows that are to become tasks.
-        schema, output_formats, fields, lenient: as in `plan_columns`.
+        schema: what the project accepts.
+        output_formats: for some outputs whether text is sent as JSON or as text, as the user chose.
+        fields: what tasks have beside their inputs.
+        lenient: whether what only Sama can judge is left to Sama.
         outbox_keys: how an outbox knows the rows again; None without an outbox.
 
     Raises:

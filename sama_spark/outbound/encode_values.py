@@ -39,7 +39,7 @@ _AS_TEXT = Rule(kind="string")
 
 
 @dataclass(frozen=True)
-class _Member:
+class _JsonMember:
     """A member of a JSON object, which gets its value from a column: `before`, the value, `after`; or `otherwise`."""
 
     column: int
@@ -63,7 +63,7 @@ class _SplicedText:
 
 
 @dataclass(frozen=True)
-class _Check:
+class _ColumnCheck:
     """What makes a row invalid beside its rendering. `shown` renders a value for the error."""
 
     column: int
@@ -80,11 +80,11 @@ class RowEncoder:
 
     head: bytes
     spliced: tuple[tuple[str, SpliceMode], ...]
-    _beside: tuple[_Member, ...]
-    _data: tuple[_Member, ...]
+    _beside: tuple[_JsonMember, ...]
+    _data: tuple[_JsonMember, ...]
     _texts: tuple[_SplicedText, ...]
-    _key: tuple[_Member, ...]
-    _checks: tuple[_Check, ...]
+    _key: tuple[_JsonMember, ...]
+    _checks: tuple[_ColumnCheck, ...]
 
     def encode(self, batches: Iterable[Columns]) -> Iterator[EncodedBatch]:
         """Encode batch by batch."""
@@ -99,7 +99,7 @@ class RowEncoder:
             problems.setdefault(column, []).append(found.problems)
             return found.json
 
-        def objects(members: Iterable[_Member]) -> Iterator[tuple[bytes | None, ...]]:
+        def objects(members: Iterable[_JsonMember]) -> Iterator[tuple[bytes | None, ...]]:
             return _rows([member.of(rendered(member.column, member.render)) for member in members], count)
 
         tasks = [
@@ -154,7 +154,7 @@ def plan_rows(
     """
     columns = [(column.name, plain_type(column.dataType)) for column in schema.fields]
     plans = plan_columns(columns, creation_schema, output_formats, fields, lenient=lenient)
-    rows = _Planned(fields)
+    rows = _EncoderParts(fields)
     refuse([error for i, plan in enumerate(plans) if (error := rows.refused(i, plan))])
     return RowEncoder(
         head=fields.head(),
@@ -163,19 +163,19 @@ def plan_rows(
         _data=tuple(rows.data),
         _texts=tuple(rows.texts),
         _key=tuple(sorted(rows.key, key=lambda member: plans[member.column].name)),
-        _checks=tuple(_Check(i, plan, _for_errors(plan)) for i, plan in enumerate(plans)),
+        _checks=tuple(_ColumnCheck(i, plan, _for_errors(plan)) for i, plan in enumerate(plans)),
     )
 
 
 @dataclass
-class _Planned:
+class _EncoderParts:
     """The parts of a `RowEncoder`, gathered column by column."""
 
     fields: TaskFields
-    beside: list[_Member] = field(default_factory=list)
-    data: list[_Member] = field(default_factory=list)
+    beside: list[_JsonMember] = field(default_factory=list)
+    data: list[_JsonMember] = field(default_factory=list)
     texts: list[_SplicedText] = field(default_factory=list)
-    key: list[_Member] = field(default_factory=list)
+    key: list[_JsonMember] = field(default_factory=list)
 
     def refused(self, i: int, plan: ColumnPlan) -> ContractError | None:
         """Add a column, or return why its type cannot be sent."""
@@ -190,13 +190,13 @@ class _Planned:
         if plan.mode:
             self.texts.append(_SplicedText(i, plan.name, plan.mode, None if plan.is_text else _renderer(plan)))
         elif plan.is_input:
-            self.data.append(_Member(i, _renderer(plan), _key(plan.name)))
+            self.data.append(_JsonMember(i, _renderer(plan), _key(plan.name)))
         for name, rule, otherwise in plan.beside:
             render = renderer(plan.data_type, rule, plan.name)
-            self.beside.append(_Member(i, render, _key(name), b",", otherwise.encode()))
+            self.beside.append(_JsonMember(i, render, _key(name), b",", otherwise.encode()))
         if plan.name in self.fields.row_key:
             rule = ANY if is_native_json(plan.data_type) else _AS_TEXT
-            self.key.append(_Member(i, renderer(plan.data_type, rule, plan.name), _key(plan.name)))
+            self.key.append(_JsonMember(i, renderer(plan.data_type, rule, plan.name), _key(plan.name)))
 
 
 def _renderer(plan: ColumnPlan) -> Renderer:
@@ -226,7 +226,7 @@ def _out_of_reach(values: Sequence[Any]) -> Mapping[int, str]:
     }
 
 
-def _described(check: _Check, reason: str, value: Any) -> bytes:
+def _described(check: _ColumnCheck, reason: str, value: Any) -> bytes:
     described = {"column": check.plan.name, "reason": reason}
     if check.shown and value is not None:
         text = (check.shown.of([value]).json[0] or b"").decode()

@@ -16,8 +16,11 @@ from sama_spark.outbound.output_shapes import misfits
 from sama_spark.outbound.render import is_native_json
 
 SpliceMode = str
-"""How a worker puts JSON text into a task. "json": it has to be an object or array. "auto": if it is no object or array,
-it becomes a string. Any other mode is JSON Schema, as text: it has to be an object or array that fits the schema."""
+"""How a worker puts JSON text into a task.
+
+"json": the text has to be an object or array. "auto": any other text becomes a string. Any other mode is JSON Schema,
+as text: the text has to be an object or array that fits the schema.
+"""
 
 
 def output_rule(rule: Rule, data_type: T.DataType, chosen: OutputFormat | None) -> tuple[Rule, str]:

@@ -57,7 +57,7 @@ NO_INTEGER_TEXT = "is not the text of a 32-bit integer"
 NO_DATE_TEXT = "is not a date of the form YYYY-MM-DD"
 
 
-Problems = tuple[tuple["Column", str], ...]
+Conditions = tuple[tuple["Column", str], ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Value:
 
     column: Column
     data_type: T.DataType
-    problems: Problems = ()
+    problems: Conditions = ()
 
 
 def render(column: Column, data_type: T.DataType, rule: Rule, path: str) -> Value:
@@ -128,7 +128,7 @@ def _as_text(column: Column, data_type: T.DataType, path: str) -> Value:
 
 
 def _as_integer(column: Column, data_type: T.DataType, rule: Rule, path: str) -> Value:
-    problems: Problems = ()
+    problems: Conditions = ()
     if isinstance(data_type, INTEGERS):
         whole, whole_type = column, data_type
     elif is_text(data_type):
@@ -162,7 +162,7 @@ def _as_json(column: Column, data_type: T.DataType, path: str) -> Value:
     return Value(rendered, exact.type_with_texts(data_type, exact.ISO), _problems(column, data_type, path))
 
 
-def _problems(column: Column, data_type: T.DataType, path: str) -> Problems:
+def _problems(column: Column, data_type: T.DataType, path: str) -> Conditions:
     """Return what JSON cannot hold in the value, at any depth."""
     check_object(data_type, path)
     is_plain = is_text(data_type) or isinstance(data_type, (*INTEGERS, T.BooleanType, T.DecimalType))
@@ -184,7 +184,7 @@ def _problems(column: Column, data_type: T.DataType, path: str) -> Problems:
     raise refusal(path, data_type, "JSON", "a type that JSON has: base64() for binary, a string for intervals")
 
 
-def _found_in(elements: Column, data_type: T.DataType, path: str) -> Problems:
+def _found_in(elements: Column, data_type: T.DataType, path: str) -> Conditions:
     probe = _problems(F.lit(None).cast(data_type), data_type, path)
 
     def nth(i: int) -> Callable[[Column], Column]:

@@ -39,10 +39,10 @@ from sama_spark.outbound.render import (
     refusal,
 )
 
-Found = list[tuple[int, str]]
+ProblemsFound = list[tuple[int, str]]
 """The problems of a value: each with its place in the order of `render`, and its reason."""
 
-Write = Callable[[Any, Found], bytes]
+Write = Callable[[Any, ProblemsFound], bytes]
 """Takes a value that is not null, appends its problems and returns its JSON, or nothing where a problem leaves none.
 Workers unpickle it, so it is made of module functions."""
 
@@ -67,7 +67,7 @@ class Renderer:
         """Return the JSON of these values, and what is wrong with them."""
         json: list[bytes | None] = []
         problems: dict[int, str] = {}
-        found: Found = []
+        found: ProblemsFound = []
         for row, value in enumerate(values):
             json.append(None if value is None else self.write(value, found) or None)
             if found:
@@ -153,45 +153,45 @@ def _as_date(data_type: T.DataType, path: str) -> Write:
 # --- flat values
 
 
-def _text(value: str, _: Found) -> bytes:
+def _text(value: str, _: ProblemsFound) -> bytes:
     return quoted(value)
 
 
-def _integer(value: int, _: Found) -> bytes:
+def _integer(value: int, _: ProblemsFound) -> bytes:
     return b"%d" % value
 
 
-def _boolean(value: bool, _: Found) -> bytes:
+def _boolean(value: bool, _: ProblemsFound) -> bytes:
     return b"true" if value else b"false"
 
 
-def _decimal(value: Any, _: Found) -> bytes:
+def _decimal(value: Any, _: ProblemsFound) -> bytes:
     return str(value).encode()  # with an exponent below a millionth, as `to_json` writes it
 
 
-def _digits_in_quotes(value: Any, _: Found) -> bytes:
+def _digits_in_quotes(value: Any, _: ProblemsFound) -> bytes:
     return b'"%b"' % exact.digits(value).encode()
 
 
-def _double(value: float, found: Found, place: int) -> bytes:
+def _double(value: float, found: ProblemsFound, place: int) -> bytes:
     if isfinite(value):
         return exact.double(value).encode()
     found.append((place, NOT_FINITE))
     return b'"%b"' % exact.double(value).encode()
 
 
-def _single(value: float, found: Found, place: int) -> bytes:
+def _single(value: float, found: ProblemsFound, place: int) -> bytes:
     return exact.single(value).encode() if isfinite(value) else _double(value, found, place)
 
 
-def _day(value: Any, found: Found, place: int) -> bytes:
+def _day(value: Any, found: ProblemsFound, place: int) -> bytes:
     days = exact.day_number(value)
     if not exact.has_year(days):
         found.append((place, NO_YEAR))
     return b'"%b"' % exact.day(days).encode()
 
 
-def _moment(value: Any, found: Found, place: int, zone: bytes) -> bytes:
+def _moment(value: Any, found: ProblemsFound, place: int, zone: bytes) -> bytes:
     micros = exact.micros(value)
     if not exact.has_year(exact.day_of(micros)):
         found.append((place, NO_YEAR))
@@ -214,17 +214,17 @@ _WITH_PROBLEMS: Mapping[type[T.DataType], Callable[..., bytes]] = {
 # --- nested values
 
 
-def _array(values: Iterable[Any], found: Found, element: Write) -> bytes:
+def _array(values: Iterable[Any], found: ProblemsFound, element: Write) -> bytes:
     return b"[" + b",".join([b"null" if v is None else element(v, found) for v in values]) + b"]"
 
 
-def _map(values: Any, found: Found, element: Write) -> bytes:
+def _map(values: Any, found: ProblemsFound, element: Write) -> bytes:
     pairs = values.items() if isinstance(values, Mapping) else values
     members = [quoted(str(k)) + (b":null" if v is None else b":%b" % element(v, found)) for k, v in pairs]
     return b"{" + b",".join(members) + b"}"
 
 
-def _struct(values: Any, found: Found, members: tuple[tuple[bytes, Write], ...]) -> bytes:
+def _struct(values: Any, found: ProblemsFound, members: tuple[tuple[bytes, Write], ...]) -> bytes:
     parts = values.values() if isinstance(values, Mapping) else values
     there = [key + write(v, found) for (key, write), v in zip(members, parts, strict=True) if v is not None]
     return b"{" + b",".join(there) + b"}"
@@ -233,39 +233,39 @@ def _struct(values: Any, found: Found, members: tuple[tuple[bytes, Write], ...])
 # --- by a rule
 
 
-def _in_quotes(value: Any, found: Found, write: Write) -> bytes:
+def _in_quotes(value: Any, found: ProblemsFound, write: Write) -> bytes:
     json = write(value, found)
     return json if json[:1] == b'"' else b'"%b"' % json
 
 
-def _one_of(value: Any, found: Found, write: Write, options: frozenset[bytes], reason: str) -> bytes:
+def _one_of(value: Any, found: ProblemsFound, write: Write, options: frozenset[bytes], reason: str) -> bytes:
     json = write(value, found)
     if json not in options:
         found.append((1, reason))
     return json
 
 
-def _integer_in_range(value: int, found: Found, rule: Rule) -> bytes:
+def _integer_in_range(value: int, found: ProblemsFound, rule: Rule) -> bytes:
     if not rule.minimum <= value <= rule.maximum:
         found.append((1, outside(rule)))
     return b"%d" % value
 
 
-def _integer_of_text(value: str, found: Found, rule: Rule) -> bytes:
+def _integer_of_text(value: str, found: ProblemsFound, rule: Rule) -> bytes:
     if _integer_text(value):
         return _integer_in_range(int(value), found, rule)
     found.append((0, NO_INTEGER_TEXT))
     return b""
 
 
-def _whole(value: Any, found: Found, rule: Rule) -> bytes:
+def _whole(value: Any, found: ProblemsFound, rule: Rule) -> bytes:
     if isfinite(value) and value == int(value) and rule.minimum <= value <= rule.maximum:
         return b"%d" % int(value)
     found.append((0, not_whole(rule)))
     return b""
 
 
-def _date_of_text(value: str, found: Found) -> bytes:
+def _date_of_text(value: str, found: ProblemsFound) -> bytes:
     if not _date_text(value):
         found.append((0, NO_DATE_TEXT))
     return quoted(value)
