@@ -119,7 +119,7 @@ class TaskStreamReader(DataSourceStreamReader, _AvailableNow):  # type: ignore[m
             shutil.rmtree(self._staged.pop(window)[0], ignore_errors=True)
 
     def _asked_enough(self) -> bool:
-        """Return whether no call is due: after one under Trigger.AvailableNow, else for `lag` seconds after the last."""
+        """Return whether no call is due: after one with Trigger.AvailableNow, else until `lag` seconds have passed."""
         now = time.monotonic()
         if self._asked is not None and (self._last_end is not None or now - self._asked < max(self._lag, 1)):
             return True

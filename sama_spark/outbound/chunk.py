@@ -204,10 +204,10 @@ class PieceCutter:
             return self._row_by_row(batch.rows(), rejected)
         return zip(self._tasks(batch.tasks, batch.spliced), batch.keys, batch.contents, strict=True)
 
-    def _tasks(self, flat: Texts, texts: Sequence[Texts]) -> list[bytes]:
+    def _tasks(self, own: Texts, texts: Sequence[Texts]) -> list[bytes]:
         """Return the JSON of each task without the beginning and the end, which are the same for all."""
         # Whole columns at a time cost half of what single rows cost.
-        tasks = [data[:-1] for data in flat if data]
+        tasks = [json[:-1] for json in own if json]
         for (name, _), column in zip(self.spliced, texts, strict=True):
             first = b'"' + _escaped(name) + b'":'
             key = b"," + first
@@ -300,11 +300,11 @@ def _any_marked(texts: Texts) -> bool:
     return any(text is not None and is_marked(text) for text in texts)
 
 
-def _marked(flat: bytes | None, texts: Mapping[str, bytes | None]) -> tuple[str, str, str] | None:
+def _marked(task: bytes | None, texts: Mapping[str, bytes | None]) -> tuple[str, str, str] | None:
     """Return column, reason and value of the first value that could not be made; see `marked_values`."""
-    if not _any_marked((flat, *texts.values())):
+    if not _any_marked((task, *texts.values())):
         return None
-    values: dict[str, object] = msgspec.json.decode(b"{%b}" % (flat or b'"data":{}'))["data"]
+    values: dict[str, object] = msgspec.json.decode(b"{%b}" % (task or b'"data":{}'))["data"]
     values |= {name: text.decode(errors="replace") for name, text in texts.items() if text is not None}
     found = ((name, problem_in(value)) for name, value in values.items())
     return next(((name, *problem) for name, problem in found if problem), None)

@@ -141,13 +141,13 @@ class CreationSchema:
     def _differences(self, columns: Sequence[str]) -> list[tuple[str, str]]:
         unknown = [column for column in columns if not self._accepts(column)]
         known = [*self.inputs, *(OUTPUT_PREFIX + name for name in self.outputs)]
-        told = [
+        problems = [
             (c, f"the project has no {'output' if c.startswith(OUTPUT_PREFIX) else 'input'} of this name")
             for c in unknown
         ]
-        told[:_SUGGESTIONS] = [(c, why + do_you_mean(c, known)) for c, why in told[:_SUGGESTIONS]]
+        problems[:_SUGGESTIONS] = [(c, why + do_you_mean(c, known)) for c, why in problems[:_SUGGESTIONS]]
         there = set(columns)
-        return told + [
+        return problems + [
             (name, "the project requires this input and the DataFrame has no such column")
             for name in self._required()
             if name not in there

@@ -15,6 +15,7 @@ import msgspec
 
 from sama_spark.errors import ContractError
 from sama_spark.exact import plain_type
+from sama_spark.exact_values import quoted
 from sama_spark.outbound import addresses
 from sama_spark.outbound.chunk import EncodedBatch, Texts
 from sama_spark.outbound.column_plan import ANY, NULL_INPUT, ColumnPlan, plan_columns, refuse
@@ -211,7 +212,7 @@ def _for_errors(plan: ColumnPlan) -> Renderer | None:
 
 
 def _key(name: str) -> bytes:
-    return _json(name) + b":"
+    return quoted(name) + b":"
 
 
 def _rows(columns: Sequence[Sequence[bytes | None]], count: int) -> Iterator[tuple[bytes | None, ...]]:
