@@ -17,9 +17,10 @@ def column_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[list[list[Any]
     Dates are days and timestamps are microseconds since 1970: Python's own types end at the year 9999.
     """
     for batch in batches:
+        # Cast before it is sliced: pyarrow fails to read a cast slice that has a struct with nulls alone.
+        columns = [column.cast(_as_numbers(column.type)) for column in batch.columns]
         for start in range(0, batch.num_rows, ROWS_AT_A_TIME):
-            rows = batch.slice(start, ROWS_AT_A_TIME)
-            yield [column.view(_as_numbers(column.type)).to_pylist() for column in rows.columns]
+            yield [column.slice(start, ROWS_AT_A_TIME).to_pylist() for column in columns]
 
 
 def _as_numbers(kind: pa.DataType) -> pa.DataType:
