@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -114,6 +115,19 @@ def names_of(name: str, value: Any) -> tuple[str, ...]:
         if all(isinstance(one, str) for one in names):
             return names
     raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give the name of a column, or a list of names")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return which of `known` looks most like `name`, whatever the case; None if none does."""
+    in_lower_case = {other.strip().lower(): other for other in known}
+    found = get_close_matches(name.strip().lower(), in_lower_case, n=1)
+    return in_lower_case[found[0]] if found else None
+
+
+def do_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question to end a sentence with if one of `known` looks like `name`, else nothing."""
+    found = nearest(name, known)
+    return f" (do you mean `{found}`?)" if found else ""
 
 
 def _text(value: Any, name: str) -> Any:

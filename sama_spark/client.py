@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sama_spark.api.calls import Id, accepts_proj_id
 from sama_spark.arguments import check_text, check_texts
@@ -56,7 +56,7 @@ class Client(DataFrames):
         base_url: the API's root, for a sandbox or proxy.
         staging: folder shared by driver and workers in which text waits, such as
             "/Volumes/catalog/schema/volume"; None takes a temporary folder where the workers see it too (local
-            mode) and else streams through the driver. Calls take a `staging` of their own as well.
+            mode) and else streams through the driver; False always streams. Calls take a `staging` of their own too.
         staging_ttl: how long the files of dead processes are kept there, 7 days by default.
         **options: as for `ApiClient` (`experimental`, page sizes, time-outs).
     """
@@ -69,7 +69,7 @@ class Client(DataFrames):
         log_level: int = logging.INFO,
         *,
         base_url: str = "https://api.sama.com/v2",
-        staging: str | None = None,
+        staging: str | Literal[False] | None = None,
         staging_ttl: timedelta = STAGING_TTL,
         **options: Any,
     ) -> None:
@@ -77,7 +77,7 @@ class Client(DataFrames):
         keys = [api_key]
         del api_key
         super().__init__(keys.pop(), silent, logger, log_level, base_url=base_url, **options)
-        check_texts(staging=staging)
+        check_texts(staging=None if staging is False else staging)
         if not isinstance(staging_ttl, timedelta):
             raise InvalidInput("staging_ttl is no timedelta", column="staging_ttl", remedy="give timedelta(days=7)")
         self._staging_folder = staging

@@ -1,9 +1,11 @@
 """Text and JSON of values, by expressions that no setting of the session, the cluster or the workspace reaches.
 
-What is sent, what an outbox knows a row by and what is read back must not change with
+What is sent, by what an outbox knows a row, and what is read back must not depend on
 `spark.sql.jsonGenerator.ignoreNullFields`, ANSI rules, time zones, `timeParserPolicy` or collations. So all code calls
-`to_json` of this module alone, gives casts a type object (a type's name is parsed by the session's rules), and writes
-dates, moments and decimals by itself.
+the `to_json` of this module, gives casts a type object (a type's name would be parsed by the session's rules), and
+writes dates, moments and decimals by this module's expressions.
+
+`exact_values` does the same for Python values.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 Texts = Mapping[type[T.DataType], Callable[["Column"], "Column"]]
-"""For some types the function that writes a value as text."""
+"""For some types, the function that writes a value as text."""
 
 TEXT = T.StringType()
 INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
@@ -39,20 +41,20 @@ _DAY_SECONDS, _SECOND = 86_400, 1_000_000
 
 
 def to_json(column: Column) -> Column:
-    """The JSON of a struct, array, map or variant, null fields left out."""
+    """Return the JSON of a struct, array, map or variant. Null fields of structs are left out."""
     return F.to_json(column, _JSON)
 
 
 def is_text(data_type: T.DataType) -> bool:
+    """Return whether values of this type are strings, of whatever collation or length."""
     return isinstance(data_type, (T.StringType, T.CharType, T.VarcharType))
 
 
-# --- types that say the same by fewer words
+# --- plain types
 
 
 def plain_type(data_type: T.DataType) -> T.DataType:
-    """The type without collations, lengths and voids, which all are STRING, and without negative scales; all of it may
-    be null."""
+    """Return the type without collations, lengths, voids (all STRING then) and negative scales, all of it nullable."""
     if is_text(data_type) or isinstance(data_type, T.NullType):
         return TEXT
     if isinstance(data_type, T.DecimalType) and data_type.scale < 0:
@@ -61,7 +63,7 @@ def plain_type(data_type: T.DataType) -> T.DataType:
 
 
 def plain(column: Column, data_type: T.DataType) -> Column:
-    """The column as its `plain_type`; itself where it has that already."""
+    """Cast the column to its `plain_type`; leave it if it has that type already."""
     wanted = plain_type(data_type)
     return column if wanted.simpleString() == data_type.simpleString() else column.cast(wanted)
 
@@ -77,7 +79,7 @@ def _with_leaves(data_type: T.DataType, leaf: Callable[[T.DataType], T.DataType]
 
 
 def fields(column: Column, data_type: T.StructType) -> Iterator[tuple[T.StructField, Column]]:
-    """The fields of a struct, each with its column, also where names differ only in case."""
+    """Yield the fields of a struct, each with its column. Names may differ only in case."""
     names = [f.name for f in data_type.fields]
     if len({name.lower() for name in names}) < len(names):
         names = [f"f{i}" for i in range(len(names))]
@@ -91,7 +93,7 @@ def fields(column: Column, data_type: T.StructType) -> Iterator[tuple[T.StructFi
 
 
 def text(column: Column, data_type: T.DataType) -> Column:
-    """A flat value as text: digits without an exponent, dates and moments as in ISO 8601, moments in UTC."""
+    """Return a flat value as text: decimals without an exponent, dates and moments as in ISO 8601, moments in UTC."""
     if isinstance(data_type, T.DecimalType):
         return _digits(column)
     write = ISO.get(type(data_type))
@@ -99,7 +101,7 @@ def text(column: Column, data_type: T.DataType) -> Column:
 
 
 def _digits(decimal: Column) -> Column:
-    """Without an exponent, as which Spark writes what is below a millionth, 1.5E-7, unless it follows ANSI."""
+    """Return all digits. Outside of ANSI rules Spark writes numbers below a millionth with an exponent, as 1.5E-7."""
     written = decimal.cast(TEXT)
     small = F.when(written.contains("E-"), written)
     digits = F.regexp_replace(small, r"[-.]|E.*", "")
@@ -108,7 +110,7 @@ def _digits(decimal: Column) -> Column:
 
 
 def day(date: Column) -> Column:
-    """YYYY-MM-DD. A cast would give another day before 1582 where `timeParserPolicy` is LEGACY."""
+    """Return YYYY-MM-DD. A cast would give another day before 1582 if `timeParserPolicy` is LEGACY."""
     year = F.year(date)
     digits = F.abs(year).cast(TEXT)
     return F.concat(
@@ -122,7 +124,7 @@ def day(date: Column) -> Column:
 
 
 def utc(timestamp: Column) -> Column:
-    """The wall clock of UTC, as TIMESTAMP_NTZ. Every shorter way follows the session's time zone."""
+    """Return the time in UTC, as TIMESTAMP_NTZ. Every shorter expression depends on the session's time zone."""
     days = F.floor(F.unix_seconds(timestamp) / F.lit(_DAY_SECONDS)).cast(T.IntegerType())
     seconds = F.pmod(F.unix_micros(timestamp), F.lit(_DAY_SECONDS * _SECOND)) / F.lit(float(_SECOND))
     interval = F.make_dt_interval(days, F.lit(0), F.lit(0), seconds.cast(T.DecimalType(18, 6)))
@@ -130,7 +132,7 @@ def utc(timestamp: Column) -> Column:
 
 
 def wall(timestamp_ntz: Column) -> Column:
-    """YYYY-MM-DDTHH:MM:SS and as much of a fraction as there is."""
+    """Return YYYY-MM-DDTHH:MM:SS with as much of a fraction as there is."""
     return F.replace(timestamp_ntz.cast(TEXT), F.lit(" "), F.lit("T"))
 
 
@@ -145,7 +147,7 @@ def _moment_of_micros(timestamp: Column) -> Column:
 
 
 ISO: Texts = {T.DateType: day, T.TimestampType: _moment, T.TimestampNTZType: wall}
-# What `to_json` writes by default and by `_JSON`, also where a session says LEGACY.
+# As `to_json` writes them by default and by `_JSON`, even if a session says LEGACY.
 AS_JSON: Texts = {T.DateType: day, T.TimestampType: _moment_of_micros}
 
 
@@ -153,7 +155,7 @@ AS_JSON: Texts = {T.DateType: day, T.TimestampType: _moment_of_micros}
 
 
 def with_texts(column: Column, data_type: T.DataType, texts: Texts) -> Column:
-    """The column with the types of `texts` as text, at any depth; itself where it has none of them."""
+    """Write the values of the types in `texts` as text, at any depth; leave a column without such types as it is."""
     if not _has(data_type, texts):
         return column
     if isinstance(data_type, T.ArrayType):
@@ -169,19 +171,19 @@ def with_texts(column: Column, data_type: T.DataType, texts: Texts) -> Column:
 
 
 def type_with_texts(data_type: T.DataType, texts: Texts) -> T.DataType:
-    """The type of what `with_texts` gives."""
+    """Return the type of what `with_texts` returns."""
     if isinstance(data_type, T.MapType):
         return T.MapType(data_type.keyType, type_with_texts(data_type.valueType, texts))
     return TEXT if type(data_type) in texts else _with_leaves(data_type, lambda leaf: type_with_texts(leaf, texts))
 
 
 def has_map(data_type: T.DataType) -> bool:
-    """Whether the type has a map in it, at any depth."""
+    """Return whether the type has a map in it, at any depth."""
     return '"type":"map"' in data_type.json()
 
 
 def with_sorted_maps(column: Column, data_type: T.DataType) -> Column:
-    """The column with the entries of its maps in the order of their keys, at any depth; itself where it has none."""
+    """Sort the entries of maps by their keys, at any depth; leave a column without maps as it is."""
     if not has_map(data_type):
         return column
     if isinstance(data_type, T.ArrayType):
@@ -192,7 +194,7 @@ def with_sorted_maps(column: Column, data_type: T.DataType) -> Column:
         return F.when(column.isNotNull(), F.struct(*inner))
     assert isinstance(data_type, T.MapType)  # noqa: S101
     value_type = data_type.valueType
-    # Files of others may have a key twice, which `map_from_arrays` would refuse.
+    # Files written elsewhere may have a key twice, which `map_from_arrays` would refuse.
     keys = F.array_sort(F.array_distinct(F.map_keys(column)))
     values = F.transform(keys, lambda key: with_sorted_maps(F.element_at(column, key), value_type))
     return F.map_from_arrays(keys, values)

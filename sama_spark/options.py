@@ -11,13 +11,12 @@ from __future__ import annotations
 import inspect as python
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, inspect
 
-from sama_spark.arguments import shown
+from sama_spark.arguments import nearest, shown
 from sama_spark.errors import InvalidInput
 
 LONGEST = 4_096  # characters of a name or a path
@@ -56,11 +55,11 @@ def from_text(kind: type[Options], given: Mapping[str, str]) -> Options:
     return _converted(kind, values, lambda name: f"option `{name}`", strict=False)
 
 
-def nearest(name: str, known: Iterable[str], *, quote: str = "`", otherwise: str = "") -> str:
+def remedy_for(name: str, known: Iterable[str], *, quote: str = "`", otherwise: str = "") -> str:
     """Return a remedy for a misspelt name: "do you mean ...?", or all known names after `otherwise`."""
     known = list(known)
-    if found := get_close_matches(name, known, n=1):
-        return f"do you mean {quote}{found[0]}{quote}?"
+    if found := nearest(name, known):
+        return f"do you mean {quote}{found}{quote}?"
     return f"{otherwise}{', '.join(known)}"
 
 
@@ -171,7 +170,7 @@ def _refusal(type_: Any, value: Any, *, text: bool) -> tuple[str, str]:
     if isinstance(kind, inspect.BoolType):
         return "is neither true nor false", f"give {'true or false' if text else 'True or False'}"
     if isinstance(kind, inspect.LiteralType):
-        return "is not understood", nearest(str(value), map(repr, words), quote="", otherwise="give one of ")
+        return "is not understood", remedy_for(str(value), map(repr, words), quote="", otherwise="give one of ")
     if isinstance(kind, inspect.DictType):
         takes = " or ".join(f'"{word}"' for word in words) or "a text"
         return "is not understood", f"give names, each with {takes}: " + '{"name": ...}'

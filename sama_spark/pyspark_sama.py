@@ -1,6 +1,6 @@
-"""Lies at the top of the wheel: Spark looks into modules named `pyspark_...` for a `DefaultSource`.
+"""Makes `format("sama")` known to Spark, which looks into top modules named `pyspark_...` for a `DefaultSource`.
 
-It must never fail to import, which would hide the sources of all such modules.
+The wheel has this file at its top. The import must never fail: that would hide the sources of all such modules.
 """
 
 from contextlib import suppress

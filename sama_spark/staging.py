@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlparse
 from weakref import WeakKeyDictionary
 
@@ -112,7 +112,7 @@ class Staging:
         self._found: WeakKeyDictionary[SparkSession, dict[str | None, Stage | None]] = WeakKeyDictionary()
         self._runs: list[Path] = []
 
-    def stage(self, spark: SparkSession, folder: str | None) -> Stage | None:
+    def stage(self, spark: SparkSession, folder: str | Literal[False] | None) -> Stage | None:
         """Return the stage in `folder`, or in a temporary folder if that is None.
 
         Return None if the workers do not see the temporary folder.
@@ -120,6 +120,8 @@ class Staging:
         Raises:
             StagingError: `folder` was named, and driver and workers do not share it in both directions.
         """
+        if folder is False:
+            return None
         found = self._found.setdefault(spark, {})
         if folder not in found:
             stage, problem = None, None

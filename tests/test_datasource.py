@@ -374,7 +374,8 @@ def test_options_mean_what_the_functions_parameters_mean() -> None:
         ({"projekt": "2"}, "Do you mean `project`"),
         ({"batchpriority": "2"}, "Do you mean `batch_priority`"),
         ({"zzz": "2"}, "The options are api_key_env"),
-        ({"outbox": "t"}, "create_task_batch_from_table.*foreachBatch"),
+        ({"outbox": "t"}, "create_task_batch_from_table"),
+        ({"query": "q"}, "there is no option `query`"),
         ({"rejected_table": "t"}, "create_task_batch_from_table"),
         ({"on_invalid": "reject"}, "create_task_batch_from_table"),
         ({"dry_run": "true"}, "create_task_batch_from_table"),
@@ -408,6 +409,23 @@ def test_the_project_is_required() -> None:
 def test_overwriting_is_refused(df: DataFrame, sandbox: Sandbox, options: dict[str, Any]) -> None:
     with pytest.raises(Exception, match=r'tasks are not overwritten.*mode\("append"\)'):
         df.write.format("sama").mode("overwrite").options(**options).save()
+    assert sandbox.calls() == {}
+
+
+@pytest.mark.parametrize("mode", ["append", "complete"])
+@pytest.mark.parametrize("more", [{}, {"query": "nightly", "staging": "/nowhere"}], ids=["plain", "as once"])
+def test_a_stream_is_refused_with_the_lines_to_write(
+    spark: SparkSession, sandbox: Sandbox, options: dict[str, Any], tmp_path: Path, mode: str, more: dict[str, str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "0.json").write_text('{"url": "https://example.org/1.jpg", "count": 1}')
+    rows = spark.readStream.schema("url string, count bigint").json(str(tmp_path / "in"))
+    if mode == "complete":
+        rows = rows.groupBy("url").count()
+    stream = rows.writeStream.format("sama").outputMode(mode).options(**options, **more).trigger(availableNow=True)
+    lines = r"(?s)InvalidInput.*nothing was sent.*MicroBatches\(.*outbox=.*row_key=.*foreachBatch\(each\).*checkpoint"
+    with pytest.raises(Exception, match=lines):
+        stream.option("checkpointLocation", str(tmp_path / "checkpoint")).start().awaitTermination(60)
     assert sandbox.calls() == {}
 
 
@@ -462,7 +480,7 @@ def test_the_wheel_makes_the_format_known(sandbox: Sandbox, project: int, tmp_pa
     subprocess.run(wheel, check=True)
     [built] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(built) as archive:
-        assert {"pyspark_sama.py", "sama_spark/datasource.py"} <= set(archive.namelist())
+        assert {"pyspark_sama.py", "sama_spark/data_source/datasource.py"} <= set(archive.namelist())
         archive.extractall(tmp_path / "site")
     script(FOUND, sandbox.base_url, project, SAMA_API_KEY=sandbox.api_key, PYTHONPATH=str(tmp_path / "site"))
     assert len(sandbox.tasks(project)) == 1

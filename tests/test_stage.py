@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sama_spark import staging
-from sama_spark.errors import StagingError
+from sama_spark import Client, staging
+from sama_spark.errors import InvalidInput, StagingError
 from sama_spark.staging import Stage, Staging, stage_errors
 
 if TYPE_CHECKING:
@@ -33,6 +33,13 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     staging._temporary_folder.cache_clear()
     yield folder
     staging._temporary_folder.cache_clear()
+
+
+@pytest.mark.parametrize("wrong", [True, "", 0, 7])
+def test_staging_is_a_folder_none_or_false(wrong: object) -> None:
+    Client("key", staging=False).close()
+    with pytest.raises(InvalidInput, match="staging is"):
+        Client("key", staging=wrong)  # type: ignore[arg-type]
 
 
 def _mode(folder: Path) -> int:

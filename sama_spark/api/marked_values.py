@@ -1,7 +1,7 @@
-"""A value that could not be made says so itself, so that its row is told as any row that cannot become a task.
+"""Values that could not be made, marked so that their rows are reported like other rows that cannot become tasks.
 
-Helpers such as `boxes_to_output` give columns, and a column that raises would end the whole job. So what they put in
-place of a value that cannot be made is a text that begins with `MARK`, in whatever shape the value has.
+Helpers such as `boxes_to_output` return columns. A column that raises would end the whole job. So where such a helper
+cannot make a value, it writes a text that begins with `MARK`, somewhere within the value's usual structure.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import msgspec
 MARK = "not a pre-annotation (sama_spark): "
 BEFORE_VALUE = ", this row has "
 PROBLEM = "problem"
-"""The field of shapes that holds such a text. It is null in good values, and so in no task."""
+"""The field of shapes that holds such a text. It is null in good values, so no task has it."""
 
 _mark = MARK.encode()
 
 
 def is_marked(json: bytes) -> bool:
-    """Whether a value that could not be made stands somewhere in this text."""
+    """Return whether this text has a marked value somewhere."""
     return _mark in json
 
 
 def problem_in(value: Any) -> tuple[str, str] | None:
-    """Why a value (of JSON, or JSON text) could not be made, and what it was to be made of; None for a good one."""
+    """Return why a value (of JSON, or JSON text) could not be made, and from what; None for a good one."""
     if isinstance(value, str):
         if MARK not in value:
             return None

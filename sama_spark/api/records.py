@@ -1,4 +1,4 @@
-"""Python records to the JSON that Sama takes: exact, or refused before anything is sent."""
+"""Python records as the JSON that Sama accepts: exact, or refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from uuid import UUID
 from sama_spark.api.marked_values import is_marked, problem_in
 from sama_spark.arguments import shown
 from sama_spark.errors import InvalidInput, InvalidRowsError
+from sama_spark.exact_values import digits
 from sama_spark.http.secrets import redact_urls
 
-# A date in text, without a year 0. `\z` and not `$`, which lets a line end stand behind it.
+# A date as text, without a year 0. `\z` and not `$`, which allows a line end behind the text.
 DATE_TEXT = r"^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
 _INT32 = range(-(2**31), 2**31)
 
 
 def checked_priority(priority: Any) -> int:
-    """A priority that fits the API's signed 32 bits."""
+    """Return the priority as an int.
+
+    Raises:
+        InvalidInput: it is no integer of signed 32 bits, which the API takes.
+    """
     number = None
     with suppress(TypeError):
         number = operator.index(priority)
@@ -36,17 +41,22 @@ def checked_priority(priority: Any) -> int:
 
 
 def render(value: Any) -> Any:
-    """What JSON has no word for, as Sama takes it; TypeError for the rest.
+    """Return a value that `json` cannot write as one that it can.
 
-    date -> "YYYY-MM-DD"; datetime and numpy.datetime64 -> RFC 3339 (without a zone it is taken as UTC);
-    Decimal and UUID -> their text; numpy scalars -> number, boolean or text (float32 in its shortest form);
-    numpy arrays -> lists; other mappings -> objects.
+    date -> "YYYY-MM-DD"; datetime and numpy.datetime64 -> RFC 3339 (UTC if there is no zone); Decimal -> text of its
+    digits, without an exponent; UUID -> its text; numpy scalars -> number, boolean or text (float32 in its shortest
+    form); numpy arrays -> lists; other mappings -> objects.
+
+    Raises:
+        TypeError: the value has no JSON form.
     """
     if isinstance(value, datetime) and value.isoformat() != "NaT":  # pandas' NaT is a datetime
         return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).isoformat()
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, UUID) or (isinstance(value, Decimal) and value.is_finite()):
+    if isinstance(value, Decimal) and value.is_finite():
+        return digits(value)
+    if isinstance(value, UUID):
         return str(value)
     if isinstance(value, Mapping):
         return dict(value)
@@ -70,12 +80,21 @@ def _render_numpy(value: Any) -> Any:
 
 
 def to_json(value: Any) -> bytes:
-    """JSON text; raises ValueError or TypeError for NaN, Infinity and what `render` refuses."""
+    """Return JSON text.
+
+    Raises:
+        ValueError, TypeError: a value is NaN or infinite, or `render` refuses it.
+    """
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=render).encode()
 
 
 def tasks_body(records: Iterable[Mapping[str, Any]], *, priority: int = 0, submit: bool = False) -> bytes:
-    """The body of a tasks file: an array of {"data", "priority", "submit"}. Empty for no records."""
+    """Return the body of a tasks file: an array of {"data", "priority", "submit"}. No records give no bytes.
+
+    Raises:
+        InvalidInput: `priority` is no integer of 32 bits.
+        InvalidRowsError: a record is no mapping, or a value has no JSON form; it names the record and the key.
+    """
     common = f',"priority":{checked_priority(priority)},"submit":{"true" if submit else "false"}}}'.encode()
     items = [b'{"data":' + _record_json(record, place) + common for place, record in enumerate(records)]
     return b"[" + b",".join(items) + b"]" if items else b""
@@ -97,7 +116,7 @@ def _record_json(record: Mapping[str, Any], place: int) -> bytes:
 
 
 def _refusal(record: Mapping[str, Any], place: int) -> InvalidRowsError:
-    """Names the key whose value cannot be sent."""
+    """Return the error that names the key whose value cannot be sent."""
     reasons = ((str(key), _why_not(key, value)) for key, value in record.items())
     column, reason = next(((key, why) for key, why in reasons if why), (None, "it has no JSON form"))
     return InvalidRowsError(
@@ -123,7 +142,15 @@ def _why_not(key: Any, value: Any) -> str:
 
 
 def checked_records(tasks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Task items: data, and what was given of priority, submit, duration and reserve_for."""
+    """Return the tasks without their null members, after a check.
+
+    Args:
+        tasks: each with `data`, and optionally `priority`, `submit`, `duration` and `reserve_for`.
+
+    Raises:
+        InvalidInput: a priority is no integer of 32 bits.
+        InvalidRowsError: a task has no `data`, an unknown member, or data that has no JSON form.
+    """
     items = []
     for place, task in enumerate(tasks):
         if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):

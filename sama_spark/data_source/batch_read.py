@@ -1,4 +1,4 @@
-"""`spark.read.format("sama")`: planning, beside the driver, fetches the feed and stages it; workers read the stage."""
+"""`spark.read.format("sama")`: planning fetches the feed into the stage, beside the driver; workers read the stage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sama_spark.data_source.read_options import SourceOptions
     from sama_spark.staging import Stage
 
-KIND = "sama-spark-source"  # says whose it is in a temporary folder
+KIND = "sama-spark-source"  # marks the folder as ours in a temporary folder
 PARTITION_BYTES = 32 << 20
 
 
@@ -35,24 +35,26 @@ class StagedPages(InputPartition):
 
 
 class TaskReader(DataSourceReader):
-    """One planned read. What it stages stays for seven days, since nobody says when a DataFrame is done with."""
+    """One planned read. Its staged pages are kept for seven days, because Spark never says when a DataFrame ends."""
 
     def __init__(self, options: SourceOptions, schema: StructType) -> None:
         self._options, self._schema = options, schema
 
     def partitions(self) -> list[InputPartition]:
+        """Fetch and stage all pages, beside the driver, and return the files for each Spark task."""
         stage = self._options.stage
         stage.sweep(KIND)
         with self._options.pages() as pages:
             _, staged = stage_pages(pages, stage)
-        return [*staged] or [StagedPages(())]  # Spark makes one of its own of none
+        return [*staged] or [StagedPages(())]  # without any, Spark would make one of its own
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        """Read staged files, on a worker."""
         return read_pages(partition, self._schema)
 
 
 def stage_pages(pages: Iterable[Page], stage: Stage) -> tuple[Path, list[StagedPages]]:
-    """Beside the driver: write all pages into a folder of their own, which is gone if that fails.
+    """Write all pages into a new folder, beside the driver. Remove the folder if that fails.
 
     Raises:
         StagingError: the folder cannot be written.
@@ -68,12 +70,12 @@ def stage_pages(pages: Iterable[Page], stage: Stage) -> tuple[Path, list[StagedP
 
 
 def read_pages(partition: InputPartition, schema: StructType) -> Iterator[pa.RecordBatch]:
-    """On a worker: the rows of staged pages.
+    """Yield the rows of staged pages, on a worker.
 
     Raises:
-        StagingError: driver and workers do not share the stage, or it was cleared.
+        StagingError: driver and workers do not share the stage, or the stage was cleared.
     """
-    assert isinstance(partition, StagedPages)  # noqa: S101 - Spark gives back what it was given
+    assert isinstance(partition, StagedPages)  # noqa: S101 - Spark hands over what `partitions` returned
     return arrow_batches(_lines(partition), schema)
 
 
@@ -90,7 +92,7 @@ def _lines(partition: StagedPages) -> Iterator[bytes]:
 
 
 def _grouped(files: Iterable[Path]) -> list[StagedPages]:
-    """Some 32 MiB for each Spark task."""
+    """Group files so that each Spark task has some 32 MiB."""
     groups: list[list[tuple[Path, int]]] = []
     room = 0
     for file in files:

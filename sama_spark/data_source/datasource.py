@@ -1,4 +1,4 @@
-"""`format("sama")`: Spark's own doors, out and back, in batch and in streams."""
+"""`format("sama")`: rows become tasks, and deliveries are read in batch and in streams, by Spark's own API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
 try:
     from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, WriterCommitMessage
@@ -15,15 +15,15 @@ except ImportError as error:
         'format("sama") needs Spark 4.0 or newer, which has Python data sources; on this one use sama_spark.Client'
     ) from error
 
-from sama_spark.data_source import read_options as source
 from sama_spark.data_source.batch_read import TaskReader
+from sama_spark.data_source.read_options import read_options
 from sama_spark.data_source.read_rows import SCHEMA, checked
 from sama_spark.data_source.staged_write import Staged, Target, clear, send, stage_rows, tasks_in
 from sama_spark.data_source.stream_read import TaskStreamReader
 from sama_spark.data_source.write_options import WriteOptions, write_options
-from sama_spark.data_source.write_rows import RowEncoder, plan_rows
 from sama_spark.errors import InvalidInput
 from sama_spark.outbound.creation_schema import CreationSchema, read_contract
+from sama_spark.outbound.encode_values import RowEncoder, plan_rows
 from sama_spark.sessions import check_session
 from sama_spark.staging import Stage, run_name
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def register(spark: SparkSession) -> None:
-    """Make `format("sama")` known to a session; not needed where the wheel is installed beside the driver.
+    """Make `format("sama")` known to a session. This is not needed where the wheel is installed beside the driver.
 
     Args:
         spark: a session of Spark 4.0 or newer, classic or Connect.
@@ -50,110 +50,125 @@ def register(spark: SparkSession) -> None:
 
 
 class SamaDataSource(DataSource):
-    """Writes rows as tasks and reads deliveries, in batch and in streams.
+    """Writes rows as tasks, and reads deliveries in batch and in streams.
 
     `df.write.format("sama").mode("append").option("project", "4242").save()`
 
-    Workers check rows, render them as `Client.create_task_batch_from_table` does and stage them. Beside the
-    driver, and only if all rows are valid, batches are opened, uploaded and, once all uploads stand, continued.
-    On the wire: GET the creation schema (for streams once for each micro-batch), then POST batches.json, PUT and
-    POST continue.json for each chunk. A DataFrame without rows makes no call but the first.
+    Workers check rows, render them as `Client.create_task_batch_from_table` does and stage them. Then Python beside
+    the driver opens batches, uploads them and, once all uploads are complete, continues them; it does so only if all
+    rows are valid. On the wire: GET the creation schema, then POST batches.json, PUT and POST continue.json for each
+    chunk. A DataFrame without rows makes no call but the first.
+
+    Streams are not written by this format: `df.writeStream.foreachBatch(MicroBatches(...))` creates a task for each
+    of their rows once.
 
     `spark.read.format("sama").option("project", "4242").load()`
 
-    Deliveries with the columns of `Client.get_delivered_tasks_to_table` but `data` and `answers`, whose JSON text is in
-    `data_raw` and `answers_raw`: `from_json(answers_raw, ...)` types it, `flatten_annotations` reads it as it is. A
-    schema that is given (`.schema(...)`) names some of these columns. Planning, beside the driver, fetches the feed and
-    stages it, where it stays for seven days; so each action, and explain(), calls Sama again, while the function
-    fetches once. On the wire: GET tasks/delivered.json, or tasks.json for feed "status".
+    Reads deliveries with the columns of `Client.get_delivered_tasks_to_table` except `data` and `answers`. Their JSON
+    text is in `data_raw` and `answers_raw`: `from_json(answers_raw, ...)` types it, and `flatten_annotations` reads it
+    as it is. A schema given by `.schema(...)` selects some of these columns. Spark's planning fetches the feed and
+    stages it for seven days. So each action, and explain(), calls Sama again, while the function fetches once. On
+    the wire: GET tasks/delivered.json, or tasks.json for feed "status".
 
     `spark.readStream.format("sama")` gives each micro-batch the deliveries of a window of time, which ends just after
-    the latest that was seen. The checkpoint holds these ends. A micro-batch that Spark runs again is read from Sama
-    again: a task delivered anew in between is no longer in it and comes later. Nothing is acknowledged at Sama, which
-    is asked at most once in `lag` seconds. Trigger.AvailableNow takes what is there when it starts.
+    the latest delivery seen. The checkpoint holds these ends. If Spark runs a micro-batch again, the window is read
+    from Sama again: a task delivered anew in between has left this window and comes in a later one. Nothing is
+    acknowledged at Sama. Sama is called at most once in `lag` seconds. Trigger.AvailableNow takes what is there when
+    it starts.
 
-    Options are text, in any case; those of the way out are named as the function's parameters:
+    Options are text, and their names may be in any case. Those for writing have the names of the function's parameters:
         project (or project_id): Sama's project.
         api_key_env: environment variable beside the driver that holds the key, by default SAMA_API_KEY. It has to
             be set before the session starts.
         api_key_file: a file beside the driver that holds the key, instead.
-        staging: a folder that driver and workers share and may write, such as /Volumes/catalog/schema/volume. By
-            default a temporary folder, which does on a single machine. Streams out need one that lasts.
+        staging: a folder that driver and workers share and may write, such as /Volumes/catalog/schema/volume. The
+            default is a temporary folder, which suffices on a single machine.
         base_url: the API's root, for a sandbox or proxy.
-    Out:
-        query: for streams, the name under which what was sent is recorded in the stage. A micro-batch that Spark
-            runs again after a failure sends nothing twice. Each stream needs a name of its own.
+    Writing:
         batch_priority, notification_email, submit, tasks_file_name, chunk_rows, chunk_bytes, in_flight, max_tasks,
         priority_column, reserve_for_column, contract: as for the function.
-        not_sent, row_key: comma text or a JSON array. outputs: a JSON object.
-    Back:
+        not_sent, row_key: names with commas between them, or a JSON array. outputs: a JSON object.
+    Reading:
         feed: "delivered" by default, or "status" (not in streams).
         batch_id, client_batch_id, client_batch_id_match_type, task_id, from_timestamp: as for
             `Client.get_delivered_tasks_to_table`; a stream begins at `from_timestamp`.
-        state, date_type, to_timestamp, omit_answers, priority, primary_keys, same_as_delivery, and the above but
+        state, date_type, to_timestamp, omit_answers, priority, primary_keys, same_as_delivery, and the above except
             task_id: as for `Client.get_multi_task_status_to_table`, with feed "status".
-        lag: whole seconds that a stream stays behind now, 60 by default. What becomes visible at Sama later than that
-            after its delivery may be passed by; `Client.sync(full=True)` finds it.
+        lag: whole seconds that a stream stays behind now, 60 by default. A stream may miss a delivery that becomes
+            visible at Sama later than `lag` after it was made; `Client.sync(full=True)` finds it.
 
     Raises, as text within Spark's own errors:
-        InvalidInput: an option is unknown, or what it asks for needs the function; a checkpoint is of another project.
+        InvalidInput: an option is unknown, or asks for what only the function can do; a checkpoint is of another
+            project; a stream is written.
         ContractError: columns do not fit the project; at planning, before anything runs.
         InvalidRowsError, TooManyTasks, StagingError: before anything is sent.
-        BatchesNotStarted: uploads stand, but not all batches were started. A stream settles them on its restart.
+        BatchesNotStarted: all uploads are complete, but not all batches were started.
         ConnectorError: a call failed for good; batches opened by then were cancelled.
     """
 
     @classmethod
     def name(cls) -> str:
+        """Return what `format()` calls this source."""
         return "sama"
 
     def schema(self) -> StructType:
-        source.read_options(self.options)  # so that load() tells what is wrong with them
+        """Return all columns that reading gives. Check the options here, so that load() raises for wrong ones."""
+        read_options(self.options)
         return SCHEMA
 
     def reader(self, schema: StructType) -> TaskReader:
-        return TaskReader(source.read_options(self.options).of_a_table(), checked(schema))
+        """Plan `spark.read`."""
+        return TaskReader(read_options(self.options).of_a_table(), checked(schema))
 
     def streamReader(self, schema: StructType) -> TaskStreamReader:  # noqa: N802
-        return TaskStreamReader(source.read_options(self.options).of_a_stream(), checked(schema))
+        """Plan `spark.readStream`."""
+        return TaskStreamReader(read_options(self.options).of_a_stream(), checked(schema))
 
     def writer(self, schema: StructType, overwrite: bool) -> TaskWriter:
+        """Plan `df.write`: read the project's creation schema and check the columns against it."""
         options = write_options(self.options)
         if overwrite:
             raise InvalidInput("tasks are not overwritten", remedy='say .mode("append")')
-        rows = _planned(options.target, schema)
         stage = Path(tempfile.gettempdir()) if options.staging is None else options.staging / "sama-spark"
-        return TaskWriter(options, rows, stage)
+        return TaskWriter(options, _planned(options.target, schema), stage)
 
-    def streamWriter(self, schema: StructType, overwrite: bool) -> Any:  # noqa: ARG002, N802
+    def streamWriter(self, schema: StructType, overwrite: bool) -> NoReturn:  # noqa: ARG002, N802
+        """Refuse `df.writeStream`, and say what to write instead."""
         raise InvalidInput(
             'df.writeStream.format("sama") does not create tasks: nothing was sent',
-            remedy="write the stream with df.writeStream.foreachBatch(MicroBatches(...)), which has an outbox",
+            remedy="write the stream through an outbox, which creates each row's task once: "
+            "each = sama_spark.MicroBatches(lambda: sama_spark.Client(api_key), project_id, "
+            'outbox="catalog.schema.outbox", row_key="url"); '
+            'df.writeStream.foreachBatch(each).option("checkpointLocation", "/Volumes/...").start()',
         )
 
 
 class TaskWriter(DataSourceArrowWriter):
-    """One `save()`, whose workers stage in a folder of its own in `stage`."""
+    """One `save()`. Its workers stage in a folder of its own in `stage`."""
 
-    _KIND = "sama-spark-sink"  # says whose it is in a temporary folder
+    _KIND = "sama-spark-sink"  # marks the folder as ours in a temporary folder
 
     def __init__(self, options: WriteOptions, rows: RowEncoder, stage: Path) -> None:
         self._options, self._rows, self._stage = options, rows, stage
         self._folder = stage / run_name(self._KIND)
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Staged:
+        """Stage the rows of one Spark task, on a worker."""
         return stage_rows(iterator, self._rows, self._options.target.options, self._folder)
 
     def commit(self, messages: Sequence[WriterCommitMessage | None]) -> None:
+        """Send what all workers staged, beside the driver."""
         target = self._options.target
         try:
-            if pieces := tasks_in(_staged(messages), target.options):
+            staged = [message for message in messages if isinstance(message, Staged)]
+            if pieces := tasks_in(staged, target.options):
                 with closing(target.connect()) as api:
                     send(api, target, pieces)
         finally:
             self._clear()
 
     def abort(self, messages: Sequence[WriterCommitMessage | None]) -> None:  # noqa: ARG002
+        """Remove what was staged. Nothing was sent."""
         self._clear()
 
     def _clear(self) -> None:
@@ -163,12 +178,8 @@ class TaskWriter(DataSourceArrowWriter):
 
 def _planned(target: Target, schema: StructType) -> RowEncoder:
     options = target.options
-    contract = CreationSchema()
+    creation_schema = CreationSchema()
     if options.contract != "off":
         with closing(target.connect()) as api:
-            contract = read_contract(api, target.project_id)
-    return plan_rows(schema, contract, options.outputs, options.fields, lenient=options.contract != "strict")
-
-
-def _staged(messages: Sequence[WriterCommitMessage | None]) -> list[Staged]:
-    return [message for message in messages if isinstance(message, Staged)]
+            creation_schema = read_contract(api, target.project_id)
+    return plan_rows(schema, creation_schema, options.outputs, options.fields, lenient=options.contract != "strict")

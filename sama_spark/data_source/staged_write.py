@@ -1,12 +1,12 @@
-"""What a writer of `format("sama")` does: workers stage, and beside the driver what they staged is sent.
+"""The two halves of `df.write.format("sama")`: workers stage tasks, and Python beside the driver sends them.
 
-There is no session and no dbutils on either side. The key is a reference, resolved beside the driver alone.
+Neither half has a session or dbutils. The key is a reference; only the half beside the driver resolves it.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -18,27 +18,23 @@ from msgspec import structs
 from pyspark.sql.datasource import WriterCommitMessage
 
 from sama_spark.api.api_client import ApiClient
+from sama_spark.data_source.arrow_values import column_batches
 from sama_spark.errors import StagingError
 from sama_spark.keys import KeyReference
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.pieces import StagedPiece, cutter_for, pack, refuse_too_many
 from sama_spark.outbound.rejected import InvalidRows
-from sama_spark.outbound.upload import StartableBatches, UploadedBatch, Uploader, send_chunks
+from sama_spark.outbound.upload import StartableBatches, Uploader, send_chunks
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sama_spark.data_source.write_rows import RowEncoder
-
-
-RESTART = (
-    "restart the query: it asks Sama for the state of these batches, starts those that wait and sends nothing twice"
-)
+    from sama_spark.outbound.encode_values import RowEncoder
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where tasks go, and how. Holds no secret and no connection: it travels in Spark's plans."""
+    """Where tasks go, and how. It travels in Spark's plans, so it holds no secret and no connection."""
 
     project_id: str
     base_url: str
@@ -46,32 +42,30 @@ class Target:
     options: CreationOptions = field(default_factory=CreationOptions)
 
     def connect(self) -> ApiClient:
+        """Resolve the key and return a client, which the caller closes."""
         return ApiClient(self.key.resolve(), base_url=self.base_url)
 
 
 @dataclass(frozen=True)
 class Staged(WriterCommitMessage):
-    """What one task staged: a file and the pieces in it. `query_id`: Spark's name of a stream's checkpoint."""
+    """What one Spark task staged: a file, its size in bytes, and the pieces in it."""
 
     file: Path
     size: int
     pieces: tuple[StagedPiece, ...]
-    query_id: str = ""
 
 
-def stage_rows(
-    batches: Iterable[pa.RecordBatch], rows: RowEncoder, options: CreationOptions, folder: Path, query_id: str = ""
-) -> Staged:
-    """On a worker: check and encode rows and stage them, those that cannot become tasks too.
+def stage_rows(batches: Iterable[pa.RecordBatch], rows: RowEncoder, options: CreationOptions, folder: Path) -> Staged:
+    """Check and encode rows, and stage them as pieces, on a worker. Rows that cannot become tasks are staged too.
 
     Raises:
         StagingError: the folder cannot be written.
     """
-    cut = cutter_for(rows.head, rows.spliced, options).pieces(rows.encode(batches))
-    file = folder / f"part-{uuid4().hex}"  # attempts of one task do not meet
-    first = next(cut, None)  # until then rows may fail, and leave no file behind
+    cut = cutter_for(rows.head, rows.spliced, options).pieces(rows.encode(column_batches(batches)))
+    file = folder / f"part-{uuid4().hex}"  # attempts of one task must not share a file
+    first = next(cut, None)  # before the file is opened: rows that raise here leave no file behind
     if first is None:
-        return Staged(file, 0, (), query_id)
+        return Staged(file, 0, ())
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         stream = file.open("wb")
@@ -88,11 +82,11 @@ def stage_rows(
             stream.write(body)
             pieces.append(StagedPiece(structs.replace(header, checksum=crc32(body)), file, offset, offset))
             offset += len(body)
-    return Staged(file, offset, tuple(pieces), query_id)
+    return Staged(file, offset, tuple(pieces))
 
 
 def tasks_in(staged: Sequence[Staged], options: CreationOptions) -> list[StagedPiece]:
-    """Beside the driver: the staged tasks, once all rows and all files were looked at. Makes no call.
+    """Return the staged tasks, beside the driver, after a check of all rows and files. Makes no call.
 
     Raises:
         StagingError: driver and workers do not share the stage.
@@ -111,39 +105,27 @@ def tasks_in(staged: Sequence[Staged], options: CreationOptions) -> list[StagedP
             )
     pieces = [piece for part in staged for piece in part.pieces]
     InvalidRows([piece for piece in pieces if piece.header.invalid_rows]).check(
-        "use Client.create_task_batch_from_table(on_invalid='reject'), in a stream from foreachBatch"
+        "use Client.create_task_batch_from_table(on_invalid='reject')"
     )
     refuse_too_many(sum(piece.header.tasks for piece in pieces), options.max_tasks)
     return pieces
 
 
-def send(
-    api: ApiClient,
-    target: Target,
-    pieces: Sequence[StagedPiece],
-    claim: Callable[[list[UploadedBatch]], bool] | None = None,
-) -> Sequence[UploadedBatch]:
-    """Upload all pieces, claim the batches, start them. Those that `claim` loses are cancelled, and none is left.
+def send(api: ApiClient, target: Target, pieces: Sequence[StagedPiece]) -> None:
+    """Upload all pieces, then start their batches.
 
     Raises:
-        BatchesNotStarted: uploads stand, but not all batches were started; it tells which.
+        BatchesNotStarted: all uploads are complete, but not all batches were started; the error names them.
         ConnectorError: a call failed for good; batches opened by then were cancelled.
     """
     options = target.options
     uploader = Uploader(
         api, target.project_id, options.notification_email, options.tasks_file_name, options.in_flight, None
     )
-
-    def claimed(batches: list[UploadedBatch]) -> StartableBatches:
-        if claim is None or claim(batches):
-            return StartableBatches(batches)
-        uploader.cancel_all()
-        return StartableBatches(())
-
-    with uploader.naming_batches(RESTART if claim else None):
-        return send_chunks(uploader, pack(pieces, options.chunk_rows, options.chunk_bytes), claimed).batches
+    with uploader.naming_batches(None):
+        send_chunks(uploader, pack(pieces, options.chunk_rows, options.chunk_bytes), StartableBatches)
 
 
 def clear(folder: Path) -> None:
-    """Remove a run's folder, with what attempts left there that lost."""
+    """Remove a run's folder, together with what failed attempts left in it."""
     shutil.rmtree(folder, ignore_errors=True)

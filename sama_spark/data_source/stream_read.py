@@ -1,9 +1,9 @@
-"""`spark.readStream.format("sama")`: deliveries in windows of time, one for each micro-batch.
+"""`spark.readStream.format("sama")`: deliveries in windows of time, one window for each micro-batch.
 
-An offset is the end of a window: the moment after the latest delivery that was seen, of those that are at least `lag`
-old, since deliveries may become visible late. Where nothing was delivered, nothing moves on. A window that Spark runs
-again has the same bounds and is read from Sama again; a task that was delivered anew in between has left it and comes
-with a later window.
+An offset is the end of a window: the moment after the latest delivery seen. Deliveries that are younger than `lag` do
+not count, since others may still become visible before them. If nothing was delivered, the offset does not move. If
+Spark runs a window again, it has the same bounds and is read from Sama again. A task that was delivered anew in between
+has left this window and comes in a later one.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _AvailableNow: Any
 try:
     from pyspark.sql.streaming.datasource import SupportsTriggerAvailableNow as _AvailableNow
 except ImportError:
-    # Spark before 4.2 runs Trigger.AvailableNow as one micro-batch, which needs no more. Where that is one which a dead
-    # run had begun, what is newer comes with the next run.
+    # Spark before 4.2 runs Trigger.AvailableNow as one micro-batch, so one window is enough. After a crash Spark first
+    # repeats the unfinished micro-batch; newer deliveries then come with the next run.
     _AvailableNow = object
 
 _SECOND = 1_000_000
 
 
 class TaskStreamReader(DataSourceStreamReader, _AvailableNow):  # type: ignore[misc]
-    """One run of a query. Nothing but its offsets outlives it, and they lie in Spark's checkpoint."""
+    """One run of a query. Only its offsets outlive the run, in Spark's checkpoint."""
 
     def __init__(self, options: SourceOptions, schema: StructType) -> None:
         self._options, self._schema = options, schema
@@ -52,13 +52,18 @@ class TaskStreamReader(DataSourceStreamReader, _AvailableNow):  # type: ignore[m
         self._staged: dict[tuple[int, int], tuple[Path, list[StagedPages]]] = {}
 
     def initialOffset(self) -> dict[str, str]:  # noqa: N802
+        """Return the start of the first window."""
         return self._offset(self._options.start())
 
     def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802
+        """Fix the time up to which this run reads."""
         self._last_end = self._now()
 
     def latestOffset(self, start: dict[str, str] | None = None, limit: object = None) -> dict[str, str]:  # noqa: ARG002, N802
-        """The end of what is there; `start` where nothing is. Spark before 4.2 does not tell `start`."""
+        """Return the end of the deliveries that are there, or `start` if there are none.
+
+        Spark before 4.2 does not pass `start`.
+        """
         if start is not None:
             begin = self._time(start)
             self._clear(begin)
@@ -69,26 +74,29 @@ class TaskStreamReader(DataSourceStreamReader, _AvailableNow):  # type: ignore[m
         return self._offset(self._reached)
 
     def partitions(self, start: dict[str, str], end: dict[str, str]) -> list[StagedPages]:
+        """Return the files of a window for each Spark task. Fetch the window if an earlier run planned it."""
         window = Window(self._time(start), self._time(end))
         self._reached = window.end
         if window.start >= window.end:
             return []
-        if (window.start, window.end) not in self._staged:  # a run before this one has planned it
+        if (window.start, window.end) not in self._staged:  # an earlier run planned it
             self._staged[window.start, window.end] = self._fetch(window)
         return self._staged[window.start, window.end][1]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        """Read staged files, on a worker."""
         return read_pages(partition, self._schema)
 
     def commit(self, end: dict[str, str]) -> None:
-        """What the stage holds of windows that are done goes. Nothing is told to Sama."""
+        """Remove the staged files of finished windows. Nothing is sent to Sama."""
         self._clear(self._time(end))
 
     def stop(self) -> None:
+        """Remove the staged files of all windows."""
         self._clear(None)
 
     def _end_of(self, window: Window) -> int:
-        """The window's end as what is in it has it, which is kept until Spark has planned it and is done with it."""
+        """Return where the window really ends, by its last delivery. Keep its staged files until Spark is done."""
         if window.start >= window.end:
             return window.start
         folder, staged = self._fetch(window)
@@ -101,7 +109,7 @@ class TaskStreamReader(DataSourceStreamReader, _AvailableNow):  # type: ignore[m
     def _fetch(self, window: Window) -> tuple[Path, list[StagedPages]]:
         stage = self._options.stage
         stage.sweep(KIND)
-        # A nanosecond earlier: it does not matter then whether `from` includes its bound.
+        # A nanosecond earlier, so that it does not matter whether `from` includes its bound.
         since = to_text(window.start - 1).replace("Z", "999Z") if window.start else None
         with self._options.pages(from_timestamp=since) as pages:
             return stage_pages(window.of(pages), stage)
@@ -111,7 +119,7 @@ class TaskStreamReader(DataSourceStreamReader, _AvailableNow):  # type: ignore[m
             shutil.rmtree(self._staged.pop(window)[0], ignore_errors=True)
 
     def _asked_enough(self) -> bool:
-        """With Trigger.AvailableNow once. Else Spark may ask again at once, and nothing is due before another lag."""
+        """Return whether no call is due: after one with Trigger.AvailableNow, else until `lag` seconds have passed."""
         now = time.monotonic()
         if self._asked is not None and (self._last_end is not None or now - self._asked < max(self._lag, 1)):
             return True

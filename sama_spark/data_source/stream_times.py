@@ -1,7 +1,7 @@
-"""Times of deliveries as microseconds since 1970, what a stream's windows are cut by.
+"""Times of deliveries, in microseconds since 1970, and the windows of time that are a stream's micro-batches.
 
-A window holds what was delivered from its start on and before its end, so windows that follow each other hold each
-delivery once, also where several have the same time.
+A window holds the deliveries from its start on and before its end. So consecutive windows hold each delivery once, even
+if several have the same time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sama_spark")
 
-# As `inbound.table.as_timestamp`: old samples write 20240301T10:15:30, and no zone means UTC.
+# The forms that `inbound.table.as_timestamp` takes: old samples write 20240301T10:15:30, and no zone means UTC.
 _TIME = re.compile(
     r"(?:(\d{4})-(\d\d)-(\d\d)[T ]|(\d{4})(\d\d)(\d\d)T)"
     r"(?:(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?|(\d\d)(\d\d)(\d\d)(?:\.(\d{1,9}))?)"
@@ -25,14 +25,17 @@ _TIME = re.compile(
     re.ASCII,
 )
 _SINCE_1970 = re.compile(r"\d{10}|\d{13}", re.ASCII)
-# A day within the years 1 to 9999: in every zone Python has these times.
+# One day inside the years 1 to 9999, so that Python has these times in every zone.
 LEAST, MOST = -62_135_510_400_000_000, 253_402_214_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICRO = timedelta(microseconds=1)
 
 
 def micros(text: Any) -> int | None:
-    """The time that a text means, finer digits cut off; None where it is none, or where some zone has no such time."""
+    """Return the time that a text means, without digits below a microsecond; None if the text is no time.
+
+    Times at the very ends of the years 1 to 9999, which some zones do not have, give None too.
+    """
     found = _micros(text)
     return found if found is not None and LEAST <= found < MOST else None
 
@@ -61,21 +64,21 @@ def _micros(text: Any) -> int | None:
 
 
 def to_text(time: int) -> str:
-    """RFC 3339 in UTC, to the microsecond."""
+    """Return RFC 3339 in UTC, to the microsecond."""
     return (_EPOCH + time * _MICRO).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class Window:
-    """What was delivered from `start` on and before `end`; `last` is the latest of it that was seen."""
+    """The deliveries from `start` on and before `end`. `last` is the latest of them that was seen."""
 
     def __init__(self, start: int, end: int) -> None:
         self.start, self.end = start, end
         self.last: int | None = None
 
     def of(self, pages: Iterable[Page]) -> Iterator[Page]:
-        """What of the pages lies in the window.
+        """Yield the tasks of the pages that lie in the window.
 
-        A task without a readable time is in none: it is left out, and a warning says so.
+        A task without a readable time lies in no window: it is left out, and a warning says so.
         """
         for page in pages:
             inside = []

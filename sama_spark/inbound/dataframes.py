@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sama_spark.api.api_client import ApiClient
 from sama_spark.api.calls import accepts_proj_id
@@ -24,7 +24,7 @@ class DataFrames(ApiClient):
     """Reads feeds into DataFrames. `Client`, which has all methods, says where text waits meanwhile."""
 
     _staging: Staging
-    _staging_folder: str | None
+    _staging_folder: str | Literal[False] | None
 
     @accepts_proj_id
     def get_delivered_tasks_to_table(

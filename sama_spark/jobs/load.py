@@ -14,7 +14,7 @@ from sama_spark.jobs.config import JOBS, AnyJob, Job, options_of
 from sama_spark.jobs.fields import choices_of, names_in
 from sama_spark.keys import KEY_ENV
 from sama_spark.names import check_place, check_table
-from sama_spark.options import nearest
+from sama_spark.options import remedy_for
 from sama_spark.plain_yaml import NotYaml, parse_yaml, read_yaml
 
 _UNKNOWN = re.compile("Object contains unknown field `(.*?)`")
@@ -125,7 +125,7 @@ def _explained(said: str, path: str, job: str) -> InvalidInput:
     if unknown:
         fields = names_in(field, job)
         # What stands in the place of a field of the key may be the key.
-        remedy = nearest(unknown[1], fields, otherwise="the fields are ")
+        remedy = remedy_for(unknown[1], fields, otherwise="the fields are ")
         is_known = field != "api_key" or remedy.startswith("do you mean")
         named = f"there is no field `{unknown[1]}`" if is_known else "there is an unknown field"
         return InvalidInput(f"{path}: {named}{f' in `{field}`' if field else ''}", remedy=remedy)

@@ -1,9 +1,9 @@
-"""Addresses that stand in an input and that only the user's own systems can reach."""
+"""Addresses in inputs that only the user's own systems can reach, and Sama cannot."""
 
 from __future__ import annotations
 
-# By what the text begins with, and not by what it mentions. s3:// and gs:// pass, since storage can be connected to
-# Sama; s3a:// and s3n:// are names of Hadoop's alone. The same text is a pattern of Java's and of Python's.
+# Only the beginning of a text counts, not what it mentions further on. s3:// and gs:// pass, since storage can be
+# connected to Sama; s3a:// and s3n:// are Hadoop's own names. The pattern means the same in Java and in Python.
 OUT_OF_REACH = (
     r"(?i)^\s*(?:"
     r"(?:abfss?|wasbs?|adl|s3[an]|hdfs|webhdfs|viewfs|maprfs)://\S"

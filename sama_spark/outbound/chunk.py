@@ -1,7 +1,7 @@
-"""Check the texts, splice them into the tasks, cut the tasks into pieces. Made for workers: no network, no key.
+"""On workers: check JSON texts, put them into the tasks, and cut the tasks into pieces. No network, no key.
 
-A piece is some hundred tasks joined by commas, small enough to stream and to pack: the driver joins pieces of
-all partitions into chunks, so that many small partitions do not become many small batches.
+A piece is some hundred tasks joined by commas. It is small enough to stream. The driver joins pieces of all partitions
+into chunks, so that many small partitions do not become many small batches.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -25,20 +25,68 @@ if TYPE_CHECKING:
 HEADER, BODY = "header", "body"
 PIECE_TASKS, PIECE_BYTES = 1000, 1 << 18
 FEW_INVALID = 5
-ROWS_AT_A_TIME = 500  # they stay in the processor's cache: twice as fast as Spark's 10,000
+ROWS_AT_A_TIME = 500  # so few stay in the processor's cache: twice as fast as Spark's 10,000
 _SHOWN_BYTES = 200
 _BRACE = ord("{")
 _TASK_END = b"}}"
 
 Texts = Sequence[bytes | None]
 """A column of JSON texts."""
-_Row = tuple[bytes, bytes | None, bytes | None]  # task, key, content
+
+
+class EncodedBatch(NamedTuple):
+    """Some encoded rows, column by column, as `encode` selects them.
+
+    Attributes:
+        tasks: the JSON of each task from where tasks differ up to the end of `data`, without the spliced texts.
+        problems: for a row that cannot become a task, JSON of its column, reason and value; else None.
+        keys: the row's key as text, None where no row key is named.
+        contents: digits of the hash of the row's content, None without an outbox.
+        spliced: the columns of JSON texts that go into `data` unparsed.
+    """
+
+    tasks: Texts
+    problems: Texts
+    keys: Texts
+    contents: Texts
+    spliced: Sequence[Texts]
+
+    @classmethod
+    def of(cls, columns: Sequence[Texts]) -> EncodedBatch:
+        """Name the columns of encoded rows, which come in this order."""
+        tasks, problems, keys, contents, *spliced = columns
+        return cls(tasks, problems, keys, contents, spliced)
+
+    def rows(self) -> Iterator[EncodedRow]:
+        """Yield row by row."""
+        spliced = zip(*self.spliced, strict=True) if self.spliced else [()] * len(self.tasks)
+        return map(EncodedRow, self.tasks, self.problems, self.keys, self.contents, spliced)
+
+
+class EncodedRow(NamedTuple):
+    """One row of an `EncodedBatch`."""
+
+    task: bytes | None
+    problem: bytes | None
+    key: bytes | None
+    content: bytes | None
+    spliced: Sequence[bytes | None]
+
+
+_Task = tuple[bytes, bytes | None, bytes | None]
+"""A task's own JSON (without what all tasks begin and end with), its key and its content. A plain tuple, since there is
+one for each row."""
 
 
 class InvalidRow(msgspec.Struct, frozen=True):
-    """A row that cannot become a task: its column, why, the offending value and the row (both shortened).
+    """A row that cannot become a task.
 
-    `row_key`: JSON of the row's key columns, where they are named.
+    Attributes:
+        column: the first column with a problem.
+        reason: the problem.
+        value: the start of the column's value.
+        row: the start of the row, as JSON.
+        row_key: JSON of the row's key columns; None if the user named none.
     """
 
     column: str
@@ -48,7 +96,7 @@ class InvalidRow(msgspec.Struct, frozen=True):
     row_key: str | None = None
 
     def __str__(self) -> str:
-        # Signed URLs among the values are secrets: this text stands in errors and logs, the fields in tables.
+        # This text goes to errors and logs, where signed URLs count as secrets. The fields go to tables.
         return redact_urls(f"column {self.column!r} {self.reason}: {self.value} (row {self.row_key or self.row})")
 
     def __repr__(self) -> str:
@@ -56,7 +104,14 @@ class InvalidRow(msgspec.Struct, frozen=True):
 
 
 class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a piece holds: tasks, or invalid rows of which the body may have some. Only what waits has a checksum."""
+    """What a piece holds: tasks, or invalid rows, of which the body may describe only some.
+
+    Attributes:
+        tasks: how many tasks.
+        bytes: length of the body.
+        checksum: CRC-32 of the body, where the piece waits in a file.
+        invalid_rows: how many invalid rows.
+    """
 
     tasks: int = 0
     bytes: int = 0
@@ -65,7 +120,7 @@ class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PieceRows(msgspec.Struct, frozen=True):
-    """What an outbox keeps of a piece's tasks, in their order: key, hash of the content, and bytes in the body."""
+    """What an outbox remembers of a piece's tasks, in their order: keys, hashes of content, and sizes in the body."""
 
     keys: list[str]
     contents: list[int]
@@ -87,11 +142,14 @@ _decode_problem = msgspec.json.Decoder(dict[str, str]).decode
 
 @dataclass(frozen=True)
 class PieceCutter:
-    """Checks, splices and cuts, on a worker (`mapInArrow(cutter.cut, ...)`) or wherever the encoded rows are.
+    """Cuts encoded rows into pieces, on a worker (`mapInArrow(cutter.cut, ...)`) or wherever the encoded rows are.
 
-    `head`: what stands before `data` in each task. `spliced`: name and mode ("json", "auto" or JSON Schema) of each
-    text column. `most_invalid`: how many of a partition's invalid rows are described; the others are counted.
-    `keyed`: whether headers say which rows the piece holds.
+    Attributes:
+        head: the JSON that all tasks begin with, before `data`.
+        spliced: name and mode (see `outputs.SpliceMode`) of each column of JSON text.
+        max_tasks, max_bytes: of one piece. A single larger task is a piece of its own.
+        most_invalid: how many of a partition's invalid rows are described; the others are only counted.
+        keyed: whether headers tell which rows a piece holds, for an outbox.
     """
 
     head: bytes
@@ -102,7 +160,7 @@ class PieceCutter:
     keyed: bool = False
 
     def cut(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Encoded rows in, pieces out: a header (JSON text) and a body each."""
+        """Yield the pieces of encoded rows, each a header (JSON text) and a body."""
         import pyarrow as pa
 
         slices = (
@@ -110,44 +168,46 @@ class PieceCutter:
             for batch in batches
             for start in range(0, batch.num_rows, ROWS_AT_A_TIME)
         )
-        for header, body in self.pieces([column.to_pylist() for column in rows.columns] for rows in slices):
+        encoded = (EncodedBatch.of([column.to_pylist() for column in rows.columns]) for rows in slices)
+        for header, body in self.pieces(encoded):
             described = _encode(structs.replace(header, checksum=crc32(body)))
             ends = pa.py_buffer(struct.pack("=ii", 0, len(body)))
             uncopied = pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(body)])
             yield pa.RecordBatch.from_arrays([pa.array([described.decode()]), uncopied], [HEADER, BODY])
 
-    def pieces(self, batches: Iterable[Sequence[Texts]]) -> Iterator[tuple[PieceHeader, bytes]]:
-        """Header and body of each piece. A batch has the columns of the encoded rows."""
+    def pieces(self, batches: Iterable[EncodedBatch]) -> Iterator[tuple[PieceHeader, bytes]]:
+        """Yield header and body of each piece."""
         rejected = _Rejected(self.most_invalid)
-        tasks: list[bytes] = []
-        rows: list[tuple[bytes | None, bytes | None]] = []
+        tasks: list[_Task] = []
         size = 0
         between = len(self.head) + len(_TASK_END) + 1
-        modes = [mode for _, mode in self.spliced]
-        for flat, problems, keys, contents, *texts in batches:
-            marked = any(map(_any_marked, (flat, *texts)))
-            if not any(problems) and not marked and all(map(_all_fit, texts, modes)):
-                valid: Iterable[_Row] = zip(self._tasks(flat, texts), keys, contents, strict=True)
-            else:
-                valid = self._valid_rows(zip(flat, problems, keys, contents, *texts, strict=True), rejected)
-            for task, key, content in valid:
-                if tasks and (len(tasks) == self.max_tasks or size + len(task) + between > self.max_bytes):
-                    yield self._piece(tasks, rows)
-                    tasks, rows, size = [], [], 0
+        for batch in batches:
+            for task in self._valid_tasks(batch, rejected):
+                more = len(task[0]) + between
+                if tasks and (len(tasks) == self.max_tasks or size + more > self.max_bytes):
+                    yield self._piece(tasks)
+                    tasks, size = [], 0
                 tasks.append(task)
-                rows.append((key, content))
-                size += len(task) + between
+                size += more
             if len(rejected.described) >= PIECE_TASKS:
                 yield rejected.piece()
         if tasks:
-            yield self._piece(tasks, rows)
+            yield self._piece(tasks)
         if rejected.count:
             yield rejected.piece()
 
-    def _tasks(self, flat: Texts, texts: Sequence[Texts]) -> list[bytes]:
-        """What is each task's own: neither the head, which is the same for all, nor the end."""
-        # Whole columns at a time: half the cost of going row by row.
-        tasks = [data[:-1] for data in flat if data]
+    def _valid_tasks(self, batch: EncodedBatch, rejected: _Rejected) -> Iterator[_Task]:
+        """Return the tasks of the valid rows; the others go to `rejected`."""
+        marked = any(map(_any_marked, (batch.tasks, *batch.spliced)))
+        modes = [mode for _, mode in self.spliced]
+        if any(batch.problems) or marked or not all(map(_all_fit, batch.spliced, modes)):
+            return self._row_by_row(batch.rows(), rejected)
+        return zip(self._tasks(batch.tasks, batch.spliced), batch.keys, batch.contents, strict=True)
+
+    def _tasks(self, own: Texts, texts: Sequence[Texts]) -> list[bytes]:
+        """Return the JSON of each task without the beginning and the end, which are the same for all."""
+        # Whole columns at a time cost half of what single rows cost.
+        tasks = [json[:-1] for json in own if json]
         for (name, _), column in zip(self.spliced, texts, strict=True):
             first = b'"' + _escaped(name) + b'":'
             key = b"," + first
@@ -157,37 +217,42 @@ class PieceCutter:
             ]
         return tasks
 
-    def _piece(self, tasks: list[bytes], rows: list[tuple[bytes | None, bytes | None]]) -> tuple[PieceHeader, bytes]:
-        around = len(self.head) + len(_TASK_END)
-        sizes = [len(task) + around for task in tasks] if self.keyed else []
-        tasks[0] = self.head + tasks[0]
-        tasks[-1] += _TASK_END
-        body = (_TASK_END + b"," + self.head).join(tasks)
+    def _piece(self, tasks: list[_Task]) -> tuple[PieceHeader, bytes]:
+        body = self.head + (_TASK_END + b"," + self.head).join([json for json, _, _ in tasks]) + _TASK_END
         if not self.keyed:
             return PieceHeader(tasks=len(tasks), bytes=len(body)), body
-        keys = [(key or b"").decode() for key, _ in rows]
-        contents = [int(content or 0) for _, content in rows]
-        return KeyedHeader(len(tasks), len(body), keys=keys, contents=contents, sizes=sizes), body
+        around = len(self.head) + len(_TASK_END)
+        header = KeyedHeader(
+            tasks=len(tasks),
+            bytes=len(body),
+            keys=[(key or b"").decode() for _, key, _ in tasks],
+            contents=[int(content or 0) for _, _, content in tasks],
+            sizes=[len(json) + around for json, _, _ in tasks],
+        )
+        return header, body
 
-    def _valid_rows(self, rows: Iterable[tuple[bytes | None, ...]], rejected: _Rejected) -> Iterator[_Row]:
-        """Row by row, for a batch in which something is no JSON or not valid."""
-        for data, problem, key, content, *texts in rows:
-            if problem is not None:
-                rejected.add(data, key, **_decode_problem(problem))
-                continue
-            if marked := _marked(data, dict(zip((name for name, _ in self.spliced), texts, strict=True))):
-                rejected.add(data, key, *marked)
-                continue
-            values: list[bytes | None] = []
-            for (name, mode), text in zip(self.spliced, texts, strict=True):
-                value, reason = (None, "") if text is None else _spliced(text, mode)
-                if reason:
-                    rejected.add(data, key, name, reason, (text or b"")[:_SHOWN_BYTES].decode(errors="replace"))
-                    break
-                values.append(value)
-            else:
-                [task] = self._tasks([data], [[value] for value in values])
-                yield task, key, content
+    def _row_by_row(self, rows: Iterable[EncodedRow], rejected: _Rejected) -> Iterator[_Task]:
+        """Yield the valid tasks of a batch in which some row may be invalid."""
+        names = [name for name, _ in self.spliced]
+        for row in rows:
+            if row.problem is not None:
+                rejected.add(row, **_decode_problem(row.problem))
+            elif marked := _marked(row.task, dict(zip(names, row.spliced, strict=True))):
+                rejected.add(row, *marked)
+            elif (texts := self._checked(row, rejected)) is not None:
+                [task] = self._tasks([row.task], [[text] for text in texts])
+                yield task, row.key, row.content
+
+    def _checked(self, row: EncodedRow, rejected: _Rejected) -> list[bytes | None] | None:
+        """Return the JSON of a row's texts. None if one is invalid, which `rejected` then has."""
+        checked: list[bytes | None] = []
+        for (name, mode), text in zip(self.spliced, row.spliced, strict=True):
+            json, reason = (None, "") if text is None else _json_of(text, mode)
+            if reason:
+                rejected.add(row, name, reason, (text or b"")[:_SHOWN_BYTES].decode(errors="replace"))
+                return None
+            checked.append(json)
+        return checked
 
 
 @dataclass
@@ -197,13 +262,13 @@ class _Rejected:
     described: list[bytes] = field(default_factory=list)
     _before: int = 0
 
-    def add(self, flat: bytes | None, key: bytes | None, column: str, reason: str, value: str = "null") -> None:
+    def add(self, row: EncodedRow, column: str, reason: str, value: str = "null") -> None:
         self.count += 1
         if self._before + len(self.described) < self.most:
-            data = (flat or b"").partition(b'"data":')[2]
-            row = data[:_SHOWN_BYTES].decode(errors="replace")
-            row_key = None if key is None else key.decode()
-            self.described.append(_encode(InvalidRow(column, reason, value, row, row_key)))
+            data = (row.task or b"").partition(b'"data":')[2]
+            shown = data[:_SHOWN_BYTES].decode(errors="replace")
+            row_key = None if row.key is None else row.key.decode()
+            self.described.append(_encode(InvalidRow(column, reason, value, shown, row_key)))
 
     def piece(self) -> tuple[PieceHeader, bytes]:
         body = b",".join(self.described)
@@ -214,7 +279,7 @@ class _Rejected:
 
 
 def _all_fit(texts: Texts, mode: str) -> bool:
-    """Whether each is null or an object or array, right from its first byte, and as `mode` wants it."""
+    """Return whether each text is null, or an object or array (from its first byte on) that passes the check."""
     fits = _check(mode)
     try:
         for text in texts:
@@ -235,34 +300,32 @@ def _any_marked(texts: Texts) -> bool:
     return any(text is not None and is_marked(text) for text in texts)
 
 
-def _marked(flat: bytes | None, texts: Mapping[str, bytes | None]) -> tuple[str, str, str] | None:
-    """Column, reason and value of the first value that could not be made; see `marked_values`."""
-    if not _any_marked((flat, *texts.values())):
+def _marked(task: bytes | None, texts: Mapping[str, bytes | None]) -> tuple[str, str, str] | None:
+    """Return column, reason and value of the first value that could not be made; see `marked_values`."""
+    if not _any_marked((task, *texts.values())):
         return None
-    values: dict[str, object] = msgspec.json.decode(b"{%b}" % (flat or b'"data":{}'))["data"]
+    values: dict[str, object] = msgspec.json.decode(b"{%b}" % (task or b'"data":{}'))["data"]
     values |= {name: text.decode(errors="replace") for name, text in texts.items() if text is not None}
     found = ((name, problem_in(value)) for name, value in values.items())
     return next(((name, *problem) for name, problem in found if problem), None)
 
 
-def _spliced(text: bytes, mode: str) -> tuple[bytes, str]:
-    """The JSON to put into the task, or the reason why there is none."""
-    structured = text.lstrip(b" \t\r\n")[:1] in (b"{", b"[")
-    if structured:
-        try:
-            _is_json(text)
-            _check(mode)(text)
-            return text, ""
-        except msgspec.ValidationError as error:
-            if shapes.is_too_large(error):
-                return text, ""
-            return b"", f"is not what the project's schema says of it ({error})"
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if mode != "auto":
-                return b"", f"is not JSON ({error})"
-    elif mode != "auto":
+def _json_of(text: bytes, mode: str) -> tuple[bytes, str]:
+    """Return the JSON to put into the task, or the reason why there is none."""
+    if text.lstrip(b" \t\r\n")[:1] not in (b"{", b"["):
+        if mode == "auto":
+            return _quoted(text), ""
         return b"", "is not a JSON object or array, and the output is structured"
-    return _quoted(text), ""
+    try:
+        try:
+            _check(mode)(text)
+        except msgspec.ValidationError as error:
+            _is_json(text)  # the check may have stopped before the place where the text is no JSON
+            if not shapes.is_too_large(error):
+                return b"", f"is not what the project's schema says of it ({error})"
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return (_quoted(text), "") if mode == "auto" else (b"", f"is not JSON ({error})")
+    return text, ""
 
 
 def _quoted(text: bytes) -> bytes:

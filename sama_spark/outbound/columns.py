@@ -1,8 +1,8 @@
-"""Many columns by few expressions.
+"""Few expressions for many columns.
 
-An expression for each column costs a tenth of a second for each to plan, whatever the number of rows. So columns of
-one type are put into an array, which one expression goes through, and arrays and structs of columns are written as SQL
-text: columns have names such as `c17` here, so that no name of a user's stands in it.
+Spark needs a tenth of a second to plan an expression, whatever the number of rows. So columns of one type go into an
+array, and one expression transforms the array. Arrays and structs of columns are written as SQL text. Columns have
+names such as `c17` here, so no name of a user's gets into SQL.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FEW = 8
 
 
 class Member(NamedTuple):
-    """A value of a struct: its name there, its column as SQL text, its type."""
+    """A field of a struct: its name there, its column as SQL text, its type."""
 
     name: str
     column: str
@@ -33,7 +33,11 @@ class Member(NamedTuple):
 
 
 def numbered(df: DataFrame) -> tuple[DataFrame, list[Member]]:
-    """The columns as `c0`, `c1`, ... and of plain types; and for each its name in `df`, its new one and its type."""
+    """Rename the columns to `c0`, `c1`, ... and cast them to plain types.
+
+    Returns:
+        The DataFrame, and for each column its name in `df`, its new name and its type.
+    """
     # By position: names may hold dots or backticks, or differ only in case.
     rows = df.toDF(*(f"c{i}" for i in range(len(df.schema))))
     members = [Member(f.name, f"c{i}", exact.plain_type(f.dataType)) for i, f in enumerate(df.schema.fields)]
@@ -46,49 +50,49 @@ def numbered(df: DataFrame) -> tuple[DataFrame, list[Member]]:
 
 
 def grouped(items: Iterable[Item], key: Callable[[Item], str]) -> list[list[Item]]:
-    """The items of each key, in their order."""
+    """Return the items of each key, in their order."""
     return [list(group) for _, group in groupby(sorted(items, key=key), key)]
 
 
 def in_order(items: Mapping[Any, Item]) -> list[Item]:
-    """The items by their numbers."""
+    """Return the items in the order of their keys."""
     return [items[number] for number in sorted(items)]
 
 
 def array(columns: Iterable[str]) -> Column:
-    """An array of columns, which have one type."""
+    """Return an array of columns of one type."""
     return F.expr(f"array({', '.join(columns)})")
 
 
 def array_of(columns: Sequence[str], function: Callable[[Column], Column]) -> Column:
-    """An array of what `function` makes of each column. They have one type."""
+    """Return an array of what `function` makes of each column. All columns have one type."""
     if len(columns) > FEW:
         return F.transform(array(columns), function)
-    return F.array(*(function(F.col(column)) for column in columns))  # which Spark compiles, and runs faster
+    return F.array(*(function(F.col(column)) for column in columns))  # Spark compiles this form, so it runs faster
 
 
 def json_of(members: Sequence[Member]) -> Column:
-    """A JSON object of the members that are not null."""
+    """Return a JSON object of the members that are not null."""
     if not members:
         return F.lit("{}")
     struct = T.StructType([T.StructField(member.name, member.data_type) for member in members])
-    # The cast gives the names: an alias for each costs more than all the rest.
+    # The cast gives the names, because an alias for each costs more than all the rest.
     return exact.to_json(F.expr(f"struct({', '.join(member.column for member in members)})").cast(struct))
 
 
 @dataclass
 class Computed:
-    """Columns that are computed beside a DataFrame's own, each once for a row."""
+    """Columns that are computed beside a DataFrame's own, once for each row."""
 
     columns: list[Column] = field(default_factory=list)
 
     def add(self, column: Column) -> str:
-        """Its name."""
+        """Add a column and return its name."""
         name = f"x{len(self.columns)}"
         self.columns.append(column.alias(name))
         return name
 
     def each(self, columns: Sequence[str], function: Callable[[Column], Column]) -> list[str]:
-        """What `function` makes of each column, as SQL text. They have one type."""
+        """Add what `function` makes of each column, and return it as SQL text. All columns have one type."""
         name = self.add(array_of(columns, function))
         return [f"{name}[{i}]" for i in range(len(columns))]

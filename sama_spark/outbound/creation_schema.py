@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
+from sama_spark.arguments import do_you_mean
 from sama_spark.errors import ContractError
 from sama_spark.http.call_errors import NotFoundError
 
@@ -25,9 +25,10 @@ Kind = Literal["string", "integer", "date", "json", "any"]
 OutputFormat = Literal["json", "text"]
 ContractMode = Literal["strict", "lenient", "off"]
 
-_SUGGESTIONS = 10  # to look for one among thousands of names takes time
+_SUGGESTIONS = 10  # no more, because a search among thousands of names takes time
 
-# Inputs that Sama itself adds to a task, named after the workspace output (API reference, metadata inputs).
+# Endings of inputs that Sama itself adds to a task; the name before is the workspace output's (API reference, metadata
+# inputs).
 _PLATFORM_INPUTS = (
     " Original url",
     " Original file name",
@@ -43,11 +44,15 @@ _PLATFORM_INPUTS = (
 
 @dataclass(frozen=True)
 class Rule:
-    """What one input or output takes.
+    """What one input or output accepts.
 
-    `kind`: "string", "integer" (32 bit), "date", "json" (a structured output), or "any" (the schema does not say).
-    `options`: the only texts that are accepted, or empty for all. `shape`: of a structured output the part of the
-    creation schema that is about it, as JSON text, or empty.
+    Attributes:
+        kind: "string", "integer" (32 bits), "date", "json" (a structured output), or "any" (the schema does not say).
+        required: whether each task has to have a value.
+        options: the only texts that are accepted; empty for all.
+        minimum, maximum: bounds of an integer.
+        because: where the kind comes from, as an end of a sentence.
+        shape: the part of the creation schema about a structured output, as JSON text, or empty.
     """
 
     kind: Kind = "any"
@@ -61,7 +66,13 @@ class Rule:
 
 @dataclass(frozen=True)
 class CreationSchema:
-    """The inputs and pre-annotations of a project. `known` is False where no schema could be read."""
+    """The inputs and pre-annotations that a project accepts.
+
+    Attributes:
+        inputs, outputs: rules by name; outputs without the prefix `output_`.
+        known: False if no schema could be read.
+        open_ended: whether the project also accepts inputs of other names.
+    """
 
     inputs: Mapping[str, Rule] = field(default_factory=dict)
     outputs: Mapping[str, Rule] = field(default_factory=dict)
@@ -70,7 +81,7 @@ class CreationSchema:
 
     @classmethod
     def from_schemas(cls, create: Mapping[str, Any], deliver: Mapping[str, Any] | None = None) -> CreationSchema:
-        """Read `create_task.json`; outputs that it leaves out are taken from `deliver_task.json`."""
+        """Read `create_task.json`. If it has no outputs, take them from `deliver_task.json`."""
         data = _object(create, "properties", "data") or create
         properties = _object(data, "properties")
         required = set(data.get("required") or ())
@@ -81,7 +92,7 @@ class CreationSchema:
         }
         if not outputs and deliver is not None:
             answers = _object(deliver, "properties", "answers", "properties")
-            # How a delivered answer looks says little about what may be sent, so no shape is taken from there.
+            # A delivered answer's structure says little about what may be sent, so no shape is taken from there.
             outputs = {name: _rule(schema, required=False) for name, schema in answers.items()}
         return cls(
             inputs={
@@ -97,9 +108,15 @@ class CreationSchema:
     def check_columns(
         self, columns: Sequence[str], chosen_formats: Mapping[str, OutputFormat], *, lenient: bool = False
     ) -> None:
-        """Refuse, in one error, every column that cannot be sent and every required one that is missing.
+        """Refuse, in one error, all columns that cannot be sent and all required ones that are missing.
 
-        `lenient`: what only Sama can judge (an unknown column, a missing one) is logged and not refused.
+        Args:
+            columns: names of inputs and of `output_` columns.
+            chosen_formats: the user's choice of "json" or "text" for some outputs.
+            lenient: whether unknown and missing columns, which only Sama can judge, are logged and not refused.
+
+        Raises:
+            ContractError: it names all columns.
         """
         problems = _repeated(columns)
         outputs = [c.removeprefix(OUTPUT_PREFIX) for c in columns if c.startswith(OUTPUT_PREFIX)]
@@ -128,19 +145,20 @@ class CreationSchema:
     def _differences(self, columns: Sequence[str]) -> list[tuple[str, str]]:
         unknown = [column for column in columns if not self._accepts(column)]
         known = [*self.inputs, *(OUTPUT_PREFIX + name for name in self.outputs)]
-        told = [
+        problems = [
             (c, f"the project has no {'output' if c.startswith(OUTPUT_PREFIX) else 'input'} of this name")
             for c in unknown
         ]
-        told[:_SUGGESTIONS] = [(c, why + do_you_mean(c, known)) for c, why in told[:_SUGGESTIONS]]
+        problems[:_SUGGESTIONS] = [(c, why + do_you_mean(c, known)) for c, why in problems[:_SUGGESTIONS]]
         there = set(columns)
-        return told + [
+        return problems + [
             (name, "the project requires this input and the DataFrame has no such column")
             for name in self._required()
             if name not in there
         ]
 
     def rule(self, column: str) -> Rule:
+        """Return the rule for an input or an `output_` column. It accepts anything if the schema lacks the name."""
         if column.startswith(OUTPUT_PREFIX):
             return self.outputs.get(column.removeprefix(OUTPUT_PREFIX), Rule())
         return self.inputs.get(column, Rule())
@@ -157,13 +175,6 @@ class CreationSchema:
             or self.open_ended
             or any(column.endswith(end) and column.removesuffix(end) in self.outputs for end in _PLATFORM_INPUTS)
         )
-
-
-def do_you_mean(name: str, known: Iterable[str]) -> str:
-    """A question to end a sentence with, where one of `known` looks like `name`; else nothing."""
-    in_lower_case = {other.strip().lower(): other for other in known}
-    nearest = get_close_matches(name.strip().lower(), in_lower_case, n=1)
-    return f" (do you mean `{in_lower_case[nearest[0]]}`?)" if nearest else ""
 
 
 def _repeated(columns: Sequence[str]) -> list[tuple[str, str]]:

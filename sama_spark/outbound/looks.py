@@ -1,4 +1,4 @@
-"""What a dry run finds odd in rows that can become tasks all the same."""
+"""Warnings of a dry run about rows that are valid and look odd."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _WAY_TO_POINTS = ("layers", "vector_tagging", "", "shapes", "", "points", "", ""
 
 
 def tiny_shapes(df: DataFrame, not_sent: Sequence[str] = ()) -> tuple[str, ...]:
-    """A sentence for each column of shapes that all lie within about one pixel, as fractions of a size do.
+    """Return a warning for each column whose shapes all lie within about one pixel, as fractions of a size do.
 
-    Looks at the first 10,000 rows, in one query where there is such a column, in none where there is not.
+    It looks at the first 10,000 rows. One query does all columns of shapes; without such columns there is no query.
     """
     names = [
         column.name

@@ -1,8 +1,8 @@
-"""What a structured output has to look like, as far as its JSON Schema says it: types, members, options, lengths.
+"""Checks of structured outputs against their JSON Schema: types, members, options, lengths.
 
-Column types are held against the schema before anything is sent (`misfits`), JSON texts on the workers (`check`).
-What a schema says by other words, such as `anyOf` or `pattern`, is left to Sama. A null counts as absent, as it does
-for Sama, so that only a required member must not be null.
+`misfits` compares column types with the schema before anything is sent, and `check` compares JSON texts on the workers.
+Other words of JSON Schema, such as `anyOf` or `pattern`, are left to Sama. A null counts as absent, as it does for
+Sama, so only a required member must not be null.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOMENTS = (T.DateType, T.TimestampType, T.TimestampNTZType)
 
 
 def kinds_of(schema: Schema) -> list[str]:
-    """The types that a schema names; none where it does not say."""
+    """Return the types that a schema names; none if it names none."""
     declared = schema.get("type")
     return [declared] if isinstance(declared, str) else [k for k in declared or () if isinstance(k, str)]
 
@@ -34,7 +34,7 @@ def kinds_of(schema: Schema) -> list[str]:
 
 
 def misfits(data_type: T.DataType, schema: Any, path: str) -> Iterator[str]:
-    """Why no value of this type can be what the schema says, each reason with the path of the part that it is about."""
+    """Yield why no value of this type can fit the schema. Each reason names the part of the column that it is about."""
     if not isinstance(schema, Mapping) or any(word in schema for word in _UNREAD):
         return
     kinds, own = kinds_of(schema), _kinds(data_type)
@@ -64,7 +64,7 @@ def _misfits_of_fields(data_type: T.StructType, schema: Schema, path: str) -> It
 
 
 def _kinds(data_type: T.DataType) -> set[str]:
-    """What a value of this type may be in JSON; nothing where only the value tells."""
+    """Return the JSON types that a value of this Spark type can have; none if they depend on the value."""
     if isinstance(data_type, (T.StructType, T.MapType)):
         return {"object"}
     if isinstance(data_type, T.ArrayType):
@@ -83,17 +83,21 @@ def _kinds(data_type: T.DataType) -> set[str]:
 
 @lru_cache(maxsize=256)
 def check(schema: str) -> Callable[[bytes], Any]:
-    """What raises `msgspec.DecodeError` for a text that is no JSON, or not what the schema (JSON text) says."""
+    """Return a function that checks a text. It raises `msgspec.DecodeError` if the text is no JSON or does not fit.
+
+    Args:
+        schema: JSON Schema, as text.
+    """
     return msgspec.json.Decoder(_type(msgspec.json.decode(schema), count())).decode
 
 
 def is_too_large(error: msgspec.ValidationError) -> bool:
-    """Whether `check` met a number that it cannot hold, and so does not know."""
+    """Return whether `check` failed only because a number is larger than it can hold."""
     return "out of range" in str(error)
 
 
 def _type(schema: Any, numbers: count[int]) -> Any:
-    """The type whose decoder takes what the schema allows. `numbers` name the types of its parts."""
+    """Return a type whose decoder accepts what the schema allows. `numbers` gives names to the types of its parts."""
     if not isinstance(schema, Mapping) or any(word in schema for word in _UNREAD):
         return msgspec.Raw
     of_kinds: dict[str, Callable[[Schema, count[int]], Any]] = {
@@ -161,7 +165,7 @@ def _or_null(inner: Any) -> Any:
 
 
 def _usable(union: Any) -> Any:
-    """The type itself, or any value where the decoder cannot tell its parts from each other."""
+    """Return the union, or the type of any value if a decoder cannot tell the union's parts from each other."""
     try:
         msgspec.json.Decoder(union)
     except TypeError:

@@ -1,4 +1,4 @@
-"""How the value of an `output_` column becomes JSON."""
+"""How the values of an `output_` column become JSON."""
 
 from __future__ import annotations
 
@@ -16,11 +16,21 @@ from sama_spark.outbound.output_shapes import misfits
 from sama_spark.outbound.render import is_native_json
 
 SpliceMode = str
-"""How a text becomes JSON: "json", an object or array; "auto", the same or else a string; or JSON Schema (as text), an
-object or array that is as the schema says."""
+"""How a worker puts JSON text into a task.
+
+"json": the text has to be an object or array. "auto": any other text becomes a string. Any other mode is JSON Schema,
+as text: the text has to be an object or array that fits the schema.
+"""
 
 
 def output_rule(rule: Rule, data_type: T.DataType, chosen: OutputFormat | None) -> tuple[Rule, str]:
+    """Return the rule for an output's values, and a sentence about it for the result.
+
+    Args:
+        rule: what the creation schema says.
+        data_type: type of the column.
+        chosen: what the user chose in `outputs`; None for no choice.
+    """
     if chosen is not None:
         kind: Literal["json", "string"] = "json" if chosen == "json" else "string"
         shape = rule.shape if chosen == "json" else ""
@@ -36,7 +46,7 @@ def output_rule(rule: Rule, data_type: T.DataType, chosen: OutputFormat | None) 
 
 
 def splice_mode(rule: Rule, data_type: T.DataType, *, lenient: bool) -> SpliceMode | None:
-    """How a worker looks at an output's JSON text and splices it into the task; None where it does not."""
+    """Return how a worker checks an output's JSON text and puts it into the task; None if Spark writes it as JSON."""
     shape = "" if lenient else rule.shape
     if is_text(data_type):
         return (shape or "json") if rule.kind == "json" else "auto" if rule.kind == "any" else None
@@ -44,7 +54,11 @@ def splice_mode(rule: Rule, data_type: T.DataType, *, lenient: bool) -> SpliceMo
 
 
 def refuse_misfit(rule: Rule, data_type: T.DataType, name: str) -> None:
-    """Refuse a column none of whose values can be what the creation schema says of the output."""
+    """Refuse a column if no value of its type can fit the creation schema.
+
+    Raises:
+        ContractError: it names up to three misfits.
+    """
     if not is_native_json(data_type):
         return
     if found := list(islice(misfits(_as_sent(data_type), json.loads(rule.shape), name), 3)):
@@ -56,7 +70,7 @@ def refuse_misfit(rule: Rule, data_type: T.DataType, name: str) -> None:
 
 
 def _as_sent(data_type: T.DataType) -> T.DataType:
-    """The type without the field that helpers such as `boxes_to_output` add, which is null in all that is sent."""
+    """Return the type without the field `problem` that `boxes_to_output` and its like add. No task has this field."""
     if isinstance(data_type, T.StructType) and data_type.names == ["layers", PROBLEM]:
         return T.StructType(data_type.fields[:1])
     return data_type

@@ -26,6 +26,7 @@ from sama_spark.outbound.chunk import (
     PIECE_BYTES,
     PIECE_TASKS,
     ROWS_AT_A_TIME,
+    EncodedBatch,
     InvalidRow,
     KeyedHeader,
     PieceCutter,
@@ -202,12 +203,12 @@ def stream_pieces(rows: DataFrame, cutter: PieceCutter) -> Iterator[StreamedPiec
             yield StreamedPiece(_decode_keyed(text), bytes(body))
 
 
-def _column_batches(rows: DataFrame) -> Iterator[list[tuple[bytes | None, ...]]]:
+def _column_batches(rows: DataFrame) -> Iterator[EncodedBatch]:
     encoded = rows.toLocalIterator(prefetchPartitions=True)
     with _small_batches(rows.sparkSession):
         batch = list(islice(encoded, ROWS_AT_A_TIME))
     while batch:
-        yield list(zip(*batch, strict=True))
+        yield EncodedBatch.of(list(zip(*batch, strict=True)))
         batch = list(islice(encoded, ROWS_AT_A_TIME))
 
 

@@ -1,4 +1,4 @@
-"""What makes a row invalid: all columns of one type are looked at by one expression, and the first problem is told."""
+"""What makes a row invalid. One expression checks all columns of one type; the first problem of a row is reported."""
 
 from __future__ import annotations
 
@@ -16,12 +16,19 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 SHOWN_CHARACTERS = 80
-_MARK = "\x1f"  # between names; JSON text and column names of any sense lack it
+_MARK = "\x1f"  # between names; neither JSON text nor a sensible column name has it
 
 
 @dataclass(frozen=True)
 class _Check:
-    """`place`: of the first bad value among those of the columns with these `numbers`, from 1; 0 for none."""
+    """One kind of problem in some columns.
+
+    Attributes:
+        numbers: the columns that are checked.
+        place: column, as SQL text, with the place of the first bad value among them, from 1; 0 for none.
+        reason: why such a value is bad.
+        data_type: type of the columns; None where nulls are checked, which have no value to show.
+    """
 
     numbers: Sequence[int]
     place: str
@@ -31,20 +38,20 @@ class _Check:
 
 @dataclass
 class Problems:
-    """The checks of a DataFrame whose columns are `c0`, `c1`, ...; `computed` gets what is computed for them."""
+    """The checks of a DataFrame with the columns `c0`, `c1`, ... Their expressions are added to `computed`."""
 
     computed: Computed
     checks: list[_Check] = field(default_factory=list)
 
     def of_nulls(self, numbers: Sequence[int], reason: str) -> None:
-        """A null in one of these columns is a problem."""
+        """Make a null in one of these columns a problem."""
         if numbers:
             self._add(F.expr(f"array({', '.join(f'c{i} is null' for i in numbers)})"), numbers, reason)
 
     def of_values(
         self, numbers: Sequence[int], data_type: T.DataType, reason: str, is_bad: Callable[[Column], Column]
     ) -> None:
-        """A value of which `is_bad` holds is a problem. The columns have this type."""
+        """Make each value for which `is_bad` is true a problem. All these columns have this type."""
         if numbers:
             self._add(array_of(_names(numbers), is_bad), numbers, reason, data_type)
 
@@ -53,12 +60,17 @@ class Problems:
         self.checks.append(_Check(numbers, place, reason, data_type))
 
     def first(self) -> Column:
-        """The problem of the foremost column, as a struct; null where there is none."""
+        """Return the problem of the foremost column, as a struct; null if there is none."""
         found = [_found(i, check) for i, check in enumerate(self.checks)]
         return F.least(*found) if len(found) > 1 else found[0] if found else F.lit(None)
 
-    def told(self, first: Column, names: Sequence[str]) -> Column:
-        """Column, reason and the start of the value of what `first` gave, as JSON text. `names`: of all columns."""
+    def described(self, first: Column, names: Sequence[str]) -> Column:
+        """Return the problem that `first` gave, as JSON text: column, reason and the start of the value.
+
+        Args:
+            first: the column with the struct.
+            names: the names of all columns.
+        """
         if not self.checks:
             return F.lit(None).cast(exact.TEXT)
         parts = F.struct(
@@ -89,12 +101,12 @@ def _names(numbers: Sequence[int]) -> list[str]:
 
 
 def _one_of(texts: Sequence[str], index: Column) -> Column:
-    # One literal: thousands of them take seconds to hand over.
+    # One literal, because Spark takes seconds to plan thousands of them.
     return F.get(F.split(F.lit(_MARK.join(texts)), _MARK), index)
 
 
 def _shown(value: Column, data_type: T.DataType) -> Column:
-    """The start of the value's JSON; NaN without the quotes that JSON needs."""
+    """Return the start of the value's JSON. NaN comes without the quotes that JSON needs."""
     value = exact.with_texts(value, data_type, exact.ISO)
     wrapped = exact.to_json(F.struct(value.alias("v")))  # {"v":...}
     text = F.substr(wrapped, F.lit(6), F.length(wrapped) - 6)

@@ -1,4 +1,4 @@
-"""Values to what their JSON has to say, as Column expressions in the JVM.
+"""How each Spark type is rendered as JSON, as Column expressions in the JVM.
 
 Each Spark type has one rendering or a refusal (`ContractError`, naming the column):
 
@@ -15,11 +15,11 @@ Each Spark type has one rendering or a refusal (`ContractError`, naming the colu
 | struct, map, array, variant | refused | refused | refused | JSON, null fields left out |
 | binary, interval, others | refused | refused | refused | refused |
 
-A string may have any collation or length, and a void column is one of null strings. NaN and infinities, years outside
-1 to 9999, nulls in required columns and texts that are no option of the project make a row invalid. A null leaves its
-key out.
+A string may have any collation or length. A void column counts as one of null strings. A row is invalid if it has a
+NaN or an infinity, a year outside 1 to 9999, a null in a required column, or a text that is none of the project's
+options. A null leaves its key out.
 
-`values` has the same table for workers that hold Arrow batches and no JVM; a property test holds the two together.
+`render_values` follows the same table where there is no JVM. A property test compares the two.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
 _NESTED = (T.StructType, T.ArrayType, T.MapType)
 
-# `\z` and not `$`, which lets a line end stand behind it.
+# `\z` and not `$`, which allows a line end behind the text.
 INTEGER_TEXT = r"^(0|-?[1-9][0-9]{0,9})\z"
-# With the days of each month, since a parser of Spark's has the session's policy and time zone.
+# It knows the days of each month, because Spark's parsers depend on the session's policy and time zone.
 DATE_TEXT = (
     r"^(?!0000)(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
     r"|02-(?:0[1-9]|1[0-9]|2[0-8]))"
@@ -57,23 +57,29 @@ NO_INTEGER_TEXT = "is not the text of a 32-bit integer"
 NO_DATE_TEXT = "is not a date of the form YYYY-MM-DD"
 
 
-Problems = tuple[tuple["Column", str], ...]
+Conditions = tuple[tuple["Column", str], ...]
 
 
 @dataclass(frozen=True)
 class Value:
-    """A rendered column, its type, and what can be wrong with a row of it: condition and reason."""
+    """A rendered column, its type, and what can be wrong with its values: condition and reason."""
 
     column: Column
     data_type: T.DataType
-    problems: Problems = ()
+    problems: Conditions = ()
 
 
 def render(column: Column, data_type: T.DataType, rule: Rule, path: str) -> Value:
-    """The column, of a plain type, as the rule wants it; itself where that is how it is. `path` names it in errors.
+    """Return the column as the rule wants it; unchanged if the values are that already.
+
+    Args:
+        column: the column to render.
+        data_type: its type, a plain one (`exact.plain_type`).
+        rule: what its values have to be.
+        path: its name in errors.
 
     Raises:
-        ContractError: its type has no exact rendering.
+        ContractError: the type has no exact rendering.
     """
     if rule.kind == "string":
         value = _as_text(column, data_type, path)
@@ -92,19 +98,23 @@ def render(column: Column, data_type: T.DataType, rule: Rule, path: str) -> Valu
 
 
 def none_of(rule: Rule) -> str:
+    """Return the reason for a text that is none of the rule's options."""
     options = ", ".join(rule.options[:10]) + (", ..." if len(rule.options) > 10 else "")
     return f"is none of the project's options: {options}"
 
 
 def not_whole(rule: Rule) -> str:
+    """Return the reason for a decimal or float that is no whole number in the rule's range."""
     return f"is not a whole number from {rule.minimum} to {rule.maximum}"
 
 
 def outside(rule: Rule) -> str:
+    """Return the reason for an integer outside of the rule's range."""
     return f"is outside {rule.minimum} to {rule.maximum}"
 
 
 def is_native_json(data_type: T.DataType) -> bool:
+    """Return whether values of this type are JSON objects, arrays or any JSON: structs, maps, arrays and variants."""
     return isinstance(data_type, _NESTED) or data_type.typeName() == "variant"
 
 
@@ -118,16 +128,16 @@ def _as_text(column: Column, data_type: T.DataType, path: str) -> Value:
 
 
 def _as_integer(column: Column, data_type: T.DataType, rule: Rule, path: str) -> Value:
-    problems: Problems = ()
+    problems: Conditions = ()
     if isinstance(data_type, INTEGERS):
         whole, whole_type = column, data_type
     elif is_text(data_type):
-        # At most ten digits reach the cast, which would fail on more under ANSI rules.
+        # At most ten digits reach the cast: under ANSI rules it would fail on more.
         is_integer = column.rlike(INTEGER_TEXT)
         whole, whole_type = F.when(is_integer, column).cast(T.LongType()), T.LongType()
         problems = ((~is_integer, NO_INTEGER_TEXT),)
     elif isinstance(data_type, (T.DecimalType, *FRACTIONS)):
-        is_decimal = isinstance(data_type, T.DecimalType)  # to compare two of them may round them
+        is_decimal = isinstance(data_type, T.DecimalType)  # a comparison of two decimals may round them
         no_fraction = exact.text(column, data_type).rlike(_WHOLE_DECIMAL) if is_decimal else column == F.floor(column)
         in_range = no_fraction & column.between(rule.minimum, rule.maximum)
         whole, whole_type = F.when(in_range, column).cast(T.LongType()), T.LongType()
@@ -147,16 +157,16 @@ def _as_date(column: Column, data_type: T.DataType, path: str) -> Value:
 
 
 def _as_json(column: Column, data_type: T.DataType, path: str) -> Value:
-    """The value as to_json takes it, with what to_json would bend rendered or found."""
+    """Return the value for `to_json`: what `to_json` would change is rendered before, or reported as a problem."""
     rendered = exact.with_texts(column, data_type, exact.ISO)
     return Value(rendered, exact.type_with_texts(data_type, exact.ISO), _problems(column, data_type, path))
 
 
-def _problems(column: Column, data_type: T.DataType, path: str) -> Problems:
-    """What JSON cannot hold in the value, at any depth."""
-    if is_text(data_type) or isinstance(data_type, (*INTEGERS, T.BooleanType, T.DecimalType)):
-        return ()
-    if data_type.typeName() == "variant":
+def _problems(column: Column, data_type: T.DataType, path: str) -> Conditions:
+    """Return what JSON cannot hold in the value, at any depth."""
+    check_object(data_type, path)
+    is_plain = is_text(data_type) or isinstance(data_type, (*INTEGERS, T.BooleanType, T.DecimalType))
+    if is_plain or data_type.typeName() == "variant":
         return ()
     if isinstance(data_type, FRACTIONS):
         return (_not_finite(column),)
@@ -167,18 +177,14 @@ def _problems(column: Column, data_type: T.DataType, path: str) -> Problems:
     if isinstance(data_type, T.ArrayType):
         return _found_in(column, data_type.elementType, f"{path}[]")
     if isinstance(data_type, T.MapType):
-        if not (is_text(data_type.keyType) or isinstance(data_type.keyType, INTEGERS)):
-            raise refusal(path, data_type, "JSON", "a map with string or integer keys")
         return _found_in(F.map_values(column), data_type.valueType, f"{path}{{}}")
     if isinstance(data_type, T.StructType):
-        if len(set(names := data_type.fieldNames())) < len(names):
-            raise refusal(path, data_type, "JSON", "a struct whose fields have different names")
         inner = exact.fields(column, data_type)
         return tuple(p for f, value in inner for p in _problems(value, f.dataType, f"{path}.{f.name}"))
     raise refusal(path, data_type, "JSON", "a type that JSON has: base64() for binary, a string for intervals")
 
 
-def _found_in(elements: Column, data_type: T.DataType, path: str) -> Problems:
+def _found_in(elements: Column, data_type: T.DataType, path: str) -> Conditions:
     probe = _problems(F.lit(None).cast(data_type), data_type, path)
 
     def nth(i: int) -> Callable[[Column], Column]:
@@ -196,7 +202,21 @@ def _year_out_of_range(column: Column) -> tuple[Column, str]:
     return ~F.year(column).between(1, 9999), NO_YEAR
 
 
+def check_object(data_type: T.DataType, path: str) -> None:
+    """Refuse a struct or map that no JSON object can hold.
+
+    Raises:
+        ContractError: a struct has two fields of one name, or a map has other keys than text and integers.
+    """
+    if isinstance(data_type, T.StructType) and len(set(data_type.fieldNames())) < len(data_type.fields):
+        raise refusal(path, data_type, "JSON", "a struct whose fields have different names")
+    keys = data_type.keyType if isinstance(data_type, T.MapType) else exact.TEXT
+    if not (is_text(keys) or isinstance(keys, INTEGERS)):
+        raise refusal(path, data_type, "JSON", "a map with string or integer keys")
+
+
 def refusal(path: str, data_type: T.DataType, wanted: str, remedy: str) -> ContractError:
+    """Return the error for a type without an exact rendering as `wanted`; `remedy` says what to give instead."""
     return ContractError(
         f"column {path!r} is {data_type.simpleString()[:100]}, which has no exact rendering as {wanted}",
         column=path,

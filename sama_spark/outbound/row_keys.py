@@ -1,4 +1,4 @@
-"""What tells one row from another: its key, and a hash of what it sends, as Column expressions in the JVM."""
+"""A row's key and the hash of its content, as Column expressions in the JVM. An outbox knows rows again by them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark import exact
+from sama_spark.arguments import do_you_mean
 from sama_spark.errors import ContractError
 from sama_spark.outbound.columns import Computed, Member, grouped, json_of
-from sama_spark.outbound.creation_schema import do_you_mean
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-# A string of a JSON text that begins as a URL does, up to its query: signed URLs differ there from run to run.
+# A string within JSON text that begins like a URL, with its query: in signed URLs the query differs from run to run.
 _URL_QUERY = r'("[A-Za-z][A-Za-z0-9+.\-]*://[^"?\s\\]*)\?[^"\s\\]*'
 _LONGEST_SCHEME = 12
 _KEY_TYPES = (
@@ -36,7 +36,12 @@ NULL_KEY = "is null, and tells the row from others in the outbox"
 
 
 def key_text(values: Mapping[str, tuple[Column, T.DataType]], names: Sequence[str]) -> Column:
-    """JSON of the key columns in the order of their names, values as text: 1 and "1" are one key."""
+    """Return JSON of the key columns, in the order of their names. Values are text, so 1 and "1" are the same key.
+
+    Args:
+        values: column and type by name.
+        names: the key columns; none gives null.
+    """
     if not names:
         return F.lit(None).cast(exact.TEXT)
     texts = []
@@ -50,12 +55,12 @@ def key_text(values: Mapping[str, tuple[Column, T.DataType]], names: Sequence[st
 
 
 def key_of(columns: Sequence[Member], names: Sequence[str]) -> Column:
-    """`key_text` of the columns of a DataFrame that are called so."""
+    """Return `key_text` of those columns that have these names."""
     return key_text({c.name: (F.col(c.column), c.data_type) for c in columns if c.name in names}, names)
 
 
 def key_in(data: Mapping[str, Any] | None, names: Sequence[str]) -> str | None:
-    """The text that `key_text` gives, from a task's inputs; None where they do not have all of the key."""
+    """Return the text that `key_text` gives, from a task's inputs. None if an input of the key is missing."""
     values = {name: (data or {}).get(name) for name in sorted(names)}
     if not values or None in values.values():
         return None
@@ -67,8 +72,10 @@ def key_in(data: Mapping[str, Any] | None, names: Sequence[str]) -> str | None:
 class OutboxKeys:
     """How an outbox knows rows again.
 
-    `names`: the key columns, or none where a row's whole content is its key, behind `prefix`. `ignored`: columns
-    that may change without the row counting as changed.
+    Attributes:
+        names: the key columns. Without any, a hash of the whole row is its key.
+        ignored: columns whose changes do not make a row count as changed.
+        prefix: text before the hash that is a row's key.
     """
 
     names: tuple[str, ...] = ()
@@ -76,7 +83,7 @@ class OutboxKeys:
     prefix: str = ""
 
     def check(self, schema: T.StructType) -> None:
-        """Refuse key columns whose text could differ from session to session, and `ignored` ones that are not there.
+        """Refuse key columns whose text could differ between sessions, and `ignored` columns that do not exist.
 
         Raises:
             ContractError: it names the column.
@@ -98,20 +105,20 @@ class OutboxKeys:
                 )
 
     def key(self, columns: Sequence[Member], computed: Computed) -> Column:
-        """The key of each row, as text."""
+        """Return the key of each row, as text."""
         if self.names:
             return key_of(columns, self.names)
         whole = _json_of(_of_each_type(columns, computed, _written))
         return F.concat(F.lit(self.prefix), F.left(F.sha2(whole, 256), F.lit(32)))
 
     def content(self, columns: Sequence[Member], computed: Computed) -> Column:
-        """A hash of each row's values, as text: neither columns in `ignored` nor queries of URLs count, nor nulls."""
+        """Return a hash of each row's values, as text. It leaves out `ignored` columns, nulls and queries of URLs."""
         compared = [column for column in columns if column.name not in self.ignored]
         return F.xxhash64(_json_of(_of_each_type(compared, computed, _without_queries))).cast(exact.TEXT)
 
 
 def _json_of(members: Sequence[Member]) -> Column:
-    """JSON of the members, as bytes. By name, so that the order of columns says nothing."""
+    """Return JSON of the members, as bytes. They are sorted by name, so the order of columns does not matter."""
     text = json_of(sorted(members, key=lambda member: member.name)) if members else F.lit("")
     return text.cast(T.BinaryType())
 
@@ -119,12 +126,12 @@ def _json_of(members: Sequence[Member]) -> Column:
 def _of_each_type(
     columns: Sequence[Member], computed: Computed, write: Callable[[Sequence[Member], Computed], list[Member]]
 ) -> list[Member]:
-    """All columns, those of one type as `write` has them."""
+    """Return what `write` makes of the columns of each type."""
     return [m for alike in grouped(columns, lambda column: column.data_type.json()) for m in write(alike, computed)]
 
 
 def _written(columns: Sequence[Member], computed: Computed) -> list[Member]:
-    """The columns with dates and moments as text, and with maps in the order of their keys."""
+    """Write dates and moments as text, and sort maps by their keys."""
     data_type = columns[0].data_type
     written_type = exact.type_with_texts(data_type, exact.AS_JSON)
     if written_type == data_type and not exact.has_map(data_type):
@@ -134,7 +141,7 @@ def _written(columns: Sequence[Member], computed: Computed) -> list[Member]:
 
 
 def _without_queries(columns: Sequence[Member], computed: Computed) -> list[Member]:
-    """The columns written, texts and the JSON of nested values without the queries of URLs."""
+    """Write the columns, and take the queries of URLs out of texts and of the JSON of nested values."""
     data_type = columns[0].data_type
     if isinstance(data_type, T.StringType):
         texts = computed.each([column.column for column in columns], _without_query)
@@ -154,12 +161,12 @@ def _json_of_one(value: Column, data_type: T.DataType) -> Column:
 
 
 def _written_one(value: Column, data_type: T.DataType) -> Column:
-    # The entries of a map come in another order from run to run.
+    # The order of a map's entries differs from run to run.
     return exact.with_texts(exact.with_sorted_maps(value, data_type), data_type, exact.AS_JSON)
 
 
 def _without_query(text: Column) -> Column:
-    # The regular expression costs more than all the rest, so that only texts with a URL in them meet it.
+    # The regular expression costs more than all the rest, so only texts with a URL reach it.
     without = F.when(F.contains(text, F.lit("://")), F.regexp_replace(text, _URL_QUERY, "$1")).otherwise(text)
     is_url = (F.instr(F.left(text, F.lit(_LONGEST_SCHEME)), "://") > 1) & ~F.contains(text, F.lit(" "))
     return F.when(is_url, F.substring_index(text, "?", 1)).otherwise(without)

@@ -1,4 +1,4 @@
-"""Deliveries become the rows of new tasks: their answers are the pre-annotations."""
+"""Deliveries as the rows of new tasks, with their answers as pre-annotations."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ _decode = msgspec.json.Decoder(dict[str, Raw] | None).decode
 def to_pre_annotations(
     df: DataFrame, *, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
 ) -> DataFrame:
-    """Deliveries as rows for `create_task_batch_from_table`: the same tasks, their answers as pre-annotations.
+    """Return deliveries as rows for `create_task_batch_from_table`: the same inputs, the answers as pre-annotations.
 
     Args:
-        df: deliveries with `data_raw` or `data`, and `answers_raw` or `answers`. The raw ones have the values to the
-            byte.
-        inputs: names of the inputs to take along, `[]` for none. Default: the fields of a typed `data`, else all that
-            occur, which is one pass over `df`. Inputs that Sama itself adds (`... Original url`) are among them.
+        df: deliveries with `data_raw` or `data`, and `answers_raw` or `answers`. Only the raw columns have the values
+            to the byte.
+        inputs: names of the inputs to take, `[]` for none. The default is the fields of a typed `data`, else all names
+            that occur, which takes one pass over `df`. They include inputs that Sama itself adds (`... Original url`).
         outputs: the same for outputs and `answers`.
 
     Returns:
         A DataFrame of text: a column for each input, and `output_<name>` for each output. Objects, arrays and
-        numbers are their JSON text to the byte, strings are plain text, what is absent or null is null.
+        numbers are JSON text to the byte, strings are plain text, absent and null values are null.
 
     Raises:
         InvalidInput: `df` lacks a column, or no name is left.
 
-    Where answers or data are no JSON object, each of their columns says so: `create_task_batch_from_table` takes the
-    row for one that cannot become a task.
+    If answers or data are no JSON object, each of their columns says so, and `create_task_batch_from_table` reports the
+    row as one that cannot become a task.
     """
     check_dataframe("df", df)
     texts: list[Column] = []
@@ -74,7 +74,7 @@ def to_pre_annotations(
 
 
 def _names(df: DataFrame, column: str, text: Column) -> tuple[str, ...]:
-    """The names in a typed column; where it has no fields, those that occur."""
+    """Return the names in a typed column; if it has no fields, the names that occur."""
     found = df.schema[column].dataType if column in df.columns else None
     if isinstance(found, T.StructType):
         return tuple(map(sama_name, found.fields))
@@ -92,7 +92,7 @@ class _Cells:
         return [*self.inputs, *(_PREFIX + name for name in self.outputs)]
 
     def batches(self, tasks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """`data` and `answers` in, the columns of new tasks out, on a worker."""
+        """Yield the columns of new tasks from batches of `data` and `answers`, on a worker."""
         import pyarrow as pa
 
         for batch in tasks:
@@ -105,20 +105,20 @@ class _Cells:
 
 
 def cut(texts: Sequence[bytes | None], names: Sequence[str]) -> list[list[bytes | None]]:
-    """The values of each name in JSON objects: strings as plain text, all else as JSON text to the byte.
+    """Return the values of each name in JSON objects: strings as plain text, all others as JSON text to the byte.
 
-    A text that is no JSON object gives its problem for each name; see `marked_values`.
+    If a text is no JSON object, each of its values is that problem; see `marked_values`.
     """
     rows = [_members(text) if text else {} for text in texts]
     return [[_cell(row, name) for row in rows] for name in names]
 
 
 def _members(text: bytes) -> dict[str, Raw] | bytes:
-    """The members of a JSON object, or why there are none."""
+    """Return the members of a JSON object, or why there are none."""
     try:
         return _decode(text) or {}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if isinstance(lenient(text), dict):  # such as one with NaN, whose other members are good
+        if isinstance(lenient(text), dict):  # for example one with NaN, whose other members are good
             return members(text) or {}
         shown = text.decode(errors="replace")[:_SHOWN_CHARACTERS]
         return f"{MARK}this is no JSON object ({error}){BEFORE_VALUE}{shown}".encode()

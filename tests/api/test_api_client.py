@@ -376,6 +376,8 @@ def test_values_are_rendered_as_documented() -> None:
         "numpy date": (np.datetime64("2024-02-03"), "2024-02-03"),
         "numpy time": (np.datetime64("2024-02-03T04:05:06.1", "ns"), "2024-02-03T04:05:06.100000000Z"),
         "decimal": (Decimal("1.10"), "1.10"),
+        "small decimal": (Decimal("1.0E-7"), "0.00000010"),
+        "large decimal": (Decimal("-1E+5"), "-100000"),
         "uuid": (some_id, str(some_id)),
         "int64": (np.int64(2**62), 2**62),
         "float32": (np.float32(0.1), 0.1),

@@ -54,9 +54,7 @@ class Bench:
     def __init__(self, spark: SparkSession, sandbox: Sandbox, folder: Path, repeat: int) -> None:
         self.spark, self.sandbox, self.folder, self.repeat = spark, sandbox, str(folder), repeat
         self.ours = Client(sandbox.api_key, base_url=sandbox.base_url)
-        self.streaming = Client(sandbox.api_key, base_url=sandbox.base_url)
-        # A session without a shared folder, as the probe finds it.
-        self.streaming._staging._found.setdefault(spark, {})[None] = None
+        self.streaming = Client(sandbox.api_key, base_url=sandbox.base_url, staging=False)
 
     def out(self, df: DataFrame, twice: DataFrame, rows: int) -> list[Figure]:
         fresh = self.sandbox.reset  # the server forgets what it was sent, untimed
@@ -72,6 +70,9 @@ class Bench:
                 "out, JVM alone (to_json)", rows, self.repeat, lambda: consume(encode(df, CreationSchema(), {}).rows)
             ),
         ]
+
+    def encoded(self, df: DataFrame) -> DataFrame:
+        return encode(df, CreationSchema(), {}).rows
 
     def outbox(self, half: DataFrame, df: DataFrame, more: DataFrame, rows: int) -> list[Figure]:
         for number in range(WARM_UP):

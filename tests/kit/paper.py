@@ -19,7 +19,7 @@ from pyspark.sql.types import StructType
 from kit.mortal import watch_ledger
 from sama_spark.errors import OutboxError, RepeatedKeys
 from sama_spark.outbound import create, pieces
-from sama_spark.outbound.chunk import PieceCutter
+from sama_spark.outbound.chunk import EncodedBatch, PieceCutter
 from sama_spark.outbound.encode import EncodedRows
 from sama_spark.outbound.outbox import outbox, settle
 from sama_spark.outbound.outbox.ledger_rows import (
@@ -190,7 +190,7 @@ def _encode(run: Any, _: Any) -> EncodedRows | None:
 
 
 def _stream(rows: Any, cutter: PieceCutter) -> Iterator[StreamedPiece]:
-    return starmap(StreamedPiece, cutter.pieces([rows]))
+    return starmap(StreamedPiece, cutter.pieces([EncodedBatch.of(rows)]))
 
 
 def on_paper(patch: pytest.MonkeyPatch) -> None:

@@ -30,8 +30,7 @@ def main() -> None:
     base_url, api_key, failing, changing, folder = sys.argv[1:]
     settings = {"spark.sql.warehouse.dir": folder, "spark.sql.execution.arrow.maxRecordsPerBatch": "500"}
     spark = local_session(cores="2,4", settings=settings)
-    streaming = Client(api_key, base_url=base_url)
-    streaming._staging._found.setdefault(spark, {})[None] = None
+    streaming = Client(api_key, base_url=base_url, staging=False)
     ids = spark.range(2 * ROWS, numPartitions=4).selectExpr("concat('https://example.org/', id, '.jpg') AS url")
     half = spark.range(ROWS, numPartitions=4).selectExpr("concat('https://example.org/', id, '.jpg') AS url")
     for client, df in ((Client(api_key, base_url=base_url), half), (streaming, ids), (streaming, half)):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sama_spark.errors import StagingError
-from sama_spark.outbound.chunk import PieceCutter, PieceHeader
+from sama_spark.outbound.chunk import EncodedBatch, PieceCutter, PieceHeader
 from sama_spark.outbound.pieces import (
     HEADER_END,
     PIECE_END,
@@ -46,7 +46,8 @@ rows = st.lists(
 
 def pieces_of(cutter: PieceCutter, encoded: list[tuple[bytes | None, ...]]) -> list[StreamedPiece]:
     # Two batches, so that a bad row is seen beside good ones and without them.
-    batches = [[list(column) for column in zip(*part, strict=True)] for part in (encoded[:2], encoded[2:]) if part]
+    parts = [part for part in (encoded[:2], encoded[2:]) if part]
+    batches = [EncodedBatch.of([list(column) for column in zip(*part, strict=True)]) for part in parts]
     return [StreamedPiece(header, body) for header, body in cutter.pieces(batches)]
 
 

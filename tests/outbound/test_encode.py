@@ -76,11 +76,11 @@ def _read(pieces: Iterable[Piece]) -> Outcome:
         else:
             body = bytes(ChunkBuffer().body([piece])).decode()
             assert isinstance(json.loads(body), list)
-            texts += [t.split('"data":', 1)[1][:-1] for t in _split(body)]
+            texts += [t.split('"data":', 1)[1][:-1] for t in split(body)]
     return texts, invalid
 
 
-def _split(body: str) -> list[str]:
+def split(body: str) -> list[str]:
     decoder, position, found = json.JSONDecoder(), 1, []
     while position < len(body) - 1:
         _, end = decoder.raw_decode(body, position)

@@ -18,7 +18,6 @@ pytest.importorskip("pyspark.sql.datasource")
 from sama_spark import Client, MicroBatches
 from sama_spark.api import ApiClient
 from sama_spark.data_source.staged_write import Target, send
-from sama_spark.data_source.stream_record import Sent, settle
 from sama_spark.http.wire import Wire
 from sama_spark.outbound.chunk import PieceHeader
 from sama_spark.outbound.outbox.lease import GRACE, lease_for
@@ -313,22 +312,6 @@ def test_a_writer_of_format_sama(
     with pytest.raises(KeyboardInterrupt) as raised:
         send(api, Target(str(project), sandbox.base_url), [piece])
     assert_true(raised.value, sandbox, project, caplog)
-    with pytest.raises(KeyboardInterrupt) as raised:  # a stream, which keeps a record
-        send(
-            hooked(_Hooked, sandbox, continue_batch=at(1, False)), Target(str(project), sandbox.base_url), [piece], bool
-        )
-    assert "restart the query" in raised.value.__notes__[0]
-
-
-def test_a_stream_that_settles_its_record(sandbox: Sandbox, project: int) -> None:
-    plain = hooked(_Hooked, sandbox)
-    waiting = Uploader(plain, project, None, None, 1, None).upload(chunks())
-    with pytest.raises(KeyboardInterrupt) as raised:
-        settle(hooked(_Hooked, sandbox, continue_batch=at(4, True)), Sent(str(project), "q", tuple(waiting)))
-    said = told(raised.value)
-    assert said["started"] <= paid_for(sandbox, project) <= said["started"] | said["unsure"]
-    settle(plain, Sent(str(project), "q", tuple(waiting)))
-    assert len(sandbox.tasks(project)) == CHUNKS * EACH
 
 
 @pytest.mark.one_kind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,10 +42,7 @@ def test_a_void_column_is_null(spark: SparkSession) -> None:
         df = spark.sql(f"SELECT 'u' AS url, {sql} AS v, NULL AS output_o, NULL AS output_note")
         contract = CreationSchema() if rule == Rule() else known(url=STRING, v=rule)
         assert tasks_of(df, contract) == (['{"url":"u"}'], []), rule
-        assert by_the_writer(df, contract) == (
-            [{"data": {"url": "u"}, "priority": ("whole number", "0"), "submit": False}],
-            [],
-        )
+        assert by_the_writer(df, contract) == (['{"priority":0,"submit":false,"data":{"url":"u"}}'], [])
 
 
 @pytest.mark.both_kinds
@@ -57,9 +53,8 @@ def test_voids_within_values(spark: SparkSession) -> None:
     texts, invalid = tasks_of(df)
     assert invalid == []
     assert texts == ['{"s":{"b":1},"none":[],"nulls":[null],"m":{"k":null}}']
-    assert by_the_writer(df, CreationSchema())[0][0]["data"] == json.loads(
-        texts[0], parse_int=lambda t: ("whole number", t)
-    )
+    [task], _ = by_the_writer(df, CreationSchema())
+    assert task.partition('"data":')[2] == texts[0] + "}"
 
 
 def test_a_required_void_rejects_each_row(spark: SparkSession) -> None:

@@ -12,12 +12,12 @@ from test_encode import tasks_of
 from test_rows import by_the_writer
 
 from sama_spark import boxes_to_output
-from sama_spark.data_source.write_rows import plan_rows
 from sama_spark.errors import ContractError
 from sama_spark.outbound import output_shapes as shapes
-from sama_spark.outbound.chunk import PieceCutter
+from sama_spark.outbound.chunk import EncodedBatch, PieceCutter
 from sama_spark.outbound.creation_schema import CreationSchema
 from sama_spark.outbound.encode import encode
+from sama_spark.outbound.encode_values import plan_rows
 from sama_spark.outbound.task_fields import TaskFields
 from sama_spark.sandbox.definitions import Output
 from sama_spark.sandbox.schemas import example, value
@@ -37,7 +37,7 @@ EITHER = {"type": ["object", "array"]}
 
 def verdict(schema: Any, text: str) -> str:
     """What the workers say of a text."""
-    rows = [[b'"data":{}'], [None], [None], [None], [text.encode()]]
+    rows = EncodedBatch.of([[b'"data":{}'], [None], [None], [None], [text.encode()]])
     [(header, body)] = PieceCutter(b"{", (("output_o", json.dumps(schema)),)).pieces([rows])
     return msgspec.json.decode(b"[" + body + b"]")[0]["reason"] if header.invalid_rows else ""
 

@@ -78,10 +78,9 @@ class Soak:
             if fault.get("status") == 404 and rng.random() < 0.8:
                 continue  # a person's work, each time
             self.sandbox.fail(call, **fault, times=rng.choice([1, 1, 2, 4]), skip=rng.randint(0, 6))
-        driver = Mortal(self.sandbox, self.clock, rng=random.Random(rng.random()))
-        if not isinstance(self.spark, PaperSpark):
-            # Without a shared folder: the staged files of a claim go with its run, and late commits need them.
-            driver._staging._found.setdefault(self.spark, {})[None] = None
+        # Without a shared folder: the staged files of a claim go with its run, and late commits need them.
+        staging = None if isinstance(self.spark, PaperSpark) else False
+        driver = Mortal(self.sandbox, self.clock, rng=random.Random(rng.random()), staging=staging)
         if rng.random() < 0.6:
             step = rng.choice(STEPS)
             late = ["late", "error late", "error after"] if step in (CLAIM, EVENT) else []

@@ -71,14 +71,13 @@ def test_rejected_rows_are_not_known(
 
 def test_without_a_shared_folder_it_works_alike_and_nothing_stays_behind(
     spark: SparkSession,
-    client: Client,
     sandbox: Sandbox,
     project: int,
     outbox: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    client._staging._found.setdefault(spark, {})[None] = None  # as the probe finds it
+    client = Client(sandbox.api_key, base_url=sandbox.base_url, staging=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     staging._temporary_folder.cache_clear()
     assert send(client, images(spark, 0, 20), project, outbox).task_count == 20
