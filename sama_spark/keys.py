@@ -1,4 +1,4 @@
-"""Where the account's key is, rather than the key: resolved late, on the driver alone."""
+"""References to the account's key, which are resolved late, and on the driver alone."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ def _is_name(text: str) -> bool:
 
 
 class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One place of these; by default the environment variable SAMA_API_KEY.
+    """The place of a key: one of these, by default the environment variable SAMA_API_KEY.
 
     Attributes:
         env: an environment variable of the driver.
         file: a text file that the driver can read, such as "/Volumes/catalog/schema/volume/key".
-        scope, key: a Databricks secret scope and the key in it.
+        scope: a Databricks secret scope.
+        key: the key's name in `scope`.
         secret: a Unity Catalog secret, "catalog.schema.name"; needs Databricks Runtime 17.3 or environment 4.
     """
 
@@ -49,10 +50,10 @@ class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
             raise ValueError("`secret` has three parts: catalog.schema.name")
 
     def resolve(self) -> str:
-        """The key. A name is told in errors if it looks like one: else it may be the key itself, misplaced.
+        """Return the key.
 
         Raises:
-            InvalidInput: it is not there.
+            InvalidInput: the place holds no key. The error leaves out a name that may be the key itself.
         """
         reason = ""
         try:
@@ -75,7 +76,7 @@ class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     __str__ = __repr__
 
     def told(self) -> str:
-        """This place by its name, for those who have to find it; without, where the name may be the key itself."""
+        """Return this place in words, with its name unless the name may be the key itself in a wrong place."""
         parts = self._secret_parts() if self.secret else [self.env, self.scope, self.key]
         if self.file is not None:
             folder, _, last = self.file.rpartition("/")

@@ -1,4 +1,4 @@
-"""What callers give as a session or a DataFrame, looked at before it is used."""
+"""Checks of what callers give as a session or a DataFrame."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 def check_session(spark: Any) -> None:
-    """Refuse what is no session, classic or Connect."""
+    """Reject everything but a session, classic or Connect."""
     if not hasattr(spark, "createDataFrame"):
         raise InvalidInput(f"spark is {shown(spark)}", column="spark", remedy="give the Spark session")
 
 
 def check_dataframe(name: str, df: Any) -> None:
-    """Refuse what is no DataFrame, classic or Connect."""
+    """Reject everything but a DataFrame, classic or Connect."""
     if not hasattr(df, "mapInArrow"):
         raise InvalidInput(f"{name} is {shown(df)}", column=name, remedy="give a Spark DataFrame")
 
 
 def refuse_stream(df: DataFrame, ways_out: str) -> None:
-    """Refuse a streaming DataFrame, whose rows come with time; `ways_out`: what its user can do."""
+    """Reject a streaming DataFrame; `ways_out` says what its user can do instead."""
     if getattr(df, "isStreaming", False):
         raise InvalidInput("a DataFrame is due whose rows are all there, and this one is a stream", remedy=ways_out)

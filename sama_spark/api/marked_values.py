@@ -1,7 +1,7 @@
-"""A value that could not be made says so itself, so that its row is told as any row that cannot become a task.
+"""Marks for values that could not be made, so that their rows are rejected one by one.
 
-Helpers such as `boxes_to_output` give columns, and a column that raises would end the whole job. So what they put in
-place of a value that cannot be made is a text that begins with `MARK`, in whatever shape the value has.
+Helpers such as `boxes_to_output` return columns, and a column that raises would end the whole job. So in place of a
+value that cannot be made they put a text that begins with `MARK`, in the shape of the value.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import msgspec
 MARK = "not a pre-annotation (sama_spark): "
 BEFORE_VALUE = ", this row has "
 PROBLEM = "problem"
-"""The field of shapes that holds such a text. It is null in good values, and so in no task."""
+"""The field of shapes that holds such a text. The field is null in good values, and so in no task."""
 
 _mark = MARK.encode()
 
 
 def is_marked(json: bytes) -> bool:
-    """Whether a value that could not be made stands somewhere in this text."""
+    """Return True if this JSON text has a value that could not be made."""
     return _mark in json
 
 
 def problem_in(value: Any) -> tuple[str, str] | None:
-    """Why a value (of JSON, or JSON text) could not be made, and what it was to be made of; None for a good one."""
+    """Return why a value (of JSON, or JSON text) could not be made, and from what; None for a good value."""
     if isinstance(value, str):
         if MARK not in value:
             return None

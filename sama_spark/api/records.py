@@ -1,4 +1,4 @@
-"""Python records to the JSON that Sama takes: exact, or refused before anything is sent."""
+"""Python records as the JSON that Sama takes: exact, or rejected before anything is sent."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from sama_spark.arguments import shown
 from sama_spark.errors import InvalidInput, InvalidRowsError
 from sama_spark.http.secrets import redact_urls
 
-# A date in text, without a year 0. `\z` and not `$`, which lets a line end stand behind it.
+# A date in text, without a year 0. `\z` and not `$`, which allows a line end behind the date.
 DATE_TEXT = r"^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
 _INT32 = range(-(2**31), 2**31)
 
 
 def checked_priority(priority: Any) -> int:
-    """A priority that fits the API's signed 32 bits."""
+    """Return a priority that fits the API's signed 32 bits.
+
+    Raises:
+        InvalidInput: there is no such priority.
+    """
     number = None
     with suppress(TypeError):
         number = operator.index(priority)
@@ -36,7 +40,7 @@ def checked_priority(priority: Any) -> int:
 
 
 def render(value: Any) -> Any:
-    """What JSON has no word for, as Sama takes it; TypeError for the rest.
+    """Return a value that JSON has no type for in the form that Sama takes, or raise TypeError.
 
     date -> "YYYY-MM-DD"; datetime and numpy.datetime64 -> RFC 3339 (without a zone it is taken as UTC);
     Decimal and UUID -> their text; numpy scalars -> number, boolean or text (float32 in its shortest form);
@@ -70,12 +74,17 @@ def _render_numpy(value: Any) -> Any:
 
 
 def to_json(value: Any) -> bytes:
-    """JSON text; raises ValueError or TypeError for NaN, Infinity and what `render` refuses."""
+    """Return a value as JSON text.
+
+    Raises:
+        TypeError: `render` has no form for a value.
+        ValueError: a number is NaN or infinite, or text has half a surrogate pair.
+    """
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=render).encode()
 
 
 def tasks_body(records: Iterable[Mapping[str, Any]], *, priority: int = 0, submit: bool = False) -> bytes:
-    """The body of a tasks file: an array of {"data", "priority", "submit"}. Empty for no records."""
+    """Return the body of a tasks file: an array of {"data", "priority", "submit"}. Empty for no records."""
     common = f',"priority":{checked_priority(priority)},"submit":{"true" if submit else "false"}}}'.encode()
     items = [b'{"data":' + _record_json(record, place) + common for place, record in enumerate(records)]
     return b"[" + b",".join(items) + b"]" if items else b""
@@ -97,7 +106,7 @@ def _record_json(record: Mapping[str, Any], place: int) -> bytes:
 
 
 def _refusal(record: Mapping[str, Any], place: int) -> InvalidRowsError:
-    """Names the key whose value cannot be sent."""
+    """Return an error that names the key whose value cannot be sent."""
     reasons = ((str(key), _why_not(key, value)) for key, value in record.items())
     column, reason = next(((key, why) for key, why in reasons if why), (None, "it has no JSON form"))
     return InvalidRowsError(
@@ -123,7 +132,11 @@ def _why_not(key: Any, value: Any) -> str:
 
 
 def checked_records(tasks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Task items: data, and what was given of priority, submit, duration and reserve_for."""
+    """Return task items: data, and what the caller gave of priority, submit, duration and reserve_for.
+
+    Raises:
+        InvalidRowsError: a task cannot be sent.
+    """
     items = []
     for place, task in enumerate(tasks):
         if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
