@@ -92,7 +92,7 @@ def check_yes_no(**values: Any) -> None:
 
 
 def check_one_of(name: str, value: Any, options: Sequence[str]) -> None:
-    """Reject everything but these words."""
+    """Reject everything but these texts."""
     if not isinstance(value, str) or value not in options:
         raise InvalidInput(f"{name}={shown(value)} is not understood", column=name, remedy=f"give one of {options}")
 

@@ -16,7 +16,7 @@ KEY_ENV = "SAMA_API_KEY"
 _OPTIONS = '; with format("sama") in the option `api_key_env` or `api_key_file`'
 
 
-# A word of a name, perhaps numbered: "SAMA", "key", "apiKey", "prod2". Keys have digits among their letters.
+# A part of a name, perhaps numbered: "SAMA", "key", "apiKey", "prod2". Keys have digits among their letters.
 _WORD = re.compile(r"(?:[A-Z]+|[A-Z]?[a-z]+(?:[A-Z][a-z]+){0,3})?[0-9]{0,4}")
 
 
@@ -61,7 +61,7 @@ class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         except Exception as error:  # the file system's, dbutils' or Databricks' own
             text, reason = "", f" ({type(error).__name__})"
         if not isinstance(text, str) or not text.strip():
-            raise InvalidInput(f"{self.told()} does not give a key{reason}", remedy=self._remedy())
+            raise InvalidInput(f"{self.described()} does not give a key{reason}", remedy=self._remedy())
         return text.strip()
 
     def __repr__(self) -> str:
@@ -75,7 +75,7 @@ class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
     __str__ = __repr__
 
-    def told(self) -> str:
+    def described(self) -> str:
         """Return this place in words, with its name unless the name may be the key itself in a wrong place."""
         parts = self._secret_parts() if self.secret else [self.env, self.scope, self.key]
         if self.file is not None:

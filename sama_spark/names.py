@@ -46,8 +46,8 @@ def levels(name: str, argument: str = "the table", most: int = 3) -> tuple[str, 
     if not found or not all(found) or any(map(_NEVER.search, found)) or max(map(len, found)) > _LONGEST:
         raise InvalidInput(
             f"{argument}={shown(name)} is no name that a table can have",
-            remedy="give one to three levels with dots between them, such as my-catalog.labels; a level that has a dot "
-            "itself stands in backticks; ${, slashes and line ends stand in none, and 255 characters are the most",
+            remedy="give one to three levels with dots between them, such as my-catalog.labels, with backticks around "
+            "a level that has a dot itself, without ${, slashes and line ends, and 255 characters a level at most",
         )
     if len(found) > most:
         example = "catalog.schema.table" if most == 3 else "catalog.schema"
@@ -81,7 +81,7 @@ def check_place(into: str, prefix: str) -> None:
         )
     if not is_path(into) and "." in prefix:
         raise InvalidInput(
-            f"prefix={shown(prefix)} has a dot, which stands between levels of a name",
+            f"prefix={shown(prefix)} has a dot, which separates levels of a name",
             remedy="name the schema in `into`, and begin the tables' names without a dot, as in 'proj-1_'",
         )
 
@@ -93,7 +93,7 @@ def _check(name: str, argument: str, most: int) -> None:
         raise InvalidInput(
             f"{argument}={shown(name)} is no path of a table",
             remedy="give an absolute path such as /Volumes/catalog/schema/volume/labels or s3://bucket/labels, without "
-            "backticks around it; ${ and line ends stand in none. A name of a table has no slash",
+            "backticks around it, ${ and line ends. A name of a table has no slash",
         )
 
 

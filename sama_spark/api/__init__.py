@@ -2,7 +2,8 @@
 
 The client, and the modules that its calls meet in this order:
 
-- `api_client`: `ApiClient`, one method per endpoint; its groups are `creation`, `tasks`, `feeds` and `projects`.
+- `api_client`: `ApiClient`, one method per endpoint; its groups are `creation`, `progress`, `tasks`, `feeds`,
+  `projects`.
 - `calls`: what these groups share: how a call is put together, and how its arguments are checked.
 - `records`, `marked_values`: Python records as Sama's JSON, and values that could not be made.
 - `dialect`: how Sama's API is spoken over `sama_spark.http`.

@@ -41,7 +41,7 @@ def tell_batches(
         (waiting, "not started, they wait at Sama and cost nothing"),
         (cancelled, "cancelled, they cost nothing"),
     ]
-    told = "; ".join(f"{len(ids)} batches {what}: {', '.join(map(str, ids))}" for ids, what in groups if ids)
+    found = "; ".join(f"{len(ids)} batches {what}: {', '.join(map(str, ids))}" for ids, what in groups if ids)
     paid = "" if started or unsure else "nothing was started, so nothing is paid for; "
     error.sama_batches = {  # type: ignore[attr-defined]
         "started": list(started),
@@ -49,5 +49,6 @@ def tell_batches(
         "not_started": [*waiting, *cancelled],
     }
     tell(
-        error, f"the run on project {project_id} ended early ({type(error).__name__}): {paid}{told}. Next: {next_step}"
+        error,
+        f"the run on project {project_id} ended early ({type(error).__name__}): {paid}{found}. Next: {next_step}",
     )

@@ -46,7 +46,7 @@ class BatchStateError(SamaError):
     """The state of the batch does not allow the call.
 
     Attributes:
-        state: the batch's state, in Sama's word.
+        state: the batch's state, as Sama spells it.
         messages: the job's own log messages.
         created_count: tasks that exist already, None if unknown.
     """

@@ -144,7 +144,7 @@ class Doctor:
             if isinstance(job.api_key, str):
                 print(LITERAL_KEY, file=sys.stderr)
                 return "a text in the configuration, which should be a reference"
-            return f"from {job.api_key.told()}"
+            return f"from {job.api_key.described()}"
 
         def reached() -> str:
             if isinstance(information, _NOT_REACHED) or api is None:
