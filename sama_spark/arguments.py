@@ -1,4 +1,4 @@
-"""What callers give, looked at before anything is sent: each refusal names its argument."""
+"""Checks of what callers give, before anything is sent. Each error names its argument."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST = 4_096
 
 
 def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
-    """Refuse what is no whole number from `least` to `most`."""
+    """Reject everything but a whole number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a whole number")
     if value < least or (most is not None and value > most):
@@ -45,7 +45,11 @@ def check_seconds(name: str, value: Any, *, above_zero: bool = False, most: floa
 
 
 def base_url_of(base_url: str) -> str:
-    """The API's address without a last slash: one that can be asked, whatever is there."""
+    """Return an API's address without a slash at its end.
+
+    Raises:
+        InvalidInput: this is no plain http(s) address.
+    """
     try:
         parts = urlsplit(base_url)
         host = parts.hostname or ""
@@ -67,7 +71,7 @@ def base_url_of(base_url: str) -> str:
 
 
 def check_text(name: str, value: Any) -> None:
-    """Refuse what is no text, an empty one, and one that is longer than any name or path."""
+    """Reject everything but a text of 1 to 4,096 characters that are not all blank."""
     if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST:
         raise InvalidInput(
             f"{name} is {shown(value)}", column=name, remedy=f"give a text of 1 to {_LONGEST:,} characters"
@@ -75,39 +79,39 @@ def check_text(name: str, value: Any) -> None:
 
 
 def check_texts(**values: Any) -> None:
-    """As `check_text` for each, where None is left out."""
+    """Check each text as `check_text` does; None is allowed."""
     for name, value in values.items():
         if value is not None:
             check_text(name, value)
 
 
 def check_yes_no(**values: Any) -> None:
-    """Refuse what is neither True nor False."""
+    """Reject everything but True and False."""
     for name, value in values.items():
         if not isinstance(value, bool):
             raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give True or False")
 
 
 def check_one_of(name: str, value: Any, options: Sequence[str]) -> None:
-    """Refuse what is none of these words."""
+    """Reject everything but these texts."""
     if not isinstance(value, str) or value not in options:
         raise InvalidInput(f"{name}={shown(value)} is not understood", column=name, remedy=f"give one of {options}")
 
 
 def check_function(name: str, value: Any) -> None:
-    """Refuse what cannot be called; None is left out."""
+    """Reject everything but functions and None."""
     if value is not None and not callable(value):
         raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a function")
 
 
 def check_mapping(name: str, value: Any) -> None:
-    """Refuse what is no mapping."""
+    """Reject everything but mappings."""
     if not isinstance(value, Mapping):
         raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a dict")
 
 
 def names_of(name: str, value: Any) -> tuple[str, ...]:
-    """One name, or several, as a tuple."""
+    """Return one name, or several, as a tuple."""
     if isinstance(value, str) and value:
         return (value,)
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
@@ -174,11 +178,11 @@ ARGUMENTS: dict[str, Callable[[Any, str], Any]] = {
     "tasks": _records,
     "first": _from_one,
 }
-"""What a method makes of its arguments of these names before it does anything: from value and name to value."""
+"""By the name of an argument: the function that checks and converts it. Takes value and name, returns the value."""
 
 
 def shown(value: Any) -> str:
-    """A value in an error, short. Of long texts only the length: what stands in a wrong place may be anything."""
+    """Return a value as errors show it: long texts and objects only by length or type, since they may be anything."""
     if isinstance(value, str) and len(value) > 100:
         return f"a text of {len(value):,} characters"
     return repr(value) if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"

@@ -1,7 +1,7 @@
-"""The root of all errors, and those of this package's own making: rows, folders, tables.
+"""The root of all errors, and the errors about rows, folders and tables.
 
-Every error says what failed, where, whether a retry can help and what to do, and survives pickling.
-None of them holds an API key or a signed URL: texts are redacted before an error is made.
+Every error says what failed, where, whether a retry can help and what to do, and can be pickled. No error holds an API
+key or a signed URL: texts are redacted before an error is made.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class ConnectorError(Exception):
-    """Anything that this package raises on purpose: each of its errors is one of these.
+    """The root of all errors that this package raises on purpose.
 
     Attributes:
         message: what happened; the server's own words where it gave any.
@@ -38,10 +38,10 @@ class ConnectorError(Exception):
         status: HTTP status of the reply, None where there was none.
         error_types: the server's own error types, such as ("InvalidInputSchema",).
         request_id: the server's request id, None where it gave none.
-        project_id, batch_id: where it failed, None where that does not apply.
+        project_id, batch_id: where the call failed, None where that does not apply.
         retryable: True if the same call may succeed later, with nothing changed and nothing done twice.
         maybe_done: True if the server may have carried the call out although it failed here.
-        remedy: what to do about it.
+        remedy: what to do about the error.
     """
 
     remedy: str = ""
@@ -100,7 +100,7 @@ class ConnectorError(Exception):
 
 
 def _sentence(text: str) -> str:
-    """With a capital, unless it begins with a name of code, and a full stop."""
+    """Return a sentence: with a capital, unless it begins with a name of code, and a full stop."""
     plain = re.match(r"[a-z]+(?=[ ,:]|$)", text)
     return _ended(text[0].upper() + text[1:] if plain else text)
 
@@ -110,7 +110,7 @@ def _ended(text: str) -> str:
 
 
 class InvalidInput(ConnectorError, ValueError):
-    """What the caller gave cannot be sent. Nothing was sent.
+    """An argument, column or value cannot be used. Nothing was sent.
 
     Attributes:
         column: the input, column or record key at fault, None where it is none of these.
@@ -125,7 +125,7 @@ class InvalidInput(ConnectorError, ValueError):
 
 
 class ContractError(InvalidInput):
-    """Columns or values do not fit what the project declares."""
+    """Columns or values do not fit the project's schema."""
 
 
 class InvalidRowsError(InvalidInput):
@@ -143,11 +143,11 @@ class InvalidRowsError(InvalidInput):
 
 
 class StagingError(ConnectorError):
-    """The folder that driver and workers should share is not shared, or did not keep what was written."""
+    """The folder for driver and workers is not shared between them, or has lost files."""
 
 
 class TableError(ConnectorError):
-    """A table cannot be made, read or written, by what Spark or the catalog say. `__cause__` is their error."""
+    """A table cannot be created, read or written. `__cause__` is the error of Spark or of the catalog."""
 
 
 class TooManyTasks(InvalidInput):
@@ -167,14 +167,14 @@ class ChangedRows(InvalidRowsError):
 
 
 class SyncError(ConnectorError):
-    """The tables of a project cannot be brought up to date as they are."""
+    """The tables of a project cannot be synced as they are."""
 
 
 class FeedInterrupted(ConnectorError):
-    """A feed that serves each task once broke off: what had been received is not lost.
+    """A feed that serves each task only once failed. The tasks that were received before are not lost.
 
     Attributes:
-        received: a DataFrame of the tasks received before the error, None once this error was pickled.
+        received: a DataFrame of the tasks that were received before the error; None after pickling.
     """
 
     def __init__(

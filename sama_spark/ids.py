@@ -1,4 +1,4 @@
-"""Ids as callers have them: numbers of any kind, and text with blanks around it. Converted where that is exact."""
+"""Ids as callers have them: numbers of any type, and text with blanks around it. Converted where that is exact."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ _NONE = frozenset({"", ".", "..", "none", "null", "nan", "nat", "<na>", "inf", "
 
 
 def id_of(value: Any, name: str) -> str | int:
-    """The id of a project, batch or task: a whole number above 0, or its text, with blanks around it taken off.
+    """Return the id of a project, batch or task: a whole number above 0, or a text without blanks around it.
 
-    Whole floats and decimals, as pandas makes them of ids, count as their number, and so do the same in text.
+    Whole floats and decimals, which pandas makes of ids, count as their number, also in text: 4242.0 is 4242.
+
+    Args:
+        value: what the caller gave.
+        name: the argument's name, for the error.
 
     Raises:
-        InvalidInput: it is none; `name` is the argument. A text is not shown: it may be a key in a wrong place.
+        InvalidInput: this is no id. The error does not show a text, which may be a key in a wrong place.
     """
     if isinstance(value, str):
         text = value.strip()
@@ -46,7 +50,7 @@ def id_of(value: Any, name: str) -> str | int:
 
 
 def number_of(value: Any, name: str) -> int:
-    """The id of a batch, which is a number, where it is compared and kept rather than sent."""
+    """Return the id of a batch as a number, for ids that are compared or kept."""
     found = id_of(value, name)
     if isinstance(found, str) and not found.isdigit():
         raise InvalidInput(f"{name} is a text that is no number", column=name, remedy=_REMEDY)
@@ -54,7 +58,7 @@ def number_of(value: Any, name: str) -> int:
 
 
 def client_id_of(value: Any, name: str) -> str:
-    """A `client_batch_id`, which is any text of the user's own; whole numbers count as their text."""
+    """Return a `client_batch_id`, which is any text of the user's own; whole numbers count as their text."""
     number = None if isinstance(value, str) else whole(value)
     text = value.strip() if isinstance(value, str) else "" if number is None else str(number)
     if not text or not text.isprintable():
@@ -63,14 +67,14 @@ def client_id_of(value: Any, name: str) -> str:
 
 
 def ids_of(values: Any, name: str) -> list[str | int]:
-    """A list of ids."""
+    """Return a list of ids, each as `id_of` has it."""
     if isinstance(values, (str, bytes, dict)) or not isinstance(values, Iterable):
         raise InvalidInput(f"{name} is {_shown(values)}, which is no list of ids", column=name, remedy=_REMEDY)
     return [id_of(value, f"{name}[{i}]") for i, value in enumerate(values)]
 
 
 def landed_ids_of(values: Any, name: str) -> list[str | int]:
-    """As `ids_of`, of tasks that have landed in tables: whatever text Sama gave as an id is one."""
+    """Return a list of ids of tasks in tables: as `ids_of`, and any text that Sama gave as an id."""
     if isinstance(values, (str, bytes, dict)) or not isinstance(values, Iterable):
         return ids_of(values, name)
     return [_landed_id_of(value, f"{name}[{i}]") for i, value in enumerate(values)]
@@ -87,7 +91,7 @@ def _landed_id_of(value: Any, name: str) -> str | int:
 
 
 def whole(value: Any) -> int | None:
-    """The whole number that `value` is, of whatever numeric type; None where it is none."""
+    """Return the whole number that `value` is, of whatever numeric type; None for any other value."""
     if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):  # numpy's too
         return None
     with suppress(TypeError):

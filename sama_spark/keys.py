@@ -1,4 +1,4 @@
-"""Where the account's key is, rather than the key: resolved late, on the driver alone."""
+"""References to the account's key, which are resolved late, and on the driver alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY_ENV = "SAMA_API_KEY"
 _OPTIONS = '; with format("sama") in the option `api_key_env` or `api_key_file`'
 
 
-# A word of a name, perhaps numbered: "SAMA", "key", "apiKey", "prod2". Keys have digits among their letters.
+# A part of a name, perhaps numbered: "SAMA", "key", "apiKey", "prod2". Keys have digits among their letters.
 _WORD = re.compile(r"(?:[A-Z]+|[A-Z]?[a-z]+(?:[A-Z][a-z]+){0,3})?[0-9]{0,4}")
 
 
@@ -26,12 +26,13 @@ def _is_name(text: str) -> bool:
 
 
 class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One place of these; by default the environment variable SAMA_API_KEY.
+    """The place of a key: one of these, by default the environment variable SAMA_API_KEY.
 
     Attributes:
         env: an environment variable of the driver.
         file: a text file that the driver can read, such as "/Volumes/catalog/schema/volume/key".
-        scope, key: a Databricks secret scope and the key in it.
+        scope: a Databricks secret scope.
+        key: the key's name in `scope`.
         secret: a Unity Catalog secret, "catalog.schema.name"; needs Databricks Runtime 17.3 or environment 4.
     """
 
@@ -49,10 +50,10 @@ class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
             raise ValueError("`secret` has three parts: catalog.schema.name")
 
     def resolve(self) -> str:
-        """The key. A name is told in errors if it looks like one: else it may be the key itself, misplaced.
+        """Return the key.
 
         Raises:
-            InvalidInput: it is not there.
+            InvalidInput: the place holds no key. The error leaves out a name that may be the key itself.
         """
         reason = ""
         try:
@@ -60,7 +61,7 @@ class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         except Exception as error:  # the file system's, dbutils' or Databricks' own
             text, reason = "", f" ({type(error).__name__})"
         if not isinstance(text, str) or not text.strip():
-            raise InvalidInput(f"{self.told()} does not give a key{reason}", remedy=self._remedy())
+            raise InvalidInput(f"{self.described()} does not give a key{reason}", remedy=self._remedy())
         return text.strip()
 
     def __repr__(self) -> str:
@@ -74,8 +75,8 @@ class KeyReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
     __str__ = __repr__
 
-    def told(self) -> str:
-        """This place by its name, for those who have to find it; without, where the name may be the key itself."""
+    def described(self) -> str:
+        """Return this place in words, with its name unless the name may be the key itself in a wrong place."""
         parts = self._secret_parts() if self.secret else [self.env, self.scope, self.key]
         if self.file is not None:
             folder, _, last = self.file.rpartition("/")

@@ -1,7 +1,7 @@
 """Names of tables: as users write them, and as SQL does.
 
-A user writes a name of one to three levels, such as `labels.tasks`, or a path: whatever has a slash. A level may stand
-in backticks and need not: the product quotes each one itself. What is refused here is refused before anything is done.
+A user writes a name of one to three levels, such as `labels.tasks`, or a path, which has a slash. Backticks around a
+level are allowed and not needed, because each level is quoted here. A bad name is rejected before anything is done.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ _NEVER = re.compile(r"\$\{|[\x00-\x1f\x7f]")
 
 
 def is_path(name: str) -> bool:
-    """Whether `name` is a path: whatever has a slash."""
+    """Return True if `name` is a path, which has a slash."""
     return "/" in name
 
 
 def levels(name: str, argument: str = "the table", most: int = 3) -> tuple[str, ...]:
-    """The levels of a name, such as catalog, schema and table, without backticks.
+    """Return the levels of a name, such as catalog, schema and table, without backticks.
 
     Args:
-        argument: what the user gave the name as, for the error.
-        most: how many levels there may be.
+        name: the name, as a user writes it.
+        argument: the argument's name, for the error.
+        most: the largest number of levels.
 
     Raises:
-        InvalidInput: it is no such name.
+        InvalidInput: this is no such name.
     """
     if not isinstance(name, str) or not name.strip():
         raise InvalidInput(f"{argument}={shown(name)} is no name", remedy="give a name such as 'labels', or a path")
@@ -45,8 +46,8 @@ def levels(name: str, argument: str = "the table", most: int = 3) -> tuple[str, 
     if not found or not all(found) or any(map(_NEVER.search, found)) or max(map(len, found)) > _LONGEST:
         raise InvalidInput(
             f"{argument}={shown(name)} is no name that a table can have",
-            remedy="give one to three levels with dots between them, such as my-catalog.labels; a level that has a dot "
-            "itself stands in backticks; ${, slashes and line ends stand in none, and 255 characters are the most",
+            remedy="give one to three levels with dots between them, such as my-catalog.labels, with backticks around "
+            "a level that has a dot itself, without ${, slashes and line ends, and 255 characters a level at most",
         )
     if len(found) > most:
         example = "catalog.schema.table" if most == 3 else "catalog.schema"
@@ -58,16 +59,16 @@ def levels(name: str, argument: str = "the table", most: int = 3) -> tuple[str, 
 
 
 def check_table(name: str, argument: str) -> None:
-    """See that `name` can be a table's name or path.
+    """Check that `name` can be a table's name or path.
 
     Raises:
-        InvalidInput: it cannot; the message names the `argument`.
+        InvalidInput: `name` cannot; the message names the `argument`.
     """
     _check(name, argument, 3)
 
 
 def check_place(into: str, prefix: str) -> None:
-    """See that `into` can be the name of a schema or the path of a folder, and what a prefix of tables can be.
+    """Check that `into` can be a schema's name or a folder's path, and that `prefix` can begin a table's name.
 
     Raises:
         InvalidInput: one of them cannot; the message names it.
@@ -80,7 +81,7 @@ def check_place(into: str, prefix: str) -> None:
         )
     if not is_path(into) and "." in prefix:
         raise InvalidInput(
-            f"prefix={shown(prefix)} has a dot, which stands between levels of a name",
+            f"prefix={shown(prefix)} has a dot, which separates levels of a name",
             remedy="name the schema in `into`, and begin the tables' names without a dot, as in 'proj-1_'",
         )
 
@@ -92,20 +93,20 @@ def _check(name: str, argument: str, most: int) -> None:
         raise InvalidInput(
             f"{argument}={shown(name)} is no path of a table",
             remedy="give an absolute path such as /Volumes/catalog/schema/volume/labels or s3://bucket/labels, without "
-            "backticks around it; ${ and line ends stand in none. A name of a table has no slash",
+            "backticks around it, ${ and line ends. A name of a table has no slash",
         )
 
 
 def sql_name(name: str) -> str:
-    """A table's name, or its path, as SQL writes it."""
+    """Return a table's name, or its path, as SQL writes it."""
     return f"delta.{quoted(name)}" if is_path(name) else ".".join(map(quoted, levels(name)))
 
 
 def quoted(name: str) -> str:
-    """One level of a name, or the name of a column or view, as SQL writes it.
+    """Quote one level of a name, or the name of a column or view, as SQL writes it.
 
     Raises:
-        InvalidInput: Spark would put something else in its place.
+        InvalidInput: Spark would replace a part of the name, because it has "${".
     """
     if "${" in name:
         raise InvalidInput(f"{name!r} cannot be a name in SQL: it has ${{", remedy="take another name")
@@ -113,19 +114,19 @@ def quoted(name: str) -> str:
 
 
 def in_backticks(name: str) -> str:
-    """The name of a column as `functions.col` takes it, whatever is in it."""
+    """Return the name of a column as `functions.col` takes it, whatever is in the name."""
     return f"`{name.replace('`', '``')}`"
 
 
 def inside(place: str, name: str) -> str:
-    """The name of a table in a schema, or its path in a folder; in no place, where `place` is empty, just `name`."""
+    """Return the name of a table in a schema, or its path in a folder; just `name` where `place` is empty."""
     if is_path(place):
         return f"{place.rstrip('/')}/{name}"
     return ".".join([place, _written(name)]) if place else _written(name)
 
 
 def split(name: str) -> tuple[str, str]:
-    """The schema or folder that a table lies in, empty where it has none, and what it is called there."""
+    """Return a table's schema or folder, empty for none, and its name in there."""
     if is_path(name):
         place, _, last = name.rstrip("/").rpartition("/")
         return f"{place}/", last
@@ -134,7 +135,7 @@ def split(name: str) -> tuple[str, str]:
 
 
 def beside(name: str, suffix: str) -> str:
-    """The name of a table beside that one, which is called the same with a suffix."""
+    """Return the name of a table in the same schema or folder, with a suffix."""
     place, last = split(name)
     return inside(place, f"{last}{suffix}")
 
@@ -144,7 +145,7 @@ def _joined(found: Sequence[str]) -> str:
 
 
 def _written(level: str) -> str:
-    """A level as a user has to write it."""
+    """Return a level as a user has to write it."""
     return level if _PLAIN.fullmatch(level) else in_backticks(level)
 
 

@@ -19,13 +19,13 @@ _GIVEN = ("SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "PYSPARK_GATEWAY_PORT")
 
 
 def check_session(spark: Any) -> None:
-    """Refuse what is no session, classic or Connect."""
+    """Reject everything but a session, classic or Connect."""
     if not hasattr(spark, "createDataFrame"):
         raise InvalidInput(f"spark is {shown(spark)}", column="spark", remedy="give the Spark session")
 
 
 def check_dataframe(name: str, df: Any) -> None:
-    """Refuse what is no DataFrame, classic or Connect."""
+    """Reject everything but a DataFrame, classic or Connect."""
     if not hasattr(df, "mapInArrow"):
         raise InvalidInput(f"{name} is {shown(df)}", column=name, remedy="give a Spark DataFrame")
 

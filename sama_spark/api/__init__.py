@@ -1,4 +1,20 @@
-"""Sama over HTTP: every endpoint, retried as far as it is safe. Imports no Spark."""
+"""Sama's API: every endpoint, with calls repeated as far as that is safe. Imports no Spark.
+
+The client, and the modules that its calls meet in this order:
+
+- `api_client`: `ApiClient`, one method per endpoint; its groups are `creation`, `progress`, `tasks`, `feeds`,
+  `projects`.
+- `calls`: what these groups share: how a call is put together, and how its arguments are checked.
+- `records`, `marked_values`: Python records as Sama's JSON, and values that could not be made.
+- `dialect`: how Sama's API is spoken over `sama_spark.http`.
+- `batches`, `job_state`: the steps of a batch, and what the states of its creation job mean.
+- `paging`: a list that moves while it is read, read to its end.
+- `replies`, `batch_replies`: replies, decoded to the shape that a call expects.
+- `task_text`, `states`: a task as the server wrote it, and the states of a task.
+- `broken_json`, `broken_replies`: what can be read of JSON that a strict parser rejects.
+- `interrupted`: what an interrupted run leaves at Sama.
+- `sama_errors`: errors that only Sama's API and batches have.
+"""
 
 from sama_spark import errors
 from sama_spark.api import batches, sama_errors

@@ -1,4 +1,4 @@
-"""`ApiClient`: one method per endpoint of Sama's API, plain dicts and generators, no Spark."""
+"""`ApiClient`: one method per endpoint of Sama's API, with plain dicts and generators."""
 
 from __future__ import annotations
 
@@ -23,27 +23,30 @@ __all__ = ["ApiClient", "accepts_proj_id"]
 
 
 class ApiClient(Projects, Creation, Tasks, Feeds):
-    """Sama's API for one account; safe to share between threads, never pickled (it holds the key).
+    """Sama's API for one account; safe to share between threads. A client holds the key, so it cannot be pickled.
 
-    Calls are repeated as far as that is safe: reading, uploading and opening batches freely; creating,
-    submitting, rejecting, deleting and continuing only where the first try was surely not carried out;
-    since-last-call never. Waits grow exponentially with jitter, and `Retry-After` is honoured.
+    Calls are repeated as far as that is safe: reading, uploading and opening batches freely; creating, submitting,
+    rejecting, deleting and continuing only if the server has surely not carried out the first try; since-last-call
+    never. Waits grow exponentially with jitter, and `Retry-After` is honoured.
 
     Args:
         api_key: the account's key; sent as the query parameter `access_key`, shown nowhere.
-        silent: True for no output but warnings of waits. False gives one line per call, to `logger` if there is
-            one, else printed.
-        logger, log_level: where the lines go, and at which level. A call that fails and is tried again is told there
-            at its first failure and then now and then; where `silent` is True, as a warning of the logger
-            "sama_spark", which Python shows unless told otherwise. Each try is logged there at DEBUG.
-        base_url: the API's address up to its version; a Sandbox gives its own.
+        silent: True for no output but warnings while a failing call is repeated. False for one line per call, to
+            `logger`, or printed where there is no `logger`.
+        logger: where the lines go.
+        log_level: the level of the lines. A call that is repeated is reported at its first failure and then now and
+            then, as a warning of the logger "sama_spark" where `silent` is True. That logger has each try at DEBUG.
+        base_url: the API's address up to its version, such as the one of a sandbox.
         experimental: True allows the calls whose paths are assumptions.
-        status_page_size, delivered_page_size, batch_page_size: tasks per page, clamped to the API's limits
-            (100, 1,000, 1,000).
-        connect_timeout, read_timeout: seconds to wait for a connection, and for each piece of a reply.
-        deadline: seconds for one call with all its retries; large uploads get more. Where nobody has ever answered
-            this client and no connection comes about, a call ends after 30 s.
-        clock, rng: time and chance; tests bring their own.
+        status_page_size: tasks per page of the status list, 1 to 100; more counts as 100.
+        delivered_page_size: tasks per page of deliveries, 1 to 1,000; more counts as 1,000.
+        batch_page_size: tasks per page of a batch's items, 1 to 1,000; more counts as 1,000.
+        connect_timeout: seconds to wait for a connection; above 0, a day at most.
+        read_timeout: seconds to wait for a reply, and for each further piece of the reply; above 0, a day at most.
+        deadline: seconds for one call with all its retries; above 0, a day at most. Large uploads get more. If no
+            server has ever answered this client, a call that gets no connection ends after 30 s.
+        clock: time, for tests to replace.
+        rng: chance, for tests to replace.
 
     Raises:
         InvalidInput: an argument cannot be used.
@@ -98,7 +101,7 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
 
     @property
     def api_key(self) -> str:
-        """The key in clear. Everything else that shows the client shows it redacted."""
+        """The key in clear. Everything else that shows the client leaves the key out."""
         return self._key.reveal()
 
     @property
@@ -125,7 +128,7 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
             self._report(line)
 
     def __repr__(self) -> str:
-        # Tracebacks with locals show clients that were not built to the end, too.
+        # A traceback with locals also shows a client whose `__init__` has raised.
         return f"{type(self).__name__}({vars(self).get('_transport')}, api_key=<redacted>)"
 
     def __reduce__(self) -> NoReturn:

@@ -34,7 +34,7 @@ class BatchJob:
 
     Attributes:
         batch_id: Sama's id.
-        state: Sama's word: "waiting", "queued", "processing", "completed", "canceled", "failed" or another one;
+        state: as Sama spells it: "waiting", "queued", "processing", "completed", "canceled", "failed" or another one;
             "unknown" where the reply has none.
         created_count: tasks created so far, None where the reply has no count.
         messages: the job's log messages, without the key and without the queries of URLs.

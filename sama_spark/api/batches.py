@@ -175,7 +175,7 @@ def _start(
 
 
 def _state_after_continue(api: BatchCalls, project_id: str | int, batch_id: str | int, *, patient: bool) -> str:
-    """Return the state of the batch in Sama's word, "not known" if no answer comes.
+    """Return the state of the batch as Sama spells it, "not known" if no answer comes.
 
     If `patient`, give the batch half a minute to leave "waiting".
     """

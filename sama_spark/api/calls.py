@@ -1,4 +1,4 @@
-"""What every group of endpoints shares: the transport, and how a call is put together."""
+"""What every group of endpoints shares: how a call is put together, and how its arguments are checked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Id = str | int
 
 
 class Endpoints:
-    """Base of the groups of endpoints; `ApiClient` fills it in."""
+    """Base of the groups of endpoints. `ApiClient` sets the attributes."""
 
     _transport: Transport
     clock: Clock
@@ -85,7 +85,7 @@ class Endpoints:
 
 
 def accepts_proj_id(method: Callable[P, R]) -> Callable[P, R]:
-    """Checks a method's arguments by their names, see `arguments`, before anything is sent.
+    """Return a method that checks its arguments by their names, as `ARGUMENTS` says, before anything is sent.
 
     The method also takes the keyword `proj_id` for `project_id`, as Sama's own README spells it.
     """
@@ -110,7 +110,7 @@ def accepts_proj_id(method: Callable[P, R]) -> Callable[P, R]:
 
 
 def located(pages: Iterator[Page], what: str, project_id: Id) -> Iterator[Page]:
-    """The pages; an error about the list as a whole says which list it was."""
+    """Yield the pages, and name the list in an error about the list as a whole."""
     try:
         yield from pages
     except InvalidResponse as error:
@@ -120,7 +120,7 @@ def located(pages: Iterator[Page], what: str, project_id: Id) -> Iterator[Page]:
 
 
 def page_size(asked: int, least: int, most: int, name: str) -> int:
-    """A page size within the API's limits; larger ones are clamped."""
+    """Return a page size from `least` to `most`; a larger number counts as `most`."""
     if isinstance(asked, bool) or not isinstance(asked, int) or asked < least:
         raise InvalidInput(f"{name} is {shown(asked)}: an integer from {least} to {most} is due", column=name)
     return min(asked, most)

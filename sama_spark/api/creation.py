@@ -1,35 +1,25 @@
-"""Endpoints that create tasks in batches, and tell how that went."""
+"""Endpoints that create tasks in batches."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from sama_spark.api import batches
 from sama_spark.api.batch_replies import (
-    BatchItem,
     BatchJob,
     WaitingBatch,
     about,
-    check_ids,
     decode_batch_reply,
     decode_waiting_batch,
-    item_from,
-    job_from,
 )
-from sama_spark.api.calls import Endpoints, Id, accepts_proj_id, located, page_size
-from sama_spark.api.paging import number_pages
+from sama_spark.api.calls import Id, accepts_proj_id
+from sama_spark.api.progress import Progress
 from sama_spark.api.records import checked_records, tasks_body
-from sama_spark.api.replies import decode_object, decode_object_or_nothing, decode_page
-from sama_spark.api.sama_errors import of_sama
-from sama_spark.api.task_text import as_dict
+from sama_spark.api.replies import decode_object_or_nothing
 from sama_spark.errors import ConnectorError, InvalidInput
 from sama_spark.http.call import Call
-from sama_spark.http.call_errors import InvalidResponse
 from sama_spark.http.retry import Safety
 from sama_spark.http.secrets import Secret
 from sama_spark.http.wire import Body
@@ -39,8 +29,8 @@ _log = logging.getLogger("sama_spark")
 INLINE_LIMIT = 1000
 
 
-class Creation(Endpoints):
-    """Batches of tasks: created from a file or inline, watched, cancelled."""
+class Creation(Progress):
+    """Calls that create batches of tasks, from a file or inline, and cancel them."""
 
     @accepts_proj_id
     def create_task_batch(
@@ -55,15 +45,16 @@ class Creation(Endpoints):
         """Create tasks through an uploaded file: POST batches.json, PUT the file, POST continue.json.
 
         Args:
-            task_data_records: a dict of inputs per task, `output_<name>` a pre-annotation. Dates, datetimes,
+            project_id: the project's id.
+            task_data_records: one dict of inputs per task; `output_<name>` is a pre-annotation. Dates, datetimes,
                 Decimal, UUID and numpy values are converted, see `records.render`.
             batch_priority: signed 32-bit; lower is served first.
-            notification_email: who is told by Sama when creation has ended.
-            submit: create the tasks as submitted, with the given pre-annotations.
+            notification_email: whom Sama tells when creation has ended.
+            submit: True to create the tasks as submitted, with the given pre-annotations.
             tasks_file_name: the upload's label in Sama's web application.
 
         Returns:
-            Sama's reply with `batch_id`; `{"batch_id": None, "message": ...}` and no call for no records.
+            Sama's reply with `batch_id`; without records `{"batch_id": None, "message": ...}`, and no call is made.
 
         Raises:
             InvalidRowsError: a record has NaN, Infinity or a value without a JSON form; nothing was sent.
@@ -91,14 +82,21 @@ class Creation(Endpoints):
     ) -> dict[str, Any]:
         """Create up to 1,000 tasks in one call: POST batches.json with `tasks`.
 
-        Not repeated where it may have been carried out.
+        The call is not repeated if the server may have carried it out.
 
         Args:
+            project_id: the project's id.
             tasks: per task a dict with `data` and, as wanted, `priority` (signed 32-bit), `submit`,
                 `duration` (seconds, only with submit) and `reserve_for` (an agent's id).
+            notification_email: whom Sama tells when creation has ended.
+            tasks_file_name: the batch's label in Sama's web application.
 
         Returns:
-            Sama's reply with `batch_id`; `{"batch_id": None, "message": ...}` and no call for no tasks.
+            Sama's reply with `batch_id`; without tasks `{"batch_id": None, "message": ...}`, and no call is made.
+
+        Raises:
+            InvalidInput: there are more than 1,000 tasks; nothing was sent.
+            InvalidRowsError: a task cannot be sent; nothing was sent.
         """
         items = checked_records(tasks)
         if not items:
@@ -132,7 +130,7 @@ class Creation(Endpoints):
     ) -> WaitingBatch:
         """Open a batch that waits for its tasks file: POST batches.json without tasks.
 
-        Costs nothing until it is continued, so it is repeated freely; a lost reply leaves an empty batch.
+        A batch costs nothing until it is continued, so the call is repeated freely. A lost reply leaves an empty batch.
         """
         return self._project_call(
             "open batch",
@@ -147,7 +145,7 @@ class Creation(Endpoints):
         """PUT a tasks file, an array of {"data", "priority", "submit"}, to its signed URL, without the key.
 
         Raises:
-            UploadUrlRefused: the URL has expired or is refused; `batches.upload` answers that by itself.
+            UploadUrlRefused: the URL has expired or is refused; `batches.upload` then opens a new batch.
         """
         call = Call("upload tasks", "PUT", "<upload URL>", Safety.FREE, body=body, batch_id=batch.batch_id)
         self._transport.upload(Secret(batch.tasks_put_url), call)
@@ -156,10 +154,12 @@ class Creation(Endpoints):
     def continue_batch(self, project_id: Id, batch_id: Id, *, deadline: float | None = None) -> dict[str, Any]:
         """Start creation from the uploaded file: POST continue.json.
 
-        Not repeated where it may have been carried out; `batches.start` asks for the state and decides.
+        The call is not repeated if the server may have carried it out; `batches.start` then looks at the state.
 
         Args:
-            deadline: seconds that it may take, where that is not the client's own.
+            project_id: the project's id.
+            batch_id: the batch's id.
+            deadline: seconds for the call, None for the client's own deadline.
         """
         return self._project_call(
             "continue batch",
@@ -176,7 +176,7 @@ class Creation(Endpoints):
 
     @accepts_proj_id
     def cancel_batch_creation_job(self, project_id: Id, batch_id: Id) -> dict[str, Any]:
-        """Cancel what a batch has not created yet: POST cancel.json. Sama's reply, {} if that is empty."""
+        """Cancel what a batch has not created yet: POST cancel.json. Return Sama's reply, {} for an empty one."""
         return self._cancel(project_id, batch_id)
 
     def _cancel(self, project_id: Id, batch_id: Id, **details: Any) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class Creation(Endpoints):
         )
 
     def discard_batch(self, project_id: Id, batch_id: Id) -> bool:
-        """Cancel a batch on the way out of a failure: never raises, takes 15 s at most. True if it worked."""
+        """Cancel a batch after a failure, within 15 s. Raise nothing, and return True if the batch is cancelled."""
         try:
             self._cancel(project_id, batch_id, deadline=15.0)
         except ConnectorError as error:
@@ -202,103 +202,18 @@ class Creation(Endpoints):
         return True
 
     @accepts_proj_id
-    def get_batch_job(
-        self,
-        project_id: Id,
-        batch_id: Id,
-        *,
-        page_size: int = 0,
-        omit_failed_task_data: bool = True,
-    ) -> BatchJob:
-        """The creation job's state, count and messages: GET batches/{batch_id}.json.
-
-        Args:
-            page_size: 0 asks for the job alone, in one call; more (up to 1,000) reads its items page by page
-                to count them by state.
-        """
-        counts: Counter[str] = Counter()
-        if page_size:
-            items = self._item_pages(project_id, batch_id, omit_failed_task_data, page_size)
-            counts.update(self._item(task).state for page in items for task in page)
-        job = self._project_call(
-            "get batch job",
-            "GET",
-            project_id,
-            "batches",
-            batch_id,
-            query={"omit_failed_task_data": omit_failed_task_data, "page_size": 0},
-            batch_id=batch_id,
-            decode=about(decode_object, project_id=project_id, batch_id=batch_id),
-        )
-        return job_from(job, batch_id, dict(counts), self._transport.redact)
-
-    @accepts_proj_id
     def wait_for_batch(self, project_id: Id, batch_id: Id, *, timeout: float = 3600.0) -> BatchJob:
-        """Wait until a batch's creation job has completed; asks after 0.5 s first, later every 20 s.
+        """Wait until a batch's creation job has completed: look after 0.5 s first, later every 20 s.
 
         A completed job can have failed items: see `get_failed_batch_items`.
 
         Args:
+            project_id: the project's id.
+            batch_id: the batch's id.
             timeout: seconds.
 
         Raises:
-            BatchFailed: the job failed or was cancelled; tasks created by then stay.
-            WaitTimedOut: time is up; the job goes on.
+            BatchFailed: the job failed or was cancelled; tasks that were created by then stay.
+            WaitTimedOut: the time is up; the job goes on.
         """
         return batches.wait(self, project_id, batch_id, timeout)
-
-    @accepts_proj_id
-    def get_status_batch_creation_job(
-        self, project_id: Id, batch_id: Id, omit_failed_task_data: bool | None = False
-    ) -> Iterator[dict[str, Any]]:
-        """The tasks of a batch's creation job, as dicts: GET batches/{batch_id}.json, page by page.
-
-        `get_batch_job` gives the job's own state.
-        """
-        for page in self._item_pages(project_id, batch_id, omit_failed_task_data, self._batch_page_size):
-            yield from page
-
-    @accepts_proj_id
-    def get_batch_items(self, project_id: Id, batch_id: Id, omit_failed_task_data: bool = False) -> Iterator[BatchItem]:
-        """The tasks of a batch's creation job, in the order in which they were sent."""
-        for page in self._item_pages(project_id, batch_id, omit_failed_task_data, self._batch_page_size):
-            yield from map(self._item, page)
-
-    @accepts_proj_id
-    def get_failed_batch_items(self, project_id: Id, batch_id: Id) -> Iterator[BatchItem]:
-        """The tasks of a batch that could not be created, with what was sent and Sama's errors."""
-        return (item for item in self.get_batch_items(project_id, batch_id) if item.state == "failed")
-
-    def _item_pages(
-        self, project_id: Id, batch_id: Id, omit_failed_task_data: bool | None, size: int
-    ) -> Iterator[list[dict[str, Any]]]:
-        query = {
-            "omit_failed_task_data": omit_failed_task_data,
-            "page_size": page_size(size, 1, 1000, "page_size"),
-        }
-        what = "get batch items"
-        pages = number_pages(
-            lambda page: self._project_call(
-                what,
-                "GET",
-                project_id,
-                "batches",
-                batch_id,
-                batch_id=batch_id,
-                query=query | {"page": page},
-                decode=about(decode_page, project_id=project_id, batch_id=batch_id),
-            )
-        )
-        for page in located(pages, what, project_id):
-            tasks = [as_dict(task) for task in page]
-            try:
-                for task in tasks:
-                    check_ids(task, project_id=project_id, batch_id=batch_id)
-            except msgspec.ValidationError as error:
-                raise of_sama(InvalidResponse)(
-                    str(error), call=what, project_id=project_id, batch_id=batch_id
-                ) from error
-            yield tasks
-
-    def _item(self, task: Mapping[str, Any]) -> BatchItem:
-        return item_from(task, self._transport.redact)

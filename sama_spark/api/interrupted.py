@@ -1,4 +1,4 @@
-"""What an interrupted run leaves at Sama: told in the log, and on the exception itself."""
+"""What an interrupted run leaves at Sama: written to the log, and onto the exception itself."""
 
 from __future__ import annotations
 
@@ -24,9 +24,16 @@ def tell_batches(
     cancelled: Sequence[int] = (),
     next_step: str,
 ) -> None:
-    """Tell which batches of a run are paid for; all ids, since this is the only place where they stand.
+    """Log which batches of a run are paid for, with all ids, because nothing else keeps them; see `tell`.
 
-    `error` also gets them as `sama_batches`, for a job's line of JSON.
+    Args:
+        error: the interruption. Gets the ids as its attribute `sama_batches`, too, for a job's line of JSON.
+        project_id: the project's id.
+        started: batches whose tasks are created.
+        unsure: batches that may have been started.
+        waiting: batches that were uploaded and not started.
+        cancelled: batches that were cancelled.
+        next_step: what the user should do.
     """
     groups = [
         (started, "started, their tasks are created and paid for"),
@@ -34,7 +41,7 @@ def tell_batches(
         (waiting, "not started, they wait at Sama and cost nothing"),
         (cancelled, "cancelled, they cost nothing"),
     ]
-    told = "; ".join(f"{len(ids)} batches {what}: {', '.join(map(str, ids))}" for ids, what in groups if ids)
+    found = "; ".join(f"{len(ids)} batches {what}: {', '.join(map(str, ids))}" for ids, what in groups if ids)
     paid = "" if started or unsure else "nothing was started, so nothing is paid for; "
     error.sama_batches = {  # type: ignore[attr-defined]
         "started": list(started),
@@ -42,5 +49,6 @@ def tell_batches(
         "not_started": [*waiting, *cancelled],
     }
     tell(
-        error, f"the run on project {project_id} ended early ({type(error).__name__}): {paid}{told}. Next: {next_step}"
+        error,
+        f"the run on project {project_id} ended early ({type(error).__name__}): {paid}{found}. Next: {next_step}",
     )

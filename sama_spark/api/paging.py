@@ -1,7 +1,7 @@
 """How a list that moves while it is read is read to its end: nothing lost, nothing twice.
 
-Rules: a short page says nothing, only an empty page ends a list; a server that repeats the same tasks without end is an
-error; a task without an id is known by its text; every scan is bounded.
+Only an empty page ends a list, and a short page says nothing. A server that repeats the same tasks without end is an
+error. A task without an id is known by its text. Every scan is bounded.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sama_spark.api.sama_errors import of_sama
 from sama_spark.api.task_text import Page, TaskText, without_links
 from sama_spark.http.call_errors import InvalidResponse
 
+# Fetches a page by its number, from 1. Where the server moves a cursor, the number says nothing.
 FetchPage = Callable[[int], Page]
-"""Fetches a page by its number, from 1. A cursor that the server moves takes any number."""
+# Fetches a page of the deliveries from a timestamp on, by its number.
 FetchFrom = Callable[["str | None", int], Page]
-"""Fetches a page of what was delivered from a timestamp on, by its number."""
 
 MAX_PAGES = 1_000_000
 MAX_PASSES = 50
@@ -106,13 +106,13 @@ def scan_by_number(
 ) -> Iterator[Page]:
     """Yield each task of a list once, as it was first seen: read the list again until a pass misses nothing.
 
-    When a task leaves the list, all tasks behind it move to earlier places, and a task that moves from the next page to
-    the last one is missed. So the list is read until a pass finds nothing new and nothing gone, or until three passes
-    in a row find nothing new. For a list of one page, page 1 is read once more, and that is enough.
+    When a task leaves the list, all tasks behind it move to earlier places, and one that moves from an unread page to a
+    read page is missed. So the list is read until a pass finds nothing new and nothing gone, or until three passes in a
+    row find nothing new. A list of one page is read once more.
 
     Args:
         fetch: fetches a page.
-        marks: what tasks are told apart by.
+        marks: what identifies tasks.
         seen: the marks of tasks that were yielded before.
 
     Raises:
@@ -191,8 +191,8 @@ def _scan_by_time(fetch: FetchFrom, start: str | None, yielded: array[int]) -> I
         from b        [b1 b2 b3] [c1]        two pages, so once more: the same. The next bound is c, c1 was seen
         from c        [c1] []                has room for more and nothing later: the end
 
-    A list in another order can look sorted for a while, so at the end its length is checked by page number.
-    Appends the marks of all that is yielded to `yielded`.
+    A list in another order can look sorted for a while, so at the end its length is checked by page number. Append the
+    marks of all deliveries to `yielded`.
     """
     bound, seen, page_rows = Bound(start), dict[int, str](), 1
     before, passes = _TimedPass(), 0
@@ -246,10 +246,7 @@ class _Pass:
         self._total += sum(marks)
 
     def same_as(self, before: _Pass) -> bool:
-        """Return True if this pass has seen exactly the tasks of `before`.
-
-        After the first page of a pass: True if that page was the whole list before.
-        """
+        """Return True if this pass has seen exactly the tasks of `before`, so far."""
         return not self.new and (self.pages, self.rows, self._total) == (before.pages, before.rows, before._total)
 
 

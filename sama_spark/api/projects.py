@@ -14,7 +14,7 @@ from sama_spark.http.retry import Safety
 
 @dataclass(frozen=True)
 class TemporaryCredentials:
-    """AWS credentials for the project's asset bucket, good for about an hour.
+    """AWS credentials for the project's asset bucket, valid for about an hour.
 
     Attributes:
         access_key_id, secret_access_key, session_token: secrets, in no repr.
@@ -33,38 +33,40 @@ def _decode_credentials(body: bytes) -> TemporaryCredentials:
 
 
 class Projects(Endpoints):
-    """Project information, schemas, statistics, credentials."""
+    """Calls that read a project's information, schemas, statistics and credentials."""
 
     @accepts_proj_id
     def get_creation_task_schema(self, project_id: Id) -> dict[str, Any]:
-        """The JSON Schema (draft 7) of tasks to create: GET projects/{id}/schemas/create_task.json."""
+        """Return the JSON Schema (draft 7) of tasks to create: GET projects/{id}/schemas/create_task.json."""
         return self._get("get creation schema", project_id, "schemas", "create_task")
 
     @accepts_proj_id
     def get_delivery_task_schema(self, project_id: Id) -> dict[str, Any]:
-        """The JSON Schema (draft 7) of deliveries: GET projects/{id}/schemas/deliver_task.json."""
+        """Return the JSON Schema (draft 7) of deliveries: GET projects/{id}/schemas/deliver_task.json."""
         return self._get("get delivery schema", project_id, "schemas", "deliver_task")
 
     @accepts_proj_id
     def get_project_information(self, project_id: Id) -> dict[str, Any]:
-        """Name, state, type and so on: GET projects/{id}.json. A good test of key and id."""
+        """Return name, state, type and so on: GET projects/{id}.json. A good test of key and id."""
         return self._get("get project information", project_id)
 
     @accepts_proj_id
     def get_project_stats(
         self, project_id: Id, from_timestamp: str | None = None, to_timestamp: str | None = None
     ) -> dict[str, Any]:
-        """Statistics, as Sama gives them: GET projects/{id}/stats.json.
+        """Return the project's statistics in Sama's own form: GET projects/{id}/stats.json.
 
         Args:
-            from_timestamp, to_timestamp: RFC 3339 bounds, none by default.
+            project_id: the project's id.
+            from_timestamp: the first time, RFC 3339; None for the beginning.
+            to_timestamp: the last time, RFC 3339; None for now.
         """
         query = {"from": from_timestamp, "to": to_timestamp}
         return self._get("get project statistics", project_id, "stats", query=query)
 
     @accepts_proj_id
     def get_temporary_credentials(self, project_id: Id) -> TemporaryCredentials:
-        """Credentials for the project's asset bucket: GET projects/{id}/credentials.json."""
+        """Return credentials for the project's asset bucket: GET projects/{id}/credentials.json."""
         return self._project_call(
             "get temporary credentials",
             "GET",

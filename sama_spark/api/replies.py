@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from sama_spark.api import broken_json
+from sama_spark.api import broken_json, broken_replies
 from sama_spark.api.task_text import Page, TaskText, task_text, task_text_of_odd_page
 from sama_spark.http.dialect import ErrorsInReply
 
@@ -31,7 +31,7 @@ _anything = msgspec.json.Decoder()
 
 
 def decode_object(body: bytes) -> dict[str, Any]:
-    """A JSON object."""
+    """Decode a JSON object."""
     reply = _anything.decode(body)
     if not isinstance(reply, dict):
         raise msgspec.ValidationError(f"Expected `object`, got `{type(reply).__name__}`")
@@ -40,19 +40,19 @@ def decode_object(body: bytes) -> dict[str, Any]:
 
 
 def decode_object_or_nothing(body: bytes) -> dict[str, Any]:
-    """A JSON object, or {} for an empty body: for calls whose reply Sama does not document."""
+    """Decode a JSON object, or {} for an empty body: for calls whose reply Sama does not document."""
     return decode_object(body) if body.strip() else {}
 
 
 def decode_page(body: bytes) -> Page:
-    """The tasks of a page. One that cannot be read has a `problem`, and the others come all the same."""
+    """Decode the tasks of a page. A task that cannot be read has a `problem`, and the others are read all the same."""
     try:
         page = _pages.decode(body)
-        body.decode()  # raw texts are checked as JSON but not as UTF-8
+        body.decode()  # msgspec checks raw texts as JSON, but not as UTF-8
     except msgspec.ValidationError:
         raise
     except _NO_JSON as error:
-        return [task_text_of_odd_page(text) for text in _apart(error, lambda: broken_json.split_list(body, "tasks"))]
+        return [task_text_of_odd_page(text) for text in _apart(error, lambda: broken_replies.split_list(body, "tasks"))]
     _refuse_errors(page.errors)
     if page.tasks is msgspec.UNSET:
         raise msgspec.ValidationError("Object missing required field `tasks`")
@@ -60,14 +60,14 @@ def decode_page(body: bytes) -> Page:
 
 
 def decode_single_task(body: bytes) -> TaskText:
-    """The task under `task`. One that cannot be read has a `problem`."""
+    """Decode the task under `task`. A task that cannot be read has a `problem`."""
     try:
         single = _single_tasks.decode(body)
         body.decode()
     except msgspec.ValidationError:
         raise
     except _NO_JSON as error:
-        return task_text_of_odd_page(_apart(error, lambda: broken_json.split_member(body, "task")))
+        return task_text_of_odd_page(_apart(error, lambda: broken_replies.split_member(body, "task")))
     _refuse_errors(single.errors)
     if single.task is msgspec.UNSET:
         raise msgspec.ValidationError("Object missing required field `task`")
@@ -75,10 +75,10 @@ def decode_single_task(body: bytes) -> TaskText:
 
 
 def _apart(error: Exception, take: Callable[[], tuple[bytes, T]]) -> T:
-    """What is in a body that is no JSON, if that can be told apart from what is around it."""
+    """Return what `take` finds in a body that is no JSON, and raise `ErrorsInReply` if the rest has errors."""
     try:
         around, found = take()
-    except broken_json.NoExtents:
+    except broken_replies.NoExtents:
         raise msgspec.DecodeError(str(error)) from None
     if place := broken_json.members(around).get("errors"):
         _refuse_errors(broken_json.lenient(around[slice(*place)]))

@@ -24,7 +24,7 @@ __all__ = [
 
 
 class SamaError(ConnectorError):
-    """Anything that goes wrong between this package and Sama."""
+    """Any failure between this package and Sama."""
 
 
 def of_sama(kind: type[Kind]) -> type[Kind]:
@@ -39,14 +39,14 @@ class InvalidInputSchema(BadRequestError, SamaError):
 
 
 class ExperimentalCallError(InvalidInput):
-    """The call rests on a guess about Sama's API, and the client was not made with `experimental=True`."""
+    """The call's path is an assumption, and the client was made without `experimental=True`."""
 
 
 class BatchStateError(SamaError):
-    """The batch is in a state in which this cannot be done.
+    """The state of the batch does not allow the call.
 
     Attributes:
-        state: the batch's state, in Sama's word.
+        state: the batch's state, as Sama spells it.
         messages: the job's own log messages.
         created_count: tasks that exist already, None if unknown.
     """
@@ -82,21 +82,21 @@ class BatchFailed(BatchStateError):
 
 
 class BatchUnsure(BatchStateError):
-    """Whether the batch was started cannot be known from here. Never send its rows again unseen."""
+    """Nobody can tell from here whether the batch was started. Look at the batch before you send its rows again."""
 
 
 class WaitTimedOut(BatchStateError):
-    """The batch had not ended when the time was up. It goes on; waiting again is safe."""
+    """The batch had not ended when the time was up. The batch goes on, and waiting again is safe."""
 
     retryable = True
 
 
 class LeaseOver(SamaError):
-    """A batch was not continued before its lease ended; the next run settles it."""
+    """A batch was not continued before its lease ended. The next run settles the batch."""
 
 
 class BatchesNotStarted(SamaError):
-    """All uploads of a run stand, but not all of its batches could be started.
+    """All batches of a run were uploaded, but not all of them could be started.
 
     Attributes:
         started: ids of the batches that are becoming tasks.
@@ -160,7 +160,7 @@ class TasksUnaccounted(SamaError):
     def of(
         cls, project_id: str | int, batch_id: int, state: str, tasks: int, counts: Mapping[str, int]
     ) -> TasksUnaccounted:
-        """`counts`: the batch's items by state, of which only those in a final state count."""
+        """Return the error for a batch whose items, by state, are `counts`. Only final states count."""
         counted = sum(counts.get(final, 0) for final in ("created", "failed", "canceled", "cancelled"))
         found = ", ".join(f"{count:,} {item_state}" for item_state, count in counts.items() if count) or "none"
         return cls(
@@ -175,7 +175,7 @@ class TasksUnaccounted(SamaError):
 
 
 class TasksNotCreated(SamaError):
-    """A run was started whole, and Sama did not create all of its tasks."""
+    """All batches of a run were started, and Sama did not create all of its tasks."""
 
     @classmethod
     def of(cls, project_id: str | int, counts: Mapping[str, int], rejected_table: str | None) -> TasksNotCreated:
@@ -188,7 +188,7 @@ class TasksNotCreated(SamaError):
 
 
 class OutboxUnsure(SamaError):
-    """Nobody can tell what became of some batches of an outbox: a person has to."""
+    """Nobody can tell whether some batches of an outbox became tasks. A person has to look."""
 
     @classmethod
     def of(cls, project_id: str | int, outbox: str, batch_ids: Sequence[int]) -> OutboxUnsure:

@@ -1,4 +1,4 @@
-"""Sama's own words for the states of a task."""
+"""The states of a task, as Sama spells them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task as the server wrote it: its text stays whole, and only its surface is looked at."""
+"""A task as the server wrote it: the text stays whole, and only its outermost members are read."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from sama_spark.api import broken_json
 _NOTHING = msgspec.Raw(b"null")
 _LINK = re.compile(rb'(https?:[^"?\s]*)\?[^"]*')  # signed anew at every reading
 _ESCAPE = re.compile(rb"\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL)
-# It ends the lines of the stage, and no JSON has it as it is.
+# The stage ends its lines with U+001E, which JSON has only as an escape.
 _NEVER, _UNREADABLE = b"\x1e", "\ufffd".encode()
 
 
 class TaskText(msgspec.Struct, gc=False):
-    """One task's JSON text, and views of what is needed of it.
+    """One task's JSON text, and the members of the task that this package needs.
 
     Attributes:
-        id, delivered_at: as in the text, whatever they are; None where they are missing.
+        id, delivered_at: as in the text, of whatever type; None where they are missing.
         data, answers: their own JSON text, `null` where they are missing.
         text: the whole task, to the byte. In a task that is no valid JSON, bytes that are no UTF-8 are U+FFFD.
-        problem: why it cannot be taken over as a task: it is no valid JSON, or has no id. None where it can.
+        problem: why this is no usable task: no valid JSON, or no id. None for a usable task.
     """
 
     id: Any = None
@@ -35,13 +35,13 @@ class TaskText(msgspec.Struct, gc=False):
 
 
 Page = list[TaskText]
-"""What one call gave: the tasks in the server's order."""
+"""The tasks of one reply, in the server's order."""
 
 _surface = msgspec.json.Decoder(TaskText)
 
 
 def task_text(text: msgspec.Raw) -> TaskText:
-    """Looks at a task's surface, in one pass over its text, which is UTF-8. Nothing raises."""
+    """Read a task's outermost members, in one pass over its text, which is UTF-8. Raise nothing."""
     try:
         task = _surface.decode(text)
         task.text, task.problem = text, None
@@ -53,7 +53,7 @@ def task_text(text: msgspec.Raw) -> TaskText:
 
 
 def task_text_of_odd_page(text: bytes) -> TaskText:
-    """The same of any text. What is no UTF-8 in it is replaced."""
+    """Read a task as `task_text` does, from any text. Bytes that are no UTF-8 become U+FFFD."""
     try:
         text.decode()
     except UnicodeDecodeError as error:
@@ -65,14 +65,14 @@ def task_text_of_odd_page(text: bytes) -> TaskText:
 
 
 def without_links(task: TaskText) -> bytes:
-    """The task's text, of links only what no signature changes: the same at every reading."""
+    """Return the task's text with links cut at their query, whose signature changes with every reading."""
     return _LINK.sub(rb"\1", bytes(task.text))
 
 
 def as_dict(task: TaskText) -> dict[str, Any]:
-    """The task in Python's types. Of one that is no valid JSON, what of its members can be read.
+    """Return the task in Python's types; of a task that is no valid JSON, those members that can be read.
 
-    A number that no type holds, or a value that is no JSON, is its text.
+    A number that no type holds, or a value that is no JSON, becomes its text.
     """
     try:
         found = msgspec.json.decode(task.text)
@@ -85,9 +85,9 @@ def as_dict(task: TaskText) -> dict[str, Any]:
 
 
 def _odd_text(text: bytes, problem: str) -> TaskText:
-    """A task that the strict parser refuses, read member by member.
+    """Read a task that the strict parser rejects, member by member.
 
-    Half a surrogate pair in an escape is valid JSON, though that parser refuses it.
+    Half a surrogate pair in an escape is valid JSON, though that parser rejects it.
     """
     if _is_valid(_ESCAPE.sub(_harmless, text)):
         problem = ""

@@ -14,7 +14,7 @@ from sama_spark.ids import ids_of
 
 
 class Tasks(Endpoints):
-    """Calls that change tasks. Sama documents none of their replies: an empty one gives {}."""
+    """Calls that change tasks. Sama documents none of their replies: an empty one becomes {}."""
 
     def _change(self, what: str, method: str, project_id: Id, *path: Id, **details: Any) -> dict[str, Any]:
         return self._project_call(what, method, project_id, *path, decode=decode_object_or_nothing, **details)
@@ -23,7 +23,7 @@ class Tasks(Endpoints):
     def reject_task(self, project_id: Id, task_id: Id, reasons: Sequence[str]) -> dict[str, Any]:
         """Send a delivered task back for rework: PUT tasks/{id}/reject.json with {"reasons": [...]}.
 
-        Not repeated where it may have been carried out.
+        The call is not repeated if the server may have carried it out.
         """
         if isinstance(reasons, str) or not isinstance(reasons, Sequence) or not reasons:
             raise InvalidInput("reasons is no list of at least one text", column="reasons")
@@ -40,7 +40,7 @@ class Tasks(Endpoints):
     def delete_tasks(self, project_id: Id, task_ids: Sequence[Id]) -> dict[str, Any]:
         """Delete tasks that are still `new`: POST tasks/delete_tasks.json.
 
-        Not repeated where it may have been carried out.
+        The call is not repeated if the server may have carried it out.
         """
         body = {"task_ids": _ids(task_ids)}
         return self._change("delete tasks", "POST", project_id, "tasks", "delete_tasks", body=body, safety=Safety.ONCE)
@@ -58,15 +58,16 @@ class Tasks(Endpoints):
     ) -> dict[str, Any]:
         """Create one task; batches are better for more. Experimental.
 
-        Assumed: POST projects/{id}/tasks.json with {"task": {"data": ...}}, which Sama's pages only hint at.
-        The project's set-up decides whether the reply is synchronous (201, the task) or asynchronous (202,
-        its id and that it is queued); the reply's object is returned as it is.
+        Assumed: POST projects/{id}/tasks.json with {"task": {"data": ...}}, which Sama's pages only hint at. The
+        project's set-up decides whether the reply is the task (201) or says that the task is queued (202). The reply's
+        object is returned as it is. The call is not repeated if the server may have carried it out.
 
         Args:
+            project_id: the project's id.
             data: inputs by name, and `output_<name>` for pre-annotations.
             priority: signed 32-bit, lower is served first.
             reserve_for: id of the agent to reserve the task for.
-            submit: submit the task at once with the given pre-annotations.
+            submit: True to submit the task at once, with the given pre-annotations.
             duration: seconds of work to report, only with `submit`.
 
         Raises:
@@ -89,8 +90,8 @@ class Tasks(Endpoints):
     def acknowledge_task(self, project_id: Id, task_id: Id) -> dict[str, Any]:
         """Accept a delivered task for good. Experimental.
 
-        Assumed: PUT projects/{id}/tasks/{task_id}/acknowledge.json with an empty body; Sama names the call
-        but its path could not be read.
+        Assumed: PUT projects/{id}/tasks/{task_id}/acknowledge.json with an empty body; Sama names the call, but not its
+        path.
 
         Raises:
             ExperimentalCallError: the client was not made with `experimental=True`.
@@ -109,10 +110,12 @@ class Tasks(Endpoints):
     ) -> dict[str, Any]:
         """Submit answers for a task that is worked in a tool of your own. Experimental.
 
-        Assumed: PUT projects/{id}/tasks/{task_id}/submit.json; Sama names the body's fields but the path
-        could not be read. Not repeated where it may have been carried out.
+        Assumed: PUT projects/{id}/tasks/{task_id}/submit.json; Sama names the body's fields, but not the path. The call
+        is not repeated if the server may have carried it out.
 
         Args:
+            project_id: the project's id.
+            task_id: the task's id.
             answers: in the format of the delivery schema's `answers`.
             ordinal: the step's number, for projects of several steps.
             duration: seconds of work to report.
@@ -129,8 +132,8 @@ class Tasks(Endpoints):
     def update_task_priority(self, project_id: Id, task_id: Id, priority: int) -> dict[str, Any]:
         """Give one task a priority (signed 32-bit, lower is served first). Experimental.
 
-        Assumed: PUT projects/{id}/tasks/{task_id}.json with {"priority": n}. `update_task_priorities` with
-        one id does the same by a documented path.
+        Assumed: PUT projects/{id}/tasks/{task_id}.json with {"priority": n}. `update_task_priorities` with one id does
+        the same by a documented path.
 
         Raises:
             ExperimentalCallError: the client was not made with `experimental=True`.

@@ -207,7 +207,7 @@ def _place_of_key(job: AnyJob) -> str:
     if isinstance(job.api_key, str):
         print(LITERAL_KEY, file=sys.stderr)
         return "a text in the configuration, which should be a reference"
-    return f"from {job.api_key.told()}"
+    return f"from {job.api_key.described()}"
 
 
 def _way_to(base_url: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sama_spark.api import broken_json
+from sama_spark.api import broken_json, broken_replies
 from sama_spark.api.replies import decode_page, decode_single_task
 from sama_spark.api.task_text import as_dict
 from sama_spark.http.dialect import ErrorsInReply
@@ -222,7 +222,7 @@ def test_both_parsers_see_the_same_tasks(tasks: list[Any], more: Any, indent: in
             texts = [bytes(raw) for raw in msgspec.json.decode(expected["tasks"], type=list[msgspec.Raw])]
         except msgspec.DecodeError:
             continue  # half a surrogate pair
-        around, found = broken_json.split_list(text, "tasks")
+        around, found = broken_replies.split_list(text, "tasks")
         assert found == texts
         assert json.loads(around) == body | {"tasks": []}
         where = broken_json.members(text)
