@@ -113,9 +113,9 @@ class Staging:
         self._runs: list[Path] = []
 
     def stage(self, spark: SparkSession, folder: str | Literal[False] | None) -> Stage | None:
-        """Return the stage in `folder`, or in a temporary folder if that is None.
+        """Return the stage in `folder`; for None in a temporary folder, or None if the workers do not see that one.
 
-        Return None if the workers do not see the temporary folder.
+        False means that nothing is staged: the result is None.
 
         Raises:
             StagingError: `folder` was named, and driver and workers do not share it in both directions.
@@ -196,10 +196,7 @@ def run_name(kind: str) -> str:
 
 
 def spark_uri(path: Path) -> str:
-    """Return `path` as Spark needs it: on a Databricks cluster a bare local path means another place.
-
-    Nothing is percent-encoded, since Spark takes paths as they are written.
-    """
+    """Return `path` as Spark needs it: a bare local path means another place on Databricks, and nothing is encoded."""
     return str(path) if path.parts[:2] == ("/", "Volumes") else f"file:{path.absolute()}"
 
 
