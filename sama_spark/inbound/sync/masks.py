@@ -1,8 +1,7 @@
-"""Copies of masks, whose links expire: the driver fetches them into a folder, and `mask_path` names the copies.
+"""Masks lie behind links that expire: the driver copies them to a folder, and `annotations` names the copies.
 
-The name of a copy is made of its task, delivery and output, not of its link: Sama signs links anew at every reading.
-The driver writes a copy under another name, checks it and renames it. So a file of the final name is whole, and a later
-sync does not fetch it again.
+A copy's name follows from its task, delivery and output, since its link is another one at every reading. The driver
+writes a copy elsewhere, checks it and renames it. So a file of that name is whole, and is not fetched again.
 """
 
 from __future__ import annotations
@@ -46,9 +45,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("sama_spark")
 
 _IN_FLIGHT = 8
-_SECONDS = 60.0  # for each mask
-_TRIED = 2  # masks, before a host counts as one that cannot be reached
-# Failures to fetch a mask or a new link for it. They are counted and do not stop the sync.
+_SECONDS = 60.0  # for each
+_TRIED = 2  # most masks to try of a host that cannot be reached
+# Failures of a mask, or of the call for its new link. The labels arrive all the same.
 _FAILURES = (
     AuthenticationError,
     BadRequestError,
@@ -59,14 +58,14 @@ _FAILURES = (
     RetryableError,
 )
 _LINK = "mask_url"
-_ODD, _LONGEST = r"[^A-Za-z0-9_-]", 80  # characters in names of files
+_ODD, _LONGEST = r"[^A-Za-z0-9_-]", 80  # in names of files
 _PNG_BEGINS, _PNG_ENDS = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
 class Mask:
-    """A mask to copy to `path`. `delivered_at` is in microseconds since 1970."""
+    """A mask that is to be copied to `path`; `delivered_at` counts microseconds since 1970."""
 
     task_id: str
     output: str
@@ -77,9 +76,9 @@ class Mask:
 
 @dataclass(frozen=True)
 class Masks:
-    """The copies of a project's masks in `folder`, which the driver can write. A sync makes one object.
+    """The copies of a project's masks in `folder`, which the driver can write.
 
-    The object remembers the masks and hosts that failed, and does not try them again.
+    An object is for one sync, since it remembers which masks failed.
     """
 
     api: ApiClient
@@ -88,24 +87,27 @@ class Masks:
     _failed: set[str] = field(default_factory=set, repr=False)
     _unreachable: Counter[str | None] = field(default_factory=Counter, repr=False)
 
-    def named(self, tasks: DataFrame, rows: DataFrame, done: FeedSync) -> DataFrame:
-        """Copy the masks of `tasks` and return `rows`, the annotations of these tasks, with `mask_path`.
+    def named(self, tasks: DataFrame, rows: DataFrame, progress: FeedSync) -> DataFrame:
+        """Copy the masks of `tasks` (id, delivered_at, answers_raw).
 
-        `mask_path` stays null where a mask cannot be fetched. `tasks` has the columns id, delivered_at, answers_raw.
+        Returns:
+            `rows`, their annotations, with `mask_path`: null where the mask could not be fetched.
         """
-        # Few projects have masks: to search the text for the word costs less than to parse every answer.
-        self._copy(flatten_annotations(tasks.where(F.col("answers_raw").contains(_LINK))), done)
+        # Few projects have masks at all: to look for the member's name costs less than to flatten every answer.
+        self._copy(flatten_annotations(tasks.where(F.col("answers_raw").contains(_LINK))), progress)
         return self._with_paths(rows)
 
-    def fill(self, annotations: DeltaTable, done: FeedSync, most: int | None) -> None:
-        """Copy the masks that have no `mask_path` in the table `annotations`, and set it.
+    def fill(self, annotations: DeltaTable, progress: FeedSync, most: int | None) -> None:
+        """Copy and name the masks that `annotations` lacks: they failed, or came before a sync with `masks`.
 
-        These masks failed in an earlier sync, or were delivered before the first sync with `masks`. `most` limits the
-        rows, the latest deliveries first; None takes all.
+        Args:
+            annotations: the table.
+            progress: counts the masks.
+            most: most rows to look at, the latest deliveries first; None means all.
         """
         lacking = annotations.read().where("mask_url IS NOT NULL AND mask_path IS NULL")
         some = lacking if most is None else lacking.orderBy(F.col("delivered_at").desc()).limit(most)
-        there = self._copy(some, done)
+        there = self._copy(some, progress)
         if there:
             found = self._with_paths(lacking).where("mask_path IS NOT NULL")
             if most is not None:
@@ -127,14 +129,14 @@ class Masks:
         return named.select(rows.columns)
 
     def _path(self) -> Column:
-        """Return the path for the copy of a row's mask; null for rows without a mask."""
+        """Return the path of a row's copy; null for rows in which `named` does not look for a mask."""
         key = F.concat_ws("\x1f", "task_id", F.unix_micros("delivered_at"), "output")
         name = F.concat(_plain("output"), F.lit("-"), F.substring(F.sha2(key, 256), 1, 16), F.lit(".png"))
         path = F.concat_ws("/", F.lit(f"{self.folder}/{self.project_id}"), _plain("task_id"), name)
         return F.when(F.col("mask_url").isNotNull() & F.col("raw").contains(_LINK), path)
 
-    def _copy(self, annotations: DataFrame, done: FeedSync) -> list[str]:
-        """Copy the masks of these rows, a few at a time; return the paths at which there is a copy now."""
+    def _copy(self, annotations: DataFrame, progress: FeedSync) -> list[str]:
+        """Copy the masks of these rows, a few in flight. Return the paths at which there is a copy now."""
         wanted = annotations.withColumn("path", self._path()).where("path IS NOT NULL")
         wanted = wanted.select("task_id", "output", F.unix_micros("delivered_at"), "mask_url", "path")
         stage = Stage(self.folder / "sama-spark")
@@ -147,7 +149,7 @@ class Masks:
             while len(pending) > limit:
                 mask, copied = pending.popleft()
                 try:
-                    done.masks_copied += copied.result()
+                    progress.masks_copied += copied.result()
                     there.append(mask.path)
                 except _FAILURES as error:
                     failed.append((mask, error.message))
@@ -157,19 +159,19 @@ class Masks:
             for row in wanted.toLocalIterator(prefetchPartitions=True):
                 collect(_IN_FLIGHT - 1)
                 mask = Mask(*row)
-                if mask.path not in self._failed:
+                if mask.path not in self._failed:  # in this sync
                     pending.append((mask, pool.submit(self._copy_one, mask, unfinished)))
             collect(0)
-        done.masks_failed += len(failed)
+        progress.masks_failed += len(failed)
         if failed:
             shown = "; ".join(f"task {mask.task_id}, output {mask.output}: {why}" for mask, why in failed[:3])
             note = f"{len(failed):,} masks have no copy ({shown}): the next sync with masks=... tries them again"
-            done.notes.append(note)
+            progress.notes.append(note)
             log.warning("%s", note)
         return there
 
     def _copy_one(self, mask: Mask, unfinished: Path) -> bool:
-        """Copy a mask, unless its host could not be reached for earlier masks."""
+        """Copy a mask, unless its host could not be reached before: that costs a minute each time."""
         host = _host(mask.url)
         if self._unreachable[host] >= _TRIED and not Path(mask.path).exists():
             raise LinkRefused(f"host {host} could not be reached, and was not tried again")
@@ -181,18 +183,19 @@ class Masks:
 
 
 def copy(api: ApiClient, project_id: str, mask: Mask, unfinished: Path) -> bool:
-    """Copy a mask unless its copy exists; return whether it was fetched.
-
-    If the link has expired, read the task once more for a new link: GET tasks/{id}.json.
+    """Copy a mask unless there is a copy. If its link has expired, ask Sama once for a new one.
 
     Args:
-        api: the client of the project, which fetches the mask without the API key.
-        project_id: Sama's project.
-        mask: what to copy, and where to.
-        unfinished: folder for the file until it is whole, in the same file system as the copies.
+        api: how to call Sama.
+        project_id: the project.
+        mask: the mask.
+        unfinished: a folder beside the copies, for files that are not whole yet.
+
+    Returns:
+        Whether the mask was fetched.
 
     Raises:
-        LinkRefused: the new link is refused or leads to no PNG, or Sama has no new link for this delivery.
+        LinkRefused: The new link leads nowhere or to no PNG, or this delivery has no new link.
     """
     if Path(mask.path).exists():
         return False
@@ -243,10 +246,10 @@ def _new_link(api: ApiClient, project_id: str, mask: Mask) -> str:
 
 
 def plain(name: str) -> str:
-    """Return the name with `_` for each character that is unsafe in a file's name, cut at 80 characters."""
+    """Return a name that a file may have."""
     return re.sub(_ODD, "_", name)[:_LONGEST]
 
 
 def _plain(name: str) -> Column:
-    """Return the same for a column of names."""
+    """Do the same with a column."""
     return F.substring(F.regexp_replace(name, _ODD, "_"), 1, _LONGEST)

@@ -1,6 +1,6 @@
-"""Views over a project's tables: the labels to train on, and what the head of a labelling team asks every week.
+"""Views over a project's tables: the labels to train on, and what a labelling lead asks every week.
 
-A view keeps the columns that `*` stood for when the view was made, so `labels_current` names each column.
+They are texts that Spark reads anew at each use, so they name every column: what `*` once stood for would stay.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 LABELS = "labels_current"
 _TABLES = ("deliveries_raw", "tasks", "annotations", "task_states", "runs")
 
-# A delivered task in any other state was sent back.
+# Any other state of a delivered task means that it is on its way again.
 _DONE = "('delivered', 'acknowledged', 'gone')"
 
-# Two syncs at once may land a delivery twice: it counts once.
+# What two runs at once landed twice counts once.
 _DELIVERIES = """
     SELECT id, min(delivered_at) AS first_at, count(DISTINCT delivered_at) AS times
     FROM {deliveries_raw} WHERE id IS NOT NULL GROUP BY id
 """
 
 _LABELS_COMMENT = "Annotations of tasks that were not sent back since they were delivered: what to train on"
-# The status feed may show a task that was sent back as delivered, or gone, before its new delivery is in `tasks`.
+# Whoever was sent back may show up as delivered, or gone, before the new delivery is in `tasks`.
 _LABELS_QUERY = f"""
     SELECT {", ".join(f"a.`{name}`" for name in ANNOTATIONS.names)}, t.batch_id, t.client_batch_id, t.current_state
     FROM {{annotations}} a JOIN {{tasks}} t ON a.task_id = t.id
@@ -40,7 +40,7 @@ _LABELS_QUERY = f"""
     OR (t.current_state = t.state AND t.state <> 'rejected')
 """
 
-# Name, comment and query, in the order in which the views are made.
+# In the order in which they are made.
 VIEWS = {
     LABELS: (_LABELS_COMMENT, _LABELS_QUERY),
     "tags": (
@@ -88,8 +88,8 @@ VIEWS = {
         """,
     ),
     "progress_by_day": (
-        "Tasks by state at the end of each day, in the session's time zone, up to the last sync, as known from "
-        "deliveries and the status feed",
+        "Tasks by state at the end of each day, in the session's time zone, up to the last sync: as far as deliveries "
+        "and the status feed told",
         """
         WITH seen AS (
             SELECT id AS task_id, 'new' AS state, created_at AS at FROM {tasks} WHERE created_at IS NOT NULL
@@ -149,13 +149,13 @@ VIEWS = {
 
 
 def ensure_labels(tables: SyncTables) -> None:
-    """Make `labels_current` if it is absent and the tables are in a catalog, which can keep a view."""
+    """Make `labels_current` where a catalog can keep it and has none."""
     if not tables.is_path and not tables.spark.catalog.tableExists(tables[LABELS].sql_name):
         create_views(tables, LABELS)
 
 
 def create_views(tables: SyncTables, *names: str) -> None:
-    """Make or replace these views, by default all, beside the tables; of tables in a folder for this session only."""
+    """Make or replace these views, or all, beside the tables; where these lie in a folder, for this session alone."""
     with table_errors(f"the views beside {tables['*'].name} cannot be made", SyncError):
         _create(tables, names or tuple(VIEWS))
 
@@ -173,5 +173,5 @@ def _create(tables: SyncTables, names: Sequence[str]) -> None:
 
 
 def _place(tables: SyncTables, name: str) -> str:
-    # A view in a folder has no catalog to keep it.
+    # No catalog would know a view of a folder.
     return quoted(f"{tables.prefix}{name}") if tables.is_path else tables[name].sql_name
