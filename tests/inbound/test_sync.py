@@ -215,21 +215,6 @@ def test_the_tables_belong_to_one_project(spark: SparkSession, client: Client, s
 
 
 @pytest.mark.one_kind
-def test_tables_of_another_layout_are_refused_and_made_anew_elsewhere(
-    spark: SparkSession, client: Client, project: int, tmp_path: Path
-) -> None:
-    old, new = str(tmp_path / "old"), str(tmp_path / "new")
-    client.sync(spark, str(project), old)
-    runs = spark.read.format("delta").load(f"{old}/runs").count()
-    for layout in ("1", "3"):
-        spark.sql(f"ALTER TABLE delta.`{old}/tasks` SET TBLPROPERTIES ('sama_spark.layout' = '{layout}')").collect()
-        with pytest.raises(SyncError, match=rf"has layout {layout}, .* writes layout 2(?s:.*)Sync into another schema"):
-            client.sync(spark, str(project), old)
-    assert spark.read.format("delta").load(f"{old}/runs").count() == runs, "nothing was written"
-    assert client.sync(spark, str(project), new).new == 9
-
-
-@pytest.mark.one_kind
 def test_values_that_do_not_fit_are_kept(
     spark: SparkSession, client: Client, sandbox: Sandbox, project: int, tmp_path: Path
 ) -> None:

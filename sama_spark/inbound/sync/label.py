@@ -1,4 +1,4 @@
-"""Reports a `label` that no shape has, with the tags that occur."""
+"""Report a `label` that no shape has, with the tags that the shapes have."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from sama_spark.vendors.seam import Label
 
 _LOOKED_AT = 20_000  # shapes
-_SHOWN = 20  # tags in a note
+_SHOWN = 20
 
 
 def unseen_label(annotations: DataFrame, label: Label) -> list[str]:
-    """Return notes for the user on labels that none of these shapes has; no note where there are no shapes.
+    """Return a note if none of these shapes has the label; one for each output where labels are given by output.
 
-    Looks at 20,000 shapes at most. Labels by output give a note for each output, also for an output without shapes.
+    Spark looks at 20,000 shapes at most. Without any shapes there is no note.
     """
     if label is None:
         return []
