@@ -69,7 +69,8 @@ def documented(kind: type[msgspec.Struct]) -> Callable[[Call], Call]:
 
     def add(call: Call) -> Call:
         if call.__doc__:  # none with python -OO
-            lines = [f"    {name}: {meaning(field)}. {default_of(field)}" for name, field in fields_of(kind).items()]
+            fields = fields_of(kind).items()
+            lines = [f"    {name}: {meaning(field)}. Default: {default(field)!r}." for name, field in fields]
             call.__doc__ = "\n".join([python.cleandoc(call.__doc__), "", "Args:", *lines])
         return call
 
@@ -86,11 +87,6 @@ def meaning(field: inspect.Field) -> str:
     """Return what an option does."""
     described = field.type if isinstance(field.type, inspect.Metadata) else None
     return str(((described and described.extra_json_schema) or {}).get("description", ""))
-
-
-def default_of(field: inspect.Field) -> str:
-    """Return an option's default in words."""
-    return "Required." if field.required else f"Default: {default(field)!r}."
 
 
 def default(field: inspect.Field) -> Any:
