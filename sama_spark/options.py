@@ -12,7 +12,7 @@ import inspect as python
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Meta, inspect
@@ -40,9 +40,8 @@ def from_arguments(kind: type[Options], given: Mapping[str, Any]) -> Options:
     Raises:
         InvalidInput: an option has a value that it does not take. The text shows the value if it is short.
     """
-    fields = {name: field for name, field in fields_of(kind).items() if name in given}
-    values = {name: _listed(field, given[name]) for name, field in fields.items()}
-    return _converted(kind, values, lambda name: f"{name}={shown(given[name])}")
+    given = {name: given[name] for name in kind.__struct_fields__ if name in given}
+    return _read(kind, given, _listed, lambda name: f"{name}={shown(given[name])}")
 
 
 def from_text(kind: type[Options], given: Mapping[str, str]) -> Options:
@@ -51,9 +50,7 @@ def from_text(kind: type[Options], given: Mapping[str, str]) -> Options:
     Raises:
         InvalidInput: an option has a value that it does not take. The text never repeats the value.
     """
-    fields = fields_of(kind)
-    values = {name: _read(fields[name], text) for name, text in given.items()}
-    return _converted(kind, values, lambda name: f"option `{name}`", strict=False)
+    return _read(kind, given, _parsed, lambda name: f"option `{name}`", text=True)
 
 
 def nearest(name: str, known: Iterable[str], *, quote: str = "`", otherwise: str = "") -> str:
@@ -116,18 +113,25 @@ def choices(type_: Any) -> tuple[str, ...]:
     return ()
 
 
-def _converted(
-    kind: type[Options], values: dict[str, Any], label: Callable[[str], str], *, strict: bool = True
+def _read(
+    kind: type[Options],
+    given: Mapping[str, Any],
+    prepared: Callable[[inspect.Field, Any], Any],
+    label: Callable[[str], str],
+    *,
+    text: bool = False,
 ) -> Options:
-    try:
-        return msgspec.convert(values, kind, strict=strict)
-    except msgspec.ValidationError as error:
-        if isinstance(error.__cause__, InvalidInput):  # of a struct's own checks
-            raise error.__cause__ from None
-        [name] = re.findall(r" at `\$\.(\w+)", str(error))
-    # Outside of the `except`: what msgspec says can hold the value.
-    problem, remedy = _refusal(fields_of(kind)[name].type, values[name], text=not strict)
-    raise InvalidInput(f"{label(name)} {problem}", column=name, remedy=remedy)
+    fields, types, values = fields_of(kind), get_type_hints(kind, include_extras=True), {}
+    for name, value in given.items():
+        try:
+            values[name] = msgspec.convert(prepared(fields[name], value), types[name], strict=not text)
+            continue
+        except Exception:  # noqa: S110 - msgspec's, or of a strange value's own methods
+            pass
+        # Outside of the `except`: the other error's text can hold the value.
+        problem, remedy = _refusal(fields[name].type, value, text=text)
+        raise InvalidInput(f"{label(name)} {problem}", column=name, remedy=remedy)
+    return kind(**values)
 
 
 def _listed(field: inspect.Field, value: Any) -> Any:
@@ -141,7 +145,7 @@ def _listed(field: inspect.Field, value: Any) -> Any:
     return tuple(value) if isinstance(value, Iterable) else value
 
 
-def _read(field: inspect.Field, text: str) -> Any:
+def _parsed(field: inspect.Field, text: str) -> Any:
     """Return what a text means for an option, as far as its kind says; the text itself where it cannot be read."""
     found = {type(kind) for kind in kinds(field.type)}
     if inspect.VarTupleType in found and not text.lstrip().startswith("["):
