@@ -1,4 +1,4 @@
-"""Tables of a Lakeflow pipeline: deliveries as they come in, and their labels as rows."""
+"""Tables of a Lakeflow pipeline: deliveries as they arrive, and their labels as rows."""
 
 from pyspark import pipelines as dp
 from pyspark.sql import DataFrame, SparkSession

@@ -2,14 +2,14 @@
 # MAGIC %md
 # MAGIC # Rows out, labels back
 # MAGIC
-# MAGIC A table of images becomes annotation tasks at Sama; what people draw comes back as Delta tables.
+# MAGIC A table of images becomes annotation tasks at Sama. What people draw comes back as Delta tables.
 # MAGIC
 # MAGIC You need a project at Sama, its API key in a secret scope, and a table of images with
 # MAGIC
 # MAGIC * the inputs of the project, such as `url`, an address that Sama can read,
 # MAGIC * among these a column that tells rows apart (`key`),
-# MAGIC * a column with the pictures themselves (`picture`: bytes, or paths such as `/Volumes/...`), for you to look
-# MAGIC   at. It is not sent.
+# MAGIC * a column with the pictures themselves (`picture`: bytes, or paths such as `/Volumes/...`), which this notebook
+# MAGIC   shows and does not send.
 
 # COMMAND ----------
 
@@ -51,11 +51,11 @@ display(images.limit(5))
 # MAGIC %md
 # MAGIC ## What would be sent
 # MAGIC
-# MAGIC Nothing is, yet: a dry run checks every row against the project and tells what would become of each column.
+# MAGIC A dry run sends nothing. It checks every row against the project and reports what would become of each column.
 
 # COMMAND ----------
 
-# The first rows by key, so that the same ones are taken when this runs again.
+# The first rows by key, so that a second run takes the same rows.
 rows = images.orderBy(key).limit(max_tasks)
 
 print(client.create_task_batch_from_table(rows, project, not_sent=picture, row_key=key, dry_run=True))
@@ -65,8 +65,8 @@ print(client.create_task_batch_from_table(rows, project, not_sent=picture, row_k
 # MAGIC %md
 # MAGIC ## Send
 # MAGIC
-# MAGIC From here on people work, and Sama charges for it. The outbox, a Delta table, remembers which rows are tasks
-# MAGIC already: run this cell again, after any error, and only what is missing is sent.
+# MAGIC From here on people work, and Sama charges for it. The outbox, a Delta table, remembers which rows
+# MAGIC became tasks: run this cell again after any error, and it sends only the missing rows.
 
 # COMMAND ----------
 
@@ -83,8 +83,8 @@ print(outcome)
 # MAGIC %md
 # MAGIC ## When people have delivered
 # MAGIC
-# MAGIC Annotation takes hours or days: come back and run the notebook from here on. It takes what is delivered by
-# MAGIC then, and a later run adds what came since.
+# MAGIC Annotation takes hours or days: come back and run the notebook from here on. Each run adds what was
+# MAGIC delivered since the last one.
 
 # COMMAND ----------
 

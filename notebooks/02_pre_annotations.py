@@ -2,7 +2,7 @@
 # MAGIC %md
 # MAGIC # Pre-annotations from a model
 # MAGIC
-# MAGIC Correcting is faster than drawing: what a model finds goes along with each task, and people start from there.
+# MAGIC Correcting is faster than drawing: each task carries what a model finds, and people start from there.
 # MAGIC
 # MAGIC The project has an image output (`output`) whose shapes have a tag for their class (`label`). The table of
 # MAGIC images is as in `01_quickstart`.
@@ -48,8 +48,8 @@ images = spark.table(setting("images"))
 # MAGIC %md
 # MAGIC ## The model
 # MAGIC
-# MAGIC Put yours here: whatever gives each row its boxes, their classes and their scores. This one stands in for it,
-# MAGIC and finds the same two things everywhere.
+# MAGIC Put your model here: anything that gives each row its boxes, their classes and their scores. This example finds
+# MAGIC the same two things in every image.
 
 # COMMAND ----------
 
@@ -72,7 +72,7 @@ display(predictions.select(key, "boxes", "classes", "scores").limit(5))
 # MAGIC %md
 # MAGIC ## From boxes to the shapes of Sama
 # MAGIC
-# MAGIC Only what the model is sure of: to take away what is wrong costs people more than to draw what is missing.
+# MAGIC Keep only boxes with a high score: removing a wrong box takes people longer than drawing a missing one.
 
 # COMMAND ----------
 
@@ -90,7 +90,7 @@ print(client.create_task_batch_from_table(rows, project, not_sent=picture, row_k
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC Look at some before anybody is paid to correct them.
+# MAGIC Look at some of them before you pay anybody to correct them.
 
 # COMMAND ----------
 

@@ -2,8 +2,8 @@
 # MAGIC %md
 # MAGIC # Scheduled sync, and questions in SQL
 # MAGIC
-# MAGIC Run this as a job, every hour say. Each run brings what was delivered since the last one, and what became of
-# MAGIC the other tasks, into the tables; one that fails is made good by the next.
+# MAGIC Run this as a job, such as every hour. Each run adds what was delivered since the last run to the tables, and
+# MAGIC updates the states of the other tasks. If a run fails, the next one finishes its work.
 
 # COMMAND ----------
 
@@ -87,7 +87,7 @@ else:
 # COMMAND ----------
 
 # MAGIC %sql
-# MAGIC -- open work, what has waited longest first
+# MAGIC -- open work, longest waiting first
 # MAGIC SELECT * FROM IDENTIFIER(:catalog || '.' || :schema || '.open_work') ORDER BY oldest_since
 
 # COMMAND ----------

@@ -2,7 +2,7 @@
 # MAGIC %md
 # MAGIC # Quality review
 # MAGIC
-# MAGIC SQL finds labels that look wrong, you look at them, and what is wrong goes back to Sama with a reason.
+# MAGIC SQL finds labels that look wrong. You look at them, and send wrong ones back to Sama with a reason.
 # MAGIC
 # MAGIC The tables are those of `03_scheduled_sync_and_sql`, the table of images is that of `01_quickstart`.
 
@@ -49,8 +49,8 @@ pictures = tasks.join(spark.table(setting("images")), key).select("task_id", pic
 # MAGIC %md
 # MAGIC ## What looks wrong
 # MAGIC
-# MAGIC Boxes that are hardly there. Write your own conditions in its place: a label that is rare, an answer that
-# MAGIC contradicts another one, shapes that are nearly the same.
+# MAGIC Very small boxes. Replace this with your own conditions: a rare label, an answer that contradicts another one,
+# MAGIC shapes that are nearly the same.
 
 # COMMAND ----------
 
@@ -76,8 +76,8 @@ else:
 # MAGIC %md
 # MAGIC ## Send back
 # MAGIC
-# MAGIC Rework costs people's time: look first, then choose `all that are shown` above and run the next cell. The
-# MAGIC tables are told at once, and `labels_current` leaves these tasks out until they are delivered again.
+# MAGIC Rework costs people's time: look first, then choose `all that are shown` above and run the next cell. It updates
+# MAGIC the tables at once, and `labels_current` leaves these tasks out until they are delivered again.
 
 # COMMAND ----------
 
@@ -94,7 +94,7 @@ print(f"{len(rejected)} tasks sent back")
 # MAGIC %md
 # MAGIC ## When they are delivered again
 # MAGIC
-# MAGIC Come back after a while: the sync takes the new deliveries, and `rework` tells how often tasks went back.
+# MAGIC Come back later: the sync adds the new deliveries, and the view `rework` shows how often tasks went back.
 
 # COMMAND ----------
 

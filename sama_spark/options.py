@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect as python
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Meta, inspect
@@ -39,9 +39,8 @@ def from_arguments(kind: type[Options], given: Mapping[str, Any]) -> Options:
     Raises:
         InvalidInput: an option has a value that it does not take. The text shows the value if it is short.
     """
-    fields = {name: field for name, field in fields_of(kind).items() if name in given}
-    values = {name: _listed(field, given[name]) for name, field in fields.items()}
-    return _converted(kind, values, lambda name: f"{name}={shown(given[name])}")
+    given = {name: given[name] for name in kind.__struct_fields__ if name in given}
+    return _read(kind, given, _listed, lambda name: f"{name}={shown(given[name])}")
 
 
 def from_text(kind: type[Options], given: Mapping[str, str]) -> Options:
@@ -50,9 +49,7 @@ def from_text(kind: type[Options], given: Mapping[str, str]) -> Options:
     Raises:
         InvalidInput: an option has a value that it does not take. The text never repeats the value.
     """
-    fields = fields_of(kind)
-    values = {name: _read(fields[name], text) for name, text in given.items()}
-    return _converted(kind, values, lambda name: f"option `{name}`", strict=False)
+    return _read(kind, given, _parsed, lambda name: f"option `{name}`", text=True)
 
 
 def remedy_for(name: str, known: Iterable[str], *, quote: str = "`", otherwise: str = "") -> str:
@@ -68,7 +65,8 @@ def documented(kind: type[msgspec.Struct]) -> Callable[[Call], Call]:
 
     def add(call: Call) -> Call:
         if call.__doc__:  # none with python -OO
-            lines = [f"    {name}: {meaning(field)}. {default_of(field)}" for name, field in fields_of(kind).items()]
+            fields = fields_of(kind).items()
+            lines = [f"    {name}: {meaning(field)}. Default: {default(field)!r}." for name, field in fields]
             call.__doc__ = "\n".join([python.cleandoc(call.__doc__), "", "Args:", *lines])
         return call
 
@@ -85,11 +83,6 @@ def meaning(field: inspect.Field) -> str:
     """Return what an option does."""
     described = field.type if isinstance(field.type, inspect.Metadata) else None
     return str(((described and described.extra_json_schema) or {}).get("description", ""))
-
-
-def default_of(field: inspect.Field) -> str:
-    """Return an option's default in words."""
-    return "Required." if field.required else f"Default: {default(field)!r}."
 
 
 def default(field: inspect.Field) -> Any:
@@ -119,18 +112,25 @@ def choices(type_: Any) -> tuple[str, ...]:
     return ()
 
 
-def _converted(
-    kind: type[Options], values: dict[str, Any], label: Callable[[str], str], *, strict: bool = True
+def _read(
+    kind: type[Options],
+    given: Mapping[str, Any],
+    prepared: Callable[[inspect.Field, Any], Any],
+    label: Callable[[str], str],
+    *,
+    text: bool = False,
 ) -> Options:
-    try:
-        return msgspec.convert(values, kind, strict=strict)
-    except msgspec.ValidationError as error:
-        if isinstance(error.__cause__, InvalidInput):  # of a struct's own checks
-            raise error.__cause__ from None
-        [name] = re.findall(r" at `\$\.(\w+)", str(error))
-    # Outside of the `except`: what msgspec says can hold the value.
-    problem, remedy = _refusal(fields_of(kind)[name].type, values[name], text=not strict)
-    raise InvalidInput(f"{label(name)} {problem}", column=name, remedy=remedy)
+    fields, types, values = fields_of(kind), get_type_hints(kind, include_extras=True), {}
+    for name, value in given.items():
+        try:
+            values[name] = msgspec.convert(prepared(fields[name], value), types[name], strict=not text)
+            continue
+        except Exception:  # noqa: S110 - msgspec's, or of a strange value's own methods
+            pass
+        # Outside of the `except`: the other error's text can hold the value.
+        problem, remedy = _refusal(fields[name].type, value, text=text)
+        raise InvalidInput(f"{label(name)} {problem}", column=name, remedy=remedy)
+    return kind(**values)
 
 
 def _listed(field: inspect.Field, value: Any) -> Any:
@@ -144,7 +144,7 @@ def _listed(field: inspect.Field, value: Any) -> Any:
     return tuple(value) if isinstance(value, Iterable) else value
 
 
-def _read(field: inspect.Field, text: str) -> Any:
+def _parsed(field: inspect.Field, text: str) -> Any:
     """Return what a text means for an option, as far as its kind says; the text itself where it cannot be read."""
     found = {type(kind) for kind in kinds(field.type)}
     if inspect.VarTupleType in found and not text.lstrip().startswith("["):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -72,6 +73,24 @@ def test_arguments_that_are_refused(name: str, value: Any, told: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         from_arguments(CreationOptions, {name: value})
     assert told.lower() in str(caught.value).lower()
+
+
+class Strange:
+    """As Spark's Column."""
+
+    def __iter__(self) -> Any:
+        raise TypeError("Column is not iterable")
+
+
+STRANGE = [object(), 10**30, "\udc80", ["\udc80"], {"a": "\udc80"}, {1: 2}, range(3), Strange(), b"x", [["a"]]]
+
+
+@pytest.mark.parametrize("kind", [CreationOptions, SyncOptions])
+def test_whatever_is_given_is_taken_or_refused(kind: type[Struct]) -> None:
+    for name in kind.__struct_fields__:
+        for value in STRANGE:
+            with suppress(InvalidInput):
+                from_arguments(kind, {name: value})
 
 
 @pytest.mark.parametrize("name", [name for name in CreationOptions.__struct_fields__ if name not in NEEDS_SESSION])

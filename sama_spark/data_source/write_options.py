@@ -38,5 +38,5 @@ def write_options(given: Mapping[str, str]) -> WriteOptions:
 def _beyond(what: str) -> InvalidInput:
     return InvalidInput(
         f"{what} needs a session, which a writer does not have",
-        remedy="use Client.create_task_batch_from_table, which takes it",
+        remedy="use Client.create_task_batch_from_table, in a stream from foreachBatch, which takes it",
     )

@@ -124,7 +124,7 @@ def _explained(said: str, path: str, job: str) -> InvalidInput:
     unknown = _UNKNOWN.match(said)
     if unknown:
         fields = names_in(field, job)
-        # What stands in the place of a field of the key may be the key.
+        # A wrong name in `api_key` may be the key itself.
         remedy = remedy_for(unknown[1], fields, otherwise="the fields are ")
         is_known = field != "api_key" or remedy.startswith("do you mean")
         named = f"there is no field `{unknown[1]}`" if is_known else "there is an unknown field"

@@ -474,7 +474,7 @@ def test_a_stream_gets_the_ways_out(spark: SparkSession, sandbox: Sandbox, proje
     client = Client(sandbox.api_key, base_url=sandbox.base_url)
     stream = spark.readStream.format("rate").load().selectExpr("CAST(value AS STRING) AS url")
     for arguments in ((stream, project), (project, stream)):
-        with pytest.raises(InvalidInput, match=r"stream.*writeStream\.foreachBatch\(MicroBatches\("):
+        with pytest.raises(InvalidInput, match=r"MicroBatches\("):
             client.create_task_batch_from_table(*arguments)
     with pytest.raises(InvalidInput, match="stream"):
         client.purge(spark, outbox=f"{tmp_path}/o", rows=stream)
