@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,10 +30,24 @@ def client(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client
 
 @pytest.fixture
 def project(sandbox: Sandbox) -> int:
-    project = sandbox.create_project({"url": "string"}, {"weather": "text"})
+    return _project(sandbox)
+
+
+def _project(sandbox: Sandbox) -> int:
+    project = sandbox.create_project({"url": "string"}, {"weather": "text"}, project_id=4242)
     task = {"id": "0" * 24, "data": {"url": "u"}, "answers": {"weather": "sun"}}
     sandbox.deliver(project, [{**task, "delivered_at": "2026-01-02T00:00:00Z"}])
     return project
+
+
+@pytest.fixture(scope="module")
+def synced(spark: SparkSession, running_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables of that project after a sync, to be copied."""
+    running_sandbox.reset()
+    folder = tmp_path_factory.mktemp("synced")
+    with Client(running_sandbox.api_key, base_url=running_sandbox.base_url) as client:
+        client.sync(spark, str(_project(running_sandbox)), str(folder))
+    return folder
 
 
 def _rows(spark: SparkSession) -> DataFrame:
@@ -94,17 +109,19 @@ def test_sync_of_tables_that_were_changed_by_hand(
     client: Client,
     sandbox: Sandbox,
     project: int,
+    synced: Path,
     tmp_path: Path,
     table: str,
     harm: Callable[[SparkSession, str, str], None],
     column: str,
 ) -> None:
-    client.sync(spark, str(project), str(tmp_path))
-    harm(spark, f"{tmp_path}/{table}", column)
+    into = f"{tmp_path}/copy"
+    shutil.copytree(synced, into)
+    harm(spark, f"{into}/{table}", column)
     task = {"id": "1" * 24, "data": {"url": "u"}, "answers": {"weather": "sun"}}
     sandbox.deliver(project, [{**task, "delivered_at": "2026-01-03T00:00:00Z"}])
     with pytest.raises(SyncError) as refused:
-        client.sync(spark, str(project), str(tmp_path))
+        client.sync(spark, str(project), into)
     assert "by hand" in str(refused.value)
     assert refused.value.__cause__ is not None
 

@@ -58,6 +58,7 @@ BAD_DATA: list[tuple[dict[str, Any], str]] = [
     ({"url": "u", "day": "2024-02-30"}, "not a date"),
     ({"url": "u", "day": "2024-02-03T00:00:00Z"}, "not a date"),
     ({"url": "u", "colour": "red"}, "not an input"),
+    ({"url": "u", "outputXnote": "seen"}, "not an input"),
     ({"url": "u", "output_note": 5}, "output_note"),
     ({"url": "u", "output_weather": {"snow": "1"}}, "snow"),
     ({"url": "u", "output_weather": {"rain": True}}, "output_weather"),

@@ -196,6 +196,29 @@ def test_an_odd_command_gets_a_sentence(http: Http, command: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ({"do": "nothing"}, "there is no command 'nothing'; known: create_project, switch, annotate"),
+        ({"do": "advance", "with": {"seconds": "1"}}, "Expected `float`, got `str` - at `$.seconds`"),
+        ({"do": "advance"}, "missing required field `seconds`"),
+        ({"do": "heal", "with": {"all": True}}, "unknown field `all`"),
+        ({"do": "fail", "with": {"fault": {"call": "opne"}}}, "unknown call 'opne'"),
+    ],
+    ids=str,
+)
+def test_a_command_is_told_what_it_lacks(sandbox: Sandbox, command: dict[str, Any], said: str) -> None:
+    headers = {KEY: sandbox.api_key, "Content-Type": "application/json"}
+    status, answer = send(sandbox, "POST", "/_sandbox/command", headers, json.dumps(command).encode())
+    assert (status, said in json.loads(answer)["errors"][0]["message"]) == (400, True), answer
+
+
+def test_a_project_with_an_odd_switch_is_none(sandbox: Sandbox) -> None:
+    with pytest.raises(SandboxError, match="odd"):
+        sandbox.create_project({}, project_id=77, odd=1)
+    assert sandbox.create_project({}, project_id=77) == 77
+
+
+@pytest.mark.parametrize(
     ("path", "body"),
     [
         ("seed", b"{}"),
