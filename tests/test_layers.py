@@ -15,7 +15,7 @@ ROOT = Path(sama_spark.__file__).parent
 
 # From the ground up. A module may import its own layer and those before it; imports for types count too.
 LAYERS = {
-    "base": "errors arguments ids names keys exact plain_yaml sessions local options sql_texts",
+    "base": "errors arguments ids names keys exact plain_yaml sessions local options sql_texts exact_values",
     "http": "http",
     "api": "api",
     "engine": "staging sql_texts delta outbound inbound purge pre_annotations vendors",
@@ -32,9 +32,7 @@ UPWARDS = {
 }
 CIRCLES: set[tuple[str, str]] = set()
 # Names that nobody confuses: they never meet in one module, and each is explained where it is.
-CLASSES_TWICE = {
-    "_Plan": "data_source.write_rows, outbound.encode",
-}
+CLASSES_TWICE = {}
 FILES_TWICE: set[str] = set()
 
 

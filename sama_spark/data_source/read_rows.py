@@ -1,8 +1,8 @@
-"""On a worker: staged lines become Arrow batches.
+"""Staged lines to Arrow batches, on a worker.
 
-The columns are those of `inbound.table.task_table` that need no contract: types of `data` and `answers` take the JVM's
-parser, which a Python data source does not have, so they stay JSON text. All JSON text is to the byte, here also that
-of `submitter_ids_by_step` and `_extras`.
+The columns are those of `inbound.table.task_table` except the typed `data` and `answers`: only the JVM's parser types
+them, and a Python data source does not have it. Their JSON text is there, to the byte, as is that of
+`submitter_ids_by_step` and `_extras`.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ _envelope = msgspec.json.Decoder(_Envelope)
 
 
 def checked(schema: T.StructType) -> T.StructType:
-    """`schema`, if its columns are some of the source's.
+    """Return `schema` after a check that its columns are some of the source's.
 
     Raises:
-        InvalidInput: a column is not, or has another type.
+        InvalidInput: a column is none of them, or has another type.
     """
     types = {field.name: field.dataType for field in SCHEMA}
     for field in schema:
@@ -82,7 +82,7 @@ def checked(schema: T.StructType) -> T.StructType:
 
 
 def arrow_batches(lines: Iterable[bytes], schema: T.StructType) -> Iterator[pa.RecordBatch]:
-    """Lines as in `inbound.lines`, in batches of some 16 MiB of text."""
+    """Yield the rows of lines (`inbound.lines`), in batches of some 16 MiB of text."""
     rows: list[list[Any]] = []
     size = 0
     for line in lines:
@@ -112,7 +112,7 @@ def _row(line: bytes, names: list[str]) -> list[Any]:
 
 
 def _read(raw: bytes) -> _Envelope:
-    """What can be read of a task; nothing of one that is no JSON."""
+    """Return what can be read of a task. A task that is no JSON has nothing."""
     try:
         return _envelope.decode(raw)
     except (msgspec.DecodeError, RecursionError):
@@ -120,7 +120,7 @@ def _read(raw: bytes) -> _Envelope:
 
 
 def _text(value: msgspec.Raw) -> str | None:
-    """A string's content, of other values their JSON text."""
+    """Return a string's content, or the JSON text of another value."""
     if value == _NULL:
         return None
     text = bytes(value)
