@@ -29,31 +29,26 @@ class Problem:
 
 
 class Dialect(Protocol):
-    """How one vendor's API is spoken.
-
-    Attributes:
-        vendor: the vendor's name, for the texts of errors.
-        root: the root of the vendor's errors. Each error of a call is of this class, too.
-        ask_for_less: what to do about a reply that is too large.
-        secrets: the key first, then each other text that gives the key away, such as the base64 of `user:password`.
-            All of them are taken out of all that is shown.
-    """
+    """How one vendor's API is spoken."""
 
     @property
     def vendor(self) -> str:
-        """Return the vendor's name."""
+        """The vendor's name, for the texts of errors."""
 
     @property
     def root(self) -> type[ConnectorError]:
-        """Return the root of the vendor's errors."""
+        """The root of the vendor's errors. Each error of a call is of this class, too."""
 
     @property
     def ask_for_less(self) -> str:
-        """Return a sentence with options of the vendor's client."""
+        """What to do about a reply that is too large: a sentence that names options of the vendor's client."""
 
     @property
     def secrets(self) -> Sequence[Secret]:
-        """Return the key and its other forms."""
+        """The key first, then each other text that gives the key away, such as the base64 of `user:password`.
+
+        Whatever this package shows, these texts are taken out before.
+        """
 
     def signed(self, url: str) -> tuple[Secret, Mapping[str, Secret]]:
         """Return the URL and the headers of a request to `url`, with the key in one of them."""
@@ -61,7 +56,7 @@ class Dialect(Protocol):
     def problem(self, status: int, body: bytes) -> Problem | None:
         """Return what the API says in the body of a failed call, None for a body that the API has not written.
 
-        A status of 2xx comes here, too, if the call's decoder has raised `ErrorsInReply`.
+        The status is 2xx where the call's decoder has raised `ErrorsInReply`.
         """
 
 
