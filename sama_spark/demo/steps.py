@@ -122,8 +122,8 @@ def _with_pre_annotations(spark: SparkSession, sandbox: Sandbox, found: list[Til
             (
                 sandbox.add_asset(tile.png(), f"{tile.name.replace(' ', '-')}.png", "image/png"),
                 tile.name,
-                [d.box for d in tile.detections],
-                [d.polygon for d in tile.detections if d.polygon],
+                [list(d.box) for d in tile.detections],
+                [list(map(list, d.polygon)) for d in tile.detections if d.polygon],
                 [d.label for d in tile.detections],
             )
             for tile in found
@@ -139,8 +139,9 @@ def _with_pre_annotations(spark: SparkSession, sandbox: Sandbox, found: list[Til
             .alias("output_objects"),
             F.when(F.size("boxes") >= CROWDED_FROM, "crowded").otherwise("sparse").alias("output_density"),
         )
-        # The same table of the pre-annotations, to compare the delivered labels with.
-        before = df.selectExpr("tile AS id", "struct(output_objects AS objects) AS answers")
+        # As annotations too, to compare the delivered ones with.
+        answers = F.struct(F.col("output_objects").alias("objects")).alias("answers")
+        before = df.select(F.col("tile").alias("id"), answers)
         flatten_annotations(before, label="label").write.format("delta").saveAsTable("pre_annotations")
         say(f"columns {', '.join(df.columns)}")
         return df
