@@ -11,7 +11,7 @@ import msgspec
 from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of
 from sama_spark.keys import KEY_ENV, KeyReference
-from sama_spark.options import Text, about, from_text, nearest
+from sama_spark.options import Text, about, from_text, refuse_unknown
 from sama_spark.staging import local_path
 
 More = TypeVar("More", bound=msgspec.Struct)
@@ -92,10 +92,6 @@ def read_text(
             raise refused[name]
         if name == "path":
             raise InvalidInput("load(), save() and start() take no path here", remedy='say .option("project", "4242")')
-        if name not in (*places, *names):
-            known = sorted([*places, *names])
-            raise InvalidInput(
-                f"there is no option `{name}`", remedy=nearest(name, known, otherwise="the options are ")
-            )
+    refuse_unknown(Place, options, *names)
     place = from_text(Place, {name: text for name, text in options.items() if name in places})
     return place, from_text(more, {name: text for name, text in options.items() if name in names})
