@@ -9,10 +9,12 @@ MATRIX := 3.5 4.0 4.1
 OLDEST := 3.5
 # Long, and all of it has tests of its own here: `make test-oldest` takes it whole.
 PATH_OF_USERS := tests/test_user_path.py
+# Two parts at a time, the longest first: one alone leaves a core idle while Spark plans or Python waits.
+SIDE_BY_SIDE := --jobs 2 --keep-going --output-sync=line
 
 DIST := dist
 
-.PHONY: help install install-oldest wheel demo test test-plain test-classic test-long test-oldest test-matrix soak check format bench docs clean
+.PHONY: help install install-oldest wheel demo test test-plain test-classic test-connect test-ci test-quick test-quick-plain test-quick-spark test-long test-oldest test-matrix soak check format bench docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,15 +35,29 @@ wheel: | $(BIN)/python  ## the package as a file to install elsewhere, in dist
 demo: install  ## photographs -> tasks -> labels -> Delta tables, on this machine
 	$(BIN)/sama-spark demo
 
-test: install  ## the whole suite: without Spark beside that on a classic session, then on a Connect session
-	$(MAKE) --jobs 2 --output-sync=line test-plain test-classic
-	$(BIN)/pytest --session connect -m spark --deselect $(PATH_OF_USERS)::test_out --deselect $(PATH_OF_USERS)::test_tables
+test: install  ## the whole suite: on a classic session, without Spark, and on a Connect session
+	$(MAKE) $(SIDE_BY_SIDE) test-classic test-plain test-connect
+
+test-quick: install  ## for a first look: what is quick without Spark, and rows out and back through Spark
+	$(MAKE) $(SIDE_BY_SIDE) test-quick-plain test-quick-spark
+
+test-quick-plain: install
+	$(BIN)/pytest -m "not jvm and not slow"
+
+test-quick-spark: install
+	$(BIN)/pytest $(PATH_OF_USERS)::test_out $(PATH_OF_USERS)::test_back
 
 test-plain: install
 	$(BIN)/pytest -m "not jvm"
 
 test-classic: install
 	$(BIN)/pytest -m jvm --ignore $(PATH_OF_USERS)
+
+test-connect: install
+	$(BIN)/pytest --session connect -m spark
+
+test-ci: install install-oldest  ## what continuous integration runs: the whole suite, and its core on the oldest Spark
+	$(MAKE) $(SIDE_BY_SIDE) test-classic test-plain test-connect test-oldest
 
 test-long: install  ## what make test leaves out for its length, some 10 minutes
 	$(BIN)/pytest --long -m long

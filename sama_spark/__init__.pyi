@@ -9,7 +9,7 @@ from sama_spark.inbound.annotations import ANNOTATIONS as ANNOTATIONS
 from sama_spark.inbound.annotations import flatten_annotations as flatten_annotations
 from sama_spark.inbound.sync.sync_result import SyncResult as SyncResult
 from sama_spark.outbound.creation_result import CreationResult as CreationResult
-from sama_spark.outbound.creation_result import DryRun as DryRun
+from sama_spark.outbound.dry_run import DryRun as DryRun
 from sama_spark.outbound.micro_batches import MicroBatches as MicroBatches
 from sama_spark.outbound.outbox.report import OutboxReport as OutboxReport
 from sama_spark.outbound.wait import Outcome as Outcome

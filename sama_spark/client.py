@@ -12,26 +12,28 @@ from sama_spark.arguments import check_text, check_texts
 from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of, ids_of, number_of
 from sama_spark.inbound.dataframes import DataFrames
+from sama_spark.inbound.read import delivery_contract
+from sama_spark.inbound.sync.feeds.sama_feeds import sama_feeds
 from sama_spark.inbound.sync.feeds.status_feed import note_rejected
 from sama_spark.inbound.sync.masks import Masks
-from sama_spark.inbound.sync.purge import COMES_BACK, purge_masks, purge_synced
 from sama_spark.inbound.sync.sync_options import SyncOptions
-from sama_spark.inbound.sync.sync_result import Feed, SyncResult
-from sama_spark.inbound.sync.sync_run import OVERLAP, Sync
-from sama_spark.inbound.sync.table_types import SchemaMode
+from sama_spark.inbound.sync.sync_result import FeedName, SyncResult
+from sama_spark.inbound.sync.sync_run import OVERLAP, SyncRun
+from sama_spark.inbound.sync.table_types import SchemaMode, TableTypes
 from sama_spark.inbound.sync.tables import SyncTables
-from sama_spark.inbound.sync.views import create_views
+from sama_spark.inbound.sync.views import create_views, ensure_labels
 from sama_spark.options import documented, from_arguments
 from sama_spark.outbound.create import create_tasks
 from sama_spark.outbound.creation_options import CreationOptions, OnInvalid
 from sama_spark.outbound.creation_result import CreationResult
 from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
-from sama_spark.outbound.outbox.outbox import OnChanged
-from sama_spark.outbound.outbox.purge import Purged, purge_tables
+from sama_spark.outbound.outbox.outbox_options import OnChanged
 from sama_spark.outbound.outbox.report import OutboxReport
-from sama_spark.outbound.outbox.settle import Word, resume
+from sama_spark.outbound.outbox.settle import Verdict, resume
+from sama_spark.purge import Purged, purge_outbox, purge_synced
 from sama_spark.sessions import check_dataframe, check_session, refuse_stream
 from sama_spark.staging import STAGING_TTL, Staging, local_path
+from sama_spark.vendors.sama.envelope import TABLE_ENVELOPE
 from sama_spark.vendors.sama.reader import Flattener
 
 if TYPE_CHECKING:
@@ -164,7 +166,7 @@ class Client(DataFrames):
         spark: SparkSession,
         *,
         outbox: str,
-        unsure: Mapping[int, Word] | None = None,
+        unsure: Mapping[int, Verdict] | None = None,
         timeout: float = 600.0,
     ) -> OutboxReport:
         """Settle what runs left behind in an outbox, without their DataFrames. Nothing is uploaded.
@@ -220,9 +222,7 @@ class Client(DataFrames):
         if rows is not None:
             check_dataframe("rows", rows)
             refuse_stream(rows, "read these rows from a table")
-        counts = purge_tables(spark, outbox, rejected_table, rows)
-        stage = self._stage(spark, staging)
-        return Purged(counts, stage.clear() if stage else 0)
+        return purge_outbox(spark, outbox, rejected_table, rows, self._stage(spark, staging))
 
     @accepts_proj_id
     def purge_synced(
@@ -266,10 +266,8 @@ class Client(DataFrames):
         check_texts(masks=masks, staging=staging)
         tables = SyncTables(spark, into, str(project_id), prefix)
         ids = None if task_ids is None else [str(task_id) for task_id in task_ids]
-        counts = purge_synced(tables, ids)
-        files = 0 if masks is None else purge_masks(local_path(masks).absolute() / str(project_id), ids)
-        stage = self._stage(spark, staging)
-        return Purged(counts, stage.clear() if stage else 0, files, COMES_BACK)
+        folder = None if masks is None else local_path(masks).absolute() / str(project_id)
+        return purge_synced(tables, ids, folder, self._stage(spark, staging))
 
     @accepts_proj_id
     @documented(SyncOptions)
@@ -279,7 +277,7 @@ class Client(DataFrames):
         project_id: str,
         into: str,
         *,
-        feeds: Sequence[Feed] = ("delivered",),
+        feeds: Sequence[FeedName] = ("delivered",),
         consumer: str | None = None,
         prefix: str = "",
         batches: Sequence[int] = (),
@@ -329,23 +327,31 @@ class Client(DataFrames):
         copies = None if masks is None else Masks(self, str(project_id), local_path(masks).absolute())
         check_session(spark)
         tables = SyncTables(spark, into, str(project_id), prefix)
-        sync = Sync(
+        chosen = sama_feeds(
+            options.feeds,
             self,
+            str(project_id),
+            consumer=consumer,
+            batches=options.batches,
+            max_calls=max_calls,
+            filters=options.filters,
+        )
+        sync = SyncRun(
             spark,
             tables,
             self._stage(spark, staging),
+            TableTypes(*delivery_contract(self, project_id)),
+            TABLE_ENVELOPE,
             label=label,
             frames=frames,
             overlap=overlap,
             full=full,
-            consumer=consumer,
-            batches=options.batches,
-            max_calls=max_calls,
-            masks=copies,
             schema_mode=schema_mode,
-            filters=options.filters,
+            masks=copies,
         )
-        result = sync.run(options.feeds)
+        result = sync.run(chosen)
+        print(result)
+        ensure_labels(tables)
         if views:
             create_views(tables)
         return result

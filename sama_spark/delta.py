@@ -1,18 +1,17 @@
 """A Delta table by name or by path, on classic sessions and on Connect.
 
-What Spark and Delta make of it must not depend on the session or on the workspace: the properties that the product
-relies on are written out, and so are types. Texts from outside stand in SQL as `sql_text` writes them.
+A table must not depend on the defaults of a session or workspace. So its types and the properties that matter are
+written out.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from pyspark.sql import functions as F
@@ -20,6 +19,7 @@ from pyspark.sql import types as T
 
 from sama_spark.errors import ConnectorError, TableError
 from sama_spark.names import is_path, quoted, sql_name
+from sama_spark.sql_texts import ddl_comment, ddl_properties, property_value, sql_in
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, DataFrameWriter, Row, SparkSession
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TRIES, _PAUSE = 20, 0.5  # seconds
 _GONE = "_sama_spark_gone"
 _FILLED = "SAMA_SPARK_FILLED_MEANWHILE"
-# A class on a classic session, a name in the text on Connect.
+# Classic sessions raise a class of this name; Connect has the name in the error's text.
 _CONFLICT = re.compile(
     f"{_FILLED}|DELTA_CONCURRENT_|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED|"
     r"\b(Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)|(Metadata|Protocol)Changed)Exception\b"
@@ -59,51 +59,58 @@ _REMEDIES = (
 
 _OTHERWISE = "see what Spark says; all of it is in the `__cause__` of this error"
 
-# Under every setting a literal of SQL means what stands in it. `\` may be an escape or not; `$` may begin a variable.
-_LITERAL = re.compile(r"[^'\\$\x00-\x1f\x7f]*")
-_ENCODED = "percent-encoded:"
-# Columns whose least and greatest value Delta keeps for each file, by which queries leave files out.
+# The columns of which Delta keeps the least and greatest value for each file, so that queries can skip files.
 SKIP_BY = "delta.dataSkippingStatsColumns"
 
 
 @dataclass(frozen=True)
 class DeltaTable:
-    """`name` is a name of one to three levels, or a path: whatever has a slash."""
+    """A table that exists or is to be created.
+
+    Attributes:
+        spark: The session.
+        name: A name of one to three levels, or a path: whatever has a slash.
+    """
 
     spark: SparkSession
     name: str
 
     @property
     def is_path(self) -> bool:
+        """Whether the table is named by a path."""
         return is_path(self.name)
 
     @property
     def sql_name(self) -> str:
+        """The name as SQL writes it."""
         return sql_name(self.name)
 
     def create(self, schema: str, comment: str, properties: Mapping[str, str], cluster_by: str = "") -> None:
-        """Create it unless it is there, or comes to be there at the same time.
+        """Create the table unless it exists or another session creates it at the same time.
 
         Args:
-            schema: its columns as DDL, of constants and of names that `quoted` has written.
+            schema: its columns as DDL, made of constants and of names that `quoted` has written.
+            comment: what the table holds.
+            properties: its table properties.
+            cluster_by: columns to cluster by, with commas.
 
         Raises:
-            TableError: something else is there.
+            TableError: Something that is no Delta table is in this place.
         """
         # Delta miscounts characters such as emoji before CLUSTER BY and cuts the statement at the wrong place.
         has_wide = any(character > "\uffff" for character in f"{self.name}{schema}")
         clusters = f"CLUSTER BY ({cluster_by}) " if cluster_by and not has_wide else ""
-        # A workspace may have others by default, in `spark.databricks.delta.properties.defaults`: one that forbids
-        # to delete rows, or none of the statistics without which no table can be clustered.
+        # A workspace can have other defaults (`spark.databricks.delta.properties.defaults`): it may forbid to delete
+        # rows, or switch off the statistics that clustering needs.
         relied_on = {"delta.appendOnly": "false"} | ({SKIP_BY: cluster_by} if cluster_by else {})
-        more = _pairs(relied_on | dict(properties))
+        more = ddl_properties(relied_on | dict(properties))
         statement = f"CREATE TABLE IF NOT EXISTS {self.sql_name} ({schema}) USING DELTA {clusters}"
         for left in reversed(range(_TRIES)):
             failure = None
             try:
                 self.spark.sql(f"{statement} COMMENT {ddl_comment(comment)} TBLPROPERTIES ({more})").collect()
             except Exception as error:
-                # Delta has several for a table that another session makes at the same time.
+                # Delta raises several kinds of errors if another session creates the table at the same time.
                 if not self.exists() and (not left or "NON_EMPTY_LOCATION" not in str(error)):
                     raise
                 failure = error
@@ -114,10 +121,12 @@ class DeltaTable:
                     f"there is something at {self.name!r} that is no table of Delta, and no table could be made",
                     remedy="name another place, or take away what is there",
                 ) from failure
-            time.sleep(_PAUSE)  # a folder that another session has begun is nothing to read, and counts as a table
+            time.sleep(
+                _PAUSE
+            )  # another session has begun the folder: Delta cannot read it yet, and takes it for a table
 
     def properties(self) -> Mapping[str, str] | None:
-        """Its table properties; None where there is no table."""
+        """Return the table properties; None if there is no table."""
         from pyspark.errors import AnalysisException
 
         try:
@@ -126,10 +135,10 @@ class DeltaTable:
             if _ABSENT.search(str(error)):
                 return None
             raise
-        return {name: _decoded(value) for name, value in found.items()}
+        return {name: property_value(value) for name, value in found.items()}
 
     def exists(self) -> bool:
-        """Whether it can be read."""
+        """Return whether there is a table that can be read."""
         from pyspark.errors import AnalysisException
 
         try:
@@ -139,22 +148,27 @@ class DeltaTable:
         return True
 
     def read(self) -> DataFrame:
-        """As it is now: on a classic session a DataFrame that was made earlier shows an earlier state."""
+        """Return the rows as of now. On a classic session an earlier DataFrame shows an earlier state."""
         reader = self.spark.read
         return reader.format("delta").load(self.name) if self.is_path else reader.table(self.sql_name)
 
     def set_properties(self, properties: Mapping[str, str]) -> None:
-        """Add table properties, or give them other values."""
-        self.spark.sql(f"ALTER TABLE {self.sql_name} SET TBLPROPERTIES ({_pairs(properties)})").collect()
+        """Add table properties, or change their values."""
+        self.spark.sql(f"ALTER TABLE {self.sql_name} SET TBLPROPERTIES ({ddl_properties(properties)})").collect()
 
     def grow(self, schema: T.StructType) -> None:
-        """Add the columns and fields of `schema` that it lacks."""
+        """Add the columns and fields of `schema` that the table lacks."""
         writer = self.spark.createDataFrame([], schema).write.format("delta").mode("append")
         self._save(writer.option("mergeSchema", "true"))
 
     def append(self, rows: DataFrame, *, transaction: tuple[str, int] | None = None) -> None:
-        """Append `rows`. Delta takes a `transaction` (writer's name, number) once: the same or a lower number is
-        skipped in silence, or refused where the two meet."""
+        """Append `rows`.
+
+        Args:
+            rows: what to append.
+            transaction: a writer's name and a number. Delta skips an append with the same or a lower number of that
+                writer in silence, or refuses it if both commit at the same time.
+        """
         writer = rows.write.format("delta").mode("append")
         if transaction is not None:
             name, number = transaction
@@ -162,16 +176,17 @@ class DeltaTable:
         self._save(writer)
 
     def fill(self, rows: DataFrame) -> None:
-        """Append `rows` if it is empty when they are committed; else this raises what `is_conflict` knows.
+        """Append `rows`, but only to an empty table.
 
-        A plain append reads nothing, so that of two at once Delta would let both through.
+        Two plain appends at once would both succeed, because an append reads nothing. This one reads the table, so
+        Delta refuses the second one with an error that `is_conflict` recognises.
         """
         first, *_ = rows.columns
         any_there = self.read().withColumn(first, F.raise_error(F.lit(_FILLED)).cast(rows.schema[first].dataType))
         self.append(rows.unionByName(any_there))
 
     def merge(self, rows: DataFrame, on: str, clauses: str) -> Row:
-        """MERGE `rows` (as `s`) into it (as `t`); gives Delta's counts. Both texts are constants."""
+        """MERGE `rows` (as `s`) into the table (as `t`), by constant texts. Return Delta's counts."""
         view = f"sama_spark_{uuid4().hex}"
         rows.createOrReplaceTempView(view)
         try:
@@ -180,8 +195,14 @@ class DeltaTable:
             self.spark.catalog.dropTempView(view)
 
     def replace_by(self, column: str, rows: DataFrame, keys: DataFrame) -> None:
-        """Put `rows` in place of those whose `column` is among `keys` (one column, each key once), in one commit."""
-        # A row for each key, to match what it had, and rows that match nothing, to be inserted.
+        """Put `rows` in place of those whose `column` is among `keys`, in one commit.
+
+        Args:
+            column: a column of the table.
+            rows: the new rows.
+            keys: one column, with each key once.
+        """
+        # The source has one row for each key, which matches the old rows, and the new rows, which match nothing.
         source = rows.withColumn(_GONE, F.lit(None).cast("string"))
         names = [quoted(name) for name in rows.columns]
         self.merge(
@@ -192,11 +213,14 @@ class DeltaTable:
         )
 
     def replace(self, rows: DataFrame, column: str, values: Sequence[str] | Sequence[int]) -> None:
-        """Put `rows` in place of those whose `column` is one of a few `values`, in one commit."""
+        """Put `rows` in place of those whose `column` is one of a few `values`, in one commit.
+
+        The condition names the values. That takes half the time of `replace_by`, since Delta joins nothing.
+        """
         try:
             self._overwrite(rows, sql_in(column, values))
         except Exception as error:
-            # A workspace may allow this for columns of partitions alone.
+            # A workspace may allow this only for the columns of partitions.
             if "NON_PARTITION_COLUMN" not in str(error):
                 raise
             keys = self.spark.createDataFrame([(str(value),) for value in values], "key string")
@@ -207,14 +231,14 @@ class DeltaTable:
             writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", where)
             writer.option("partitionOverwriteMode", "static").save(self.name)
         else:
-            # `saveAsTable` would replace the table, which Delta 3.3 refuses beside Spark 3.5.6 and later.
+            # `saveAsTable` would replace the table, which Delta 3.3 refuses with Spark 3.5.6 and later.
             rows.writeTo(self.sql_name).overwrite(F.expr(where))
 
     def _save(self, writer: DataFrameWriter) -> None:
         writer.save(self.name) if self.is_path else writer.saveAsTable(self.sql_name)
 
     def delete(self, keys: DataFrame | None, column: str) -> int:
-        """Delete the rows whose `column` is among `keys` (a column `key`), or all; gives their number."""
+        """Delete the rows whose `column` is among `keys` (a column `key`), or all rows. Return their number."""
         if keys is None:
             return int(self.spark.sql(f"DELETE FROM {self.sql_name}").collect()[0][0])
         return int(self.merge(keys, f"t.{column} = s.key", "WHEN MATCHED THEN DELETE")["num_deleted_rows"])
@@ -222,10 +246,13 @@ class DeltaTable:
 
 @contextmanager
 def table_errors(doing: str, kind: type[ConnectorError] = TableError) -> Iterator[None]:
-    """Raise what Spark and Delta refuse in the block as a `kind` that says what to do; lost races pass as they are.
+    """Raise what Spark and Delta refuse in the block as an error that says what to do.
+
+    Lost races pass as they are; `is_conflict` recognises them.
 
     Args:
-        doing: what cannot be done then, as in "outbox 'labels.outbox' cannot be read".
+        doing: what failed, as in "outbox 'labels.outbox' cannot be read".
+        kind: the class of the error.
     """
     try:
         yield
@@ -240,21 +267,21 @@ def table_errors(doing: str, kind: type[ConnectorError] = TableError) -> Iterato
 
 
 def _is_of_spark(error: BaseException) -> bool:
-    # py4j is not there on every client of Connect, so its errors are known by their module.
+    # A client of Connect may lack py4j, so the name of the module has to do.
     return any(base.__module__.partition(".")[0] in ("pyspark", "py4j") for base in type(error).__mro__)
 
 
 def _first_line(said: str) -> str:
-    """What Spark says, without plans and traces; py4j begins with a line of its own."""
+    """Return what Spark says, without plans and traces. py4j's own first line is left out."""
     lines = [line.strip().removeprefix(": ") for line in said.splitlines() if line.strip()] or [""]
     return (lines[1] if len(lines) > 1 and lines[0].startswith("An error occurred while calling") else lines[0])[:500]
 
 
 def time_column(spark: SparkSession, name: str) -> Column:
-    """A TIMESTAMP column of a Delta table, to be compared with a literal.
+    """Return a TIMESTAMP column of a Delta table that can be compared with a literal.
 
-    Where a session takes TIMESTAMP for TIMESTAMP_NTZ, Delta itself overflows in time zones east of Greenwich when it
-    looks which files a comparison leaves out. So there it gets an expression through which it does not look.
+    In a session in which TIMESTAMP means TIMESTAMP_NTZ, Delta overflows in time zones east of Greenwich when it decides
+    which files a comparison can skip. There this returns an expression by which Delta skips no files.
     """
     column = F.col(name)
     is_ntz = isinstance(spark.createDataFrame([], "t timestamp").schema["t"].dataType, T.TimestampNTZType)
@@ -262,75 +289,10 @@ def time_column(spark: SparkSession, name: str) -> Column:
 
 
 def row_count(rows: DataFrame) -> int:
-    """How many rows there are. Connect on Spark 3.5 counts in numpy's integers, which no JSON takes."""
+    """Return the number of rows as an int: Connect on Spark 3.5 returns a numpy integer, which JSON does not take."""
     return int(rows.count())
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether Delta refused a commit, or `fill` its rows, since another writer's came first."""
+    """Return whether a commit, or `fill`, was refused because another writer came first."""
     return _CONFLICT.search(f"{type(error).__name__}: {error}") is not None
-
-
-def sql_text(value: str) -> str:
-    """A text as an expression of SQL, which means the same in every session.
-
-    Before Spark parses SQL it puts settings and environment variables in place of `${...}`, and what a backslash means
-    depends on a setting. So a text that is not plain stands there as its bytes.
-    """
-    if _LITERAL.fullmatch(value):
-        return f"'{value}'"
-    return f"CAST(X'{value.encode(errors='surrogatepass').hex()}' AS STRING)"
-
-
-def sql_in(column: str, values: Iterable[str] | Iterable[int]) -> str:
-    """The condition that `column` is one of `values`. As text, since Python hands literals over one by one."""
-    written = (str(value) if isinstance(value, int) else sql_text(value) for value in values)
-    return f"{column} IN ({', '.join(written) or 'NULL'})"
-
-
-def ddl_comment(text: str) -> str:
-    """A comment as DDL writes it, which takes nothing but a literal: what that cannot hold in every session is `_`."""
-    plain = text.replace("'", "\u2019")
-    return "'" + re.sub(r"[\\$\x00-\x1f\x7f]", "_", plain) + "'"
-
-
-def columns_ddl(schema: T.StructType) -> str:
-    """The columns of a table as DDL, with their comments."""
-    return ", ".join(map(_column_ddl, schema.fields))
-
-
-def _column_ddl(field: T.StructField) -> str:
-    comment = field.metadata.get("comment")
-    return f"{quoted(field.name)} {quoted_ddl(field.dataType)}" + (
-        f" COMMENT {ddl_comment(comment)}" if comment else ""
-    )
-
-
-def quoted_ddl(found: T.DataType) -> str:
-    """The type as DDL, with every field's name in backticks."""
-    if isinstance(found, T.ArrayType):
-        return f"ARRAY<{quoted_ddl(found.elementType)}>"
-    if isinstance(found, T.MapType):
-        return f"MAP<{quoted_ddl(found.keyType)}, {quoted_ddl(found.valueType)}>"
-    if isinstance(found, T.StructType):
-        fields = (f"{quoted(f.name)}: {quoted_ddl(f.dataType)}" for f in found.fields)
-        return f"STRUCT<{', '.join(fields)}>"
-    # TIMESTAMP alone is what a setting says that it is.
-    return "TIMESTAMP_LTZ" if isinstance(found, T.TimestampType) else found.simpleString()
-
-
-def _pairs(properties: Mapping[str, str]) -> str:
-    """Properties as DDL writes them, which takes nothing but literals: see `_decoded`."""
-    return ", ".join(f"'{name}' = '{_encoded(value)}'" for name, value in properties.items())
-
-
-def _encoded(value: str) -> str:
-    if _LITERAL.fullmatch(value) and not value.startswith(_ENCODED):
-        return value
-    return _ENCODED + quote(value, safe=' !"#&()*+,-./:;<=>?@[]^_`{|}~', errors="surrogatepass")
-
-
-def _decoded(value: str) -> str:
-    if not value.startswith(_ENCODED):
-        return value
-    return unquote(value.removeprefix(_ENCODED), errors="surrogatepass")

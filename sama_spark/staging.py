@@ -1,9 +1,9 @@
 """Where text waits between Spark and HTTP: a folder that the driver and Spark's workers share.
 
-It holds customer data. Each run has a folder of its own, `<staging>/sama-spark/<kind>-<UTC time>-<id>`, removed
-when the run ends or by `close()`, and swept after `ttl`. Whether a folder is shared is tried with a token in
-each direction, never inferred: a single-node cluster is "local" too. Without a `staging` each process has a stage in
-the temporary folder, which ends with the process; what killed ones left goes when the next one begins.
+The stage holds customer data. Each run has a folder of its own, `<staging>/sama-spark/<kind>-<UTC time>-<id>`. It is
+removed when the run ends or by `close()`, and swept after `ttl`. A file written in each direction shows whether driver
+and workers share a folder. Nothing else would: a single-node cluster is "local" too. Without `staging` each process has
+a stage in the temporary folder, which ends with the process. The next process removes what killed ones left.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from weakref import WeakKeyDictionary
 
 try:
     import fcntl
-except ImportError:  # Windows, where nobody is found to be dead
+except ImportError:  # Windows, where dead processes cannot be told from live ones
     fcntl = None  # type: ignore[assignment]
 
 from sama_spark.errors import ConnectorError, StagingError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sama_spark")
 
-# As the driver's errors say it, and Spark's, which hold those of a worker.
+# In the driver's errors, and in Spark's, which hold those of a worker.
 _REFUSALS = (
     ("No space left on device|Disk quota exceeded|File too large", "no space left on device"),
     ("Read-only file system", "read-only file system"),
@@ -52,16 +52,16 @@ _tried: WeakKeyDictionary[SparkSession, dict[Path, str | None]] = WeakKeyDiction
 
 @dataclass(frozen=True)
 class Stage:
-    """A shared folder. `path` is the driver's view of it."""
+    """A shared folder; `path` is the driver's path of it, and `ttl` how long folders of dead processes are kept."""
 
     path: Path
     ttl: timedelta = STAGING_TTL
 
     def new_run(self, kind: str) -> Path:
-        """A fresh folder for one run.
+        """Create a folder for one run.
 
         Raises:
-            StagingError: it cannot be made.
+            StagingError: The folder cannot be created.
         """
         run = self.path / run_name(kind)
         with stage_errors(self.path):
@@ -71,10 +71,10 @@ class Stage:
 
     @contextmanager
     def run(self, kind: str) -> Iterator[Path]:
-        """A fresh folder that is gone when the block ends, however it ends.
+        """Create a folder, and remove it when the block ends, however it ends.
 
         Raises:
-            StagingError: it cannot be made, or what the block wrote there was refused.
+            StagingError: The folder cannot be created, or the block could not write to it.
         """
         folder = self.new_run(kind)
         try:
@@ -84,11 +84,11 @@ class Stage:
             shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self, kind: str = "*") -> None:
-        """Remove run folders (of one kind) older than `ttl`, which dead processes left behind."""
+        """Remove the runs' folders (of one kind) that are older than `ttl`: dead processes left them."""
         self._remove_before(datetime.now(timezone.utc) - self.ttl, kind)
 
     def clear(self) -> int:
-        """Remove all run folders; gives their number."""
+        """Remove the folders of all runs. Return their number."""
         return self._remove_before(datetime.max.replace(tzinfo=timezone.utc), "*")
 
     def _remove_before(self, oldest: datetime, kind: str) -> int:
@@ -105,7 +105,7 @@ class Stage:
 
 
 class Staging:
-    """The stages of one client, and what it left in them."""
+    """The stages of one client, and the folders that it left in them."""
 
     def __init__(self, ttl: timedelta = STAGING_TTL) -> None:
         self._ttl = ttl
@@ -113,10 +113,12 @@ class Staging:
         self._runs: list[Path] = []
 
     def stage(self, spark: SparkSession, folder: str | None) -> Stage | None:
-        """The stage in `folder`, or in a temporary folder where that is None and Spark's workers see it too.
+        """Return the stage in `folder`, or in a temporary folder if that is None.
+
+        Return None if the workers do not see the temporary folder.
 
         Raises:
-            StagingError: `folder` was named and is not shared both ways.
+            StagingError: `folder` was named, and driver and workers do not share it in both directions.
         """
         found = self._found.setdefault(spark, {})
         if folder not in found:
@@ -141,19 +143,19 @@ class Staging:
         return found[folder]
 
     def keep(self, run: Path) -> Path:
-        """Remember a run's folder that outlives the call, until `close()`."""
+        """Remember the folder of a run, which outlives the call until `close()`."""
         self._runs.append(run)
         return run
 
     def close(self) -> None:
-        """Remove the folders of this client's runs: DataFrames that read from them cannot be read any more."""
+        """Remove the folders of this client's runs. DataFrames that read from them can no longer be read."""
         while self._runs:
             shutil.rmtree(self._runs.pop(), ignore_errors=True)
 
 
 @contextmanager
 def stage_errors(folder: Path) -> Iterator[None]:
-    """Raise what the file system refuses in the block, to the driver or to Spark, as a StagingError."""
+    """Raise what the file system refuses in the block, to the driver or to Spark, as StagingError."""
     try:
         yield
     except Exception as error:
@@ -175,8 +177,10 @@ def _is_within(file: object, folder: Path) -> bool:
 
 
 def text_lines(spark: SparkSession, lines: Iterable[bytes], file: Path | None) -> DataFrame:
-    """Lines of text as a DataFrame of one column, `value`: through `file`, which driver and workers share, or
-    without one through the driver's memory."""
+    """Return lines of text as a DataFrame of one column, `value`.
+
+    The lines pass through `file`, which driver and workers share, or through the driver's memory if `file` is None.
+    """
     if file is None:
         return spark.createDataFrame([(line.decode(),) for line in lines], "value string")
     with file.open("xb") as stream:
@@ -185,28 +189,28 @@ def text_lines(spark: SparkSession, lines: Iterable[bytes], file: Path | None) -
 
 
 def run_name(kind: str) -> str:
-    """A name for a run's folder, which says when it was begun."""
+    """Return a name for a run's folder, with the time at which the run began."""
     return f"{kind}-{datetime.now(timezone.utc).strftime(_TIME_FORMAT)}-{uuid.uuid4().hex[:8]}"
 
 
 def spark_uri(path: Path) -> str:
-    """`path` as Spark has to be told it: bare local paths mean another place on a Databricks cluster.
+    """Return `path` as Spark needs it: on a Databricks cluster a bare local path means another place.
 
-    Nothing is percent-encoded: Spark takes paths as they are written.
+    Nothing is percent-encoded, since Spark takes paths as they are written.
     """
     return str(path) if path.parts[:2] == ("/", "Volumes") else f"file:{path.absolute()}"
 
 
 def driver_path(uri: str) -> Path:
-    """The driver's path of a file that Spark listed (`file:/...`, `dbfs:/Volumes/...`)."""
+    """Return the driver's path of a file that Spark listed (`file:/...`, `dbfs:/Volumes/...`)."""
     return Path(unquote(urlparse(uri).path))
 
 
 def local_path(folder: str) -> Path:
-    """The driver's path of a folder that the user names.
+    """Return the driver's path of a folder that the user names.
 
     Raises:
-        StagingError: it is no path of the file system.
+        StagingError: `folder` is no path of the file system.
     """
     parsed = urlparse(folder)
     if parsed.scheme in ("", "file") or folder.startswith("dbfs:/Volumes/"):
@@ -218,13 +222,13 @@ def local_path(folder: str) -> Path:
 
 
 def private_stage() -> Stage:
-    """A stage of the driver alone, for what need not be shared."""
+    """Return a stage of the driver alone, for what need not be shared."""
     return Stage(_temporary_folder() / "driver")
 
 
 @cache
 def _temporary_folder() -> Path:
-    """A folder of this process alone, in one of the user's; what dead processes left there is removed."""
+    """Create a folder of this process alone, within the user's, and remove those of dead processes."""
     users = _users_folder()
     for left in users.glob("process-*Z-*/"):
         if (lock := _locked(left.with_suffix(".lock"))) is not None:
@@ -232,7 +236,7 @@ def _temporary_folder() -> Path:
             left.with_suffix(".lock").unlink(missing_ok=True)
             lock.close()
     folder = users / run_name("process")
-    _locks.append(_locked(folder.with_suffix(".lock")))  # before the folder, which would be taken for a dead one's
+    _locks.append(_locked(folder.with_suffix(".lock")))  # before the folder, which without a lock counts as dead
     folder.mkdir(mode=0o700)
     atexit.register(folder.with_suffix(".lock").unlink, missing_ok=True)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -240,7 +244,7 @@ def _temporary_folder() -> Path:
 
 
 def _users_folder() -> Path:
-    """The user's own folder in the temporary folder; a fresh one where somebody else has put something there."""
+    """Return the user's folder in the temporary folder; a fresh one if that place belongs to somebody else."""
     try:
         user = re.sub(r"\W", "_", getpass.getuser())
     except (KeyError, OSError):  # no user name for this id, as in some containers
@@ -258,7 +262,7 @@ def _user_id() -> int | None:
 
 
 def _locked(file: Path) -> IO[bytes] | None:
-    """The file, locked until it is closed or this process ends; None where another process has it."""
+    """Lock a file until it is closed or this process ends. Return None if another process holds the lock."""
     if fcntl is None:
         return None
     opened = file.open("wb")
@@ -271,7 +275,7 @@ def _locked(file: Path) -> IO[bytes] | None:
 
 
 def _problem_of(spark: SparkSession, stage: Stage) -> str | None:
-    # Tried once in a process: a client is made in many a notebook cell, and the trial costs two Spark jobs.
+    # One trial for a process: notebooks create many clients, and a trial costs two Spark jobs.
     tried = _tried.setdefault(spark, {})
     if stage.path not in tried or not stage.path.is_dir():
         tried[stage.path] = _not_shared(spark, stage)
@@ -279,12 +283,12 @@ def _problem_of(spark: SparkSession, stage: Stage) -> str | None:
 
 
 def _not_shared(spark: SparkSession, stage: Stage) -> str | None:
-    """Why driver and workers do not share the folder, or None."""
+    """Return why driver and workers do not share the folder; None if they do."""
     token = uuid.uuid4().hex
     try:
         with stage.run("probe") as folder:
             (folder / "from-driver").write_text(token)
-            # A worker that does not see the file gives no rows: to fail would be tried four times, and told in logs.
+            # A worker that does not see the file returns no rows: a failure would be retried three times, and logged.
             reader = spark.read.option("ignoreMissingFiles", "true").option("ignoreCorruptFiles", "true")
             seen = reader.text(spark_uri(folder / "from-driver"))
             first = seen.first()
@@ -293,5 +297,5 @@ def _not_shared(spark: SparkSession, stage: Stage) -> str | None:
             seen.write.text(spark_uri(folder / "from-workers"))
             written = [f.read_text().strip() for f in (folder / "from-workers").glob("part-*")]
             return None if token in written else "the driver does not see what workers write"
-    except Exception as error:  # Spark, the file system and the catalog each have errors of their own
+    except Exception as error:  # Spark, the file system and the catalog each raise kinds of their own
         return f"{type(error).__name__}: {str(error)[:300]}"

@@ -1,18 +1,23 @@
 """One `spark` fixture for both kinds of session: `pytest --session classic` (default) or `--session connect`.
 
 A process can hold one kind only, so the suite runs once for each. The Connect session refuses what serverless compute
-refuses (`serverless.py`), whatever the test.
+refuses (`kit/serverless.py`), whatever the test.
+
+A test runs on Connect only if it sends a new kind of plan or uses another way between driver and server: `collect`,
+`toLocalIterator`, `createDataFrame`, `mapInArrow`, the catalog, DDL, streaming, errors that come back. Other tests are
+marked `one_kind` and run on the classic session alone; where a whole file is, `both_kinds` marks the exceptions. Tests
+of what only the driver does need no Spark at all: `kit/paper.py` runs them in milliseconds.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+from kit import environment
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -42,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "spark" in getattr(item, "fixturenames", ()):
             item.add_marker("jvm")
-            if item.get_closest_marker("one_kind") is None:
+            if item.get_closest_marker("one_kind") is None or item.get_closest_marker("both_kinds"):
                 item.add_marker("spark")
 
 
@@ -79,13 +84,12 @@ def spark(session_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     if session_kind == "classic":
         session = local_session(settings=settings)
     else:
-        from serverless import guard
-        from serverless_worker import SETTING
+        from kit.serverless import guard
+        from kit.serverless_worker import SETTING
 
-        here = str(Path(__file__).parent)
         with pytest.MonkeyPatch.context() as patch:  # the server starts its daemon with it
-            patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), here])))
-            session = local_session(connect=True, settings={**settings, SETTING: "serverless_worker"})
+            patch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+            session = local_session(connect=True, settings={**settings, SETTING: "kit.serverless_worker"})
         guard(session)
     yield session
     session.stop()

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from sama_spark.sandbox import Sandbox
 
+pytestmark = pytest.mark.one_kind
+
 ROOT = Path(sama_spark.__file__).parents[1]
 
 
@@ -79,6 +81,7 @@ def before() -> set[Path]:
 # --- both doors
 
 
+@pytest.mark.both_kinds
 def test_rows_become_tasks(
     df: DataFrame, sandbox: Sandbox, project: int, options: dict[str, Any], before: set[Path]
 ) -> None:
@@ -119,6 +122,7 @@ def test_both_doors_upload_the_same(
     assert list((tmp_path / "sama-spark").iterdir()) == []
 
 
+@pytest.mark.both_kinds
 def test_sql_and_tables(df: DataFrame, spark: SparkSession, sandbox: Sandbox, project: int, options: Any) -> None:
     df.createOrReplaceTempView("new_images")
     spark.table("new_images").where("count < 3").write.format("SAMA").mode("append").options(**options).save()
@@ -136,6 +140,7 @@ def test_no_rows_no_call(df: DataFrame, sandbox: Sandbox, options: dict[str, Any
 # --- all or nothing
 
 
+@pytest.mark.both_kinds
 def test_all_invalid_rows_are_found_before_anything_is_sent(
     df: DataFrame, sandbox: Sandbox, project: int, options: dict[str, Any], before: set[Path]
 ) -> None:
@@ -166,6 +171,7 @@ def test_rows_that_a_helper_could_not_make(
     assert len(sandbox.tasks(project)) == 19
 
 
+@pytest.mark.both_kinds
 def test_schema_errors_come_at_planning(df: DataFrame, sandbox: Sandbox, options: dict[str, Any]) -> None:
     with pytest.raises(Exception, match=r"ContractError.*'other'.*no input of this name"):
         save(df.withColumn("other", F.lit(1)), options)
@@ -201,6 +207,7 @@ def test_an_upload_that_fails_for_good(
     assert waiting() <= before
 
 
+@pytest.mark.both_kinds
 def test_batches_that_are_not_started_are_named(
     df: DataFrame, sandbox: Sandbox, project: int, options: dict[str, Any]
 ) -> None:
@@ -211,6 +218,7 @@ def test_batches_that_are_not_started_are_named(
     assert batch["state"] == "waiting"
 
 
+@pytest.mark.both_kinds
 def test_a_row_that_fails_on_a_worker(
     df: DataFrame, sandbox: Sandbox, options: dict[str, Any], before: set[Path]
 ) -> None:
@@ -446,6 +454,7 @@ df.write.format("sama").mode("append").options(project=project, base_url=base_ur
 
 
 @pytest.mark.long
+@pytest.mark.both_kinds
 def test_the_wheel_makes_the_format_known(sandbox: Sandbox, project: int, tmp_path: Path, session_kind: str) -> None:
     if session_kind == "connect":
         pytest.skip("the scan is the server's, the same for both")

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_clock import FakeClock
+
+from kit.fake_clock import FakeClock
 
 pytest.importorskip("pyspark.sql.datasource")
 

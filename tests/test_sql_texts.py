@@ -17,12 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from table_settings import having
 
 import sama_spark
+from kit.table_settings import having
 from sama_spark import Client
-from sama_spark.delta import DeltaTable, _decoded, _encoded, ddl_comment, sql_in, sql_text
+from sama_spark.delta import DeltaTable
 from sama_spark.inbound.delivery_types import learnt_type, observed_type
+from sama_spark.sql_texts import _encoded, ddl_comment, property_value, sql_in, sql_text
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -54,7 +55,6 @@ MAKES_SQL = {
     "demo/steps.py",
     "inbound/annotations.py",
     "inbound/sync/changed.py",
-    "inbound/sync/purge.py",
     "inbound/sync/feeds/status_feed.py",
     "inbound/sync/tables.py",
     "inbound/sync/views.py",
@@ -66,8 +66,8 @@ MAKES_SQL = {
     "outbound/create.py",
     "outbound/encode.py",
     "exact.py",
-    "outbound/outbox/purge.py",
     "outbound/problems.py",
+    "purge.py",
 }
 
 
@@ -79,7 +79,7 @@ def test_no_text_is_read_as_anything_else(text: str) -> None:
         assert not any(character < " " for character in sql)
         assert sql.count("'") % 2 == 0
     assert "'" not in _encoded(text) + ddl_comment(text)[1:-1]
-    assert _decoded(_encoded(text)) == text
+    assert property_value(_encoded(text)) == text
 
 
 def test_plain_texts_stay_readable() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from table_settings import SETTINGS, everything, having
 
+from kit.table_settings import SETTINGS, everything, having
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
 

@@ -17,9 +17,9 @@ pytest.importorskip("pyspark")
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from serverless_worker import PRIVATE
 
 import sama_spark
+from kit.serverless_worker import PRIVATE
 from sama_spark import Client, MicroBatches, TaskStates, boxes_to_output, flatten_annotations, to_pre_annotations
 from sama_spark import staging as stages
 from sama_spark.errors import StagingError
@@ -44,7 +44,7 @@ def volume(spark: SparkSession, session_kind: str, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(tempfile, "tempdir", str(private))
     stages._temporary_folder.cache_clear()
     if session_kind == "connect":
-        from serverless import guard
+        from kit.serverless import guard
 
         guard(spark, private)
     yield tmp_path / "volume"
@@ -207,7 +207,7 @@ def test_micro_batches(
     each = MicroBatches(make, project, outbox=f"{schema}.outbox", row_key="name")
 
     def guarded(rows: DataFrame, number: int) -> None:
-        from serverless import guard
+        from kit.serverless import guard
 
         guard(rows.sparkSession)
         each(rows, number)

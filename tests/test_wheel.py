@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from email import message_from_bytes
-from importlib.metadata import distribution
+from importlib.metadata import PackagePath, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ import pytest
 
 if TYPE_CHECKING:
     from sama_spark.sandbox import Sandbox
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 # Where Spark runs, these are there already; with what they need themselves.
@@ -104,14 +107,21 @@ def test_declared_dependencies_are_enough(wheel: Path, tmp_path: Path) -> None:
 
 
 def link(name: str, folder: Path) -> None:
-    """The files of an installed distribution, and none of its neighbours."""
+    """Link the files of an installed distribution, and none of its neighbours."""
+    for top in {file.parts[0] for file in files_of(name)} - {"__pycache__"}:
+        if not (folder / top).exists():
+            (folder / top).symlink_to(Path(str(distribution(name).locate_file(top))))
+
+
+def files_of(name: str) -> list[PackagePath]:
+    """Return the files of an installed distribution but for its commands, none where it is not installed."""
     try:
         found = distribution(name)
     except ModuleNotFoundError:
-        return
-    for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
-        if not (folder / top).exists():
-            (folder / top).symlink_to(Path(str(found.locate_file(top))))
+        return []
+    return [
+        file for file in found.files or () if ".." not in file.parts and Path(str(found.locate_file(file))).exists()
+    ]
 
 
 def test_installed_alone_it_moves_nothing_and_works(wheel: Path, tmp_path: Path, sandbox: Sandbox) -> None:
@@ -119,11 +129,13 @@ def test_installed_alone_it_moves_nothing_and_works(wheel: Path, tmp_path: Path,
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     pip = [str(python), "-m", "pip"]
-    subprocess.run([*pip, "install", "--quiet", "pyspark[connect]==4.2.0", "pandas<3", "pyarrow"], check=True)
+    [site] = (tmp_path / "venv").glob("lib/python*/site-packages")
+    for name in RUNTIME:
+        copy(name, site)
     before = freeze(pip)
     subprocess.run([*pip, "install", "--quiet", str(wheel)], check=True)
     after = freeze(pip)
-    assert before["pyspark"] == after["pyspark"] == "4.2.0"
+    assert before["pyspark"] == after["pyspark"] == distribution("pyspark").version
     assert {name: after[name] for name in before} == before
     assert after.keys() - before.keys() == {"sama-spark", *DECLARED}
     base_url, key = sandbox.base_url, sandbox.api_key
@@ -137,6 +149,20 @@ def test_installed_alone_it_moves_nothing_and_works(wheel: Path, tmp_path: Path,
     )
     assert done.returncode == 0, done.stderr
     assert len(sandbox.tasks(project)) == 3
+
+
+def copy(name: str, site: Path) -> None:
+    """Install a distribution of this environment in another one, by hard links where there can be some."""
+    for file in files_of(name):
+        (site / file).parent.mkdir(parents=True, exist_ok=True)
+        hard_link(str(distribution(name).locate_file(file)), str(site / file))
+
+
+def hard_link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
 
 
 FIRST_LINES = """

@@ -3,7 +3,7 @@
 from sama_spark import errors
 from sama_spark.api import batches, sama_errors
 from sama_spark.api.api_client import ApiClient
-from sama_spark.api.batches import BatchItem, BatchJob, WaitingBatch
+from sama_spark.api.batch_replies import BatchItem, BatchJob, WaitingBatch
 from sama_spark.api.projects import TemporaryCredentials
 from sama_spark.api.sama_errors import *  # noqa: F403 - the errors are public as a whole
 from sama_spark.api.states import TaskStates

@@ -1,195 +1,61 @@
-"""A batch on its way: open -> put -> continue -> wait.
+"""The steps of a batch: open -> put -> continue -> wait.
 
-Until `continue` a batch costs nothing and can be thrown away: an orphan creates no tasks.
+Until `continue` a batch costs nothing and can be thrown away: a batch that is never continued creates no tasks.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
-import msgspec
-
-from sama_spark.api import broken_json
+from sama_spark.api.batch_replies import BatchItem, BatchJob, WaitingBatch
 from sama_spark.api.interrupted import tell
-from sama_spark.api.replies import decode_object
+from sama_spark.api.job_state import JobState
 from sama_spark.api.sama_errors import BatchFailed, BatchStateError, BatchUnsure, WaitTimedOut
 from sama_spark.errors import ConnectorError
 from sama_spark.http.call_errors import BadRequestError, RequestTimedOut, UploadUrlRefused
+from sama_spark.http.retry import Clock
 from sama_spark.http.wire import Body
 
-if TYPE_CHECKING:
-    from sama_spark.api.creation import Creation
+__all__ = ["BatchCalls", "BatchItem", "BatchJob", "WaitingBatch", "start", "upload", "wait", "watch"]
 
-R = TypeVar("R")
 _log = logging.getLogger("sama_spark")
 
 STARTED = frozenset({"queued", "processing", "completed"})
 ENDED_BADLY = frozenset({"failed", "canceled", "cancelled"})
 _UPLOAD_TRIES = 3
 _CONTINUE_TRIES = 3
-# After a `continue` without any answer: how long the state may take to show that it arrived, in seconds.
+# Pauses, in seconds, between looks at the state after a `continue` without an answer: it may be under way still.
 _GRACE = (1.0, 2.0, 4.0, 8.0, 15.0)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0  # seconds between two looks at a job
 
 
-@dataclass(frozen=True)
-class WaitingBatch:
-    """A batch that waits for its tasks file.
+class BatchCalls(Protocol):
+    """The calls to Sama that a batch needs; `ApiClient` has them."""
 
-    Attributes:
-        batch_id: Sama's id.
-        tasks_put_url: where to PUT the file within 4 hours; a signed URL, so a secret.
-    """
+    clock: Clock
 
-    batch_id: int
-    tasks_put_url: str = field(repr=False)
+    def open_batch(
+        self, project_id: str | int, *, notification_email: str | None, tasks_file_name: str | None
+    ) -> WaitingBatch:
+        """Open a batch that waits for its tasks file."""
 
+    def upload_tasks(self, batch: WaitingBatch, body: Body) -> None:
+        """PUT the tasks file of a batch."""
 
-@dataclass(frozen=True)
-class BatchJob:
-    """A batch's creation job as Sama reports it.
+    def continue_batch(self, project_id: str | int, batch_id: str | int, *, deadline: float | None) -> dict[str, Any]:
+        """Start the creation of a batch's tasks."""
 
-    Attributes:
-        batch_id: Sama's id.
-        state: Sama's word, such as "waiting", "queued", "processing", "completed", "canceled", "failed";
-            "unknown" where the reply has none.
-        created_count: tasks created so far, None where the reply has no count.
-        messages: the job's log messages, without the key and without the queries of URLs.
-        counts: items by their state; empty unless the items were read too.
-    """
+    def discard_batch(self, project_id: str | int, batch_id: str | int) -> bool:
+        """Cancel a batch, and raise nothing."""
 
-    batch_id: int | str
-    state: str
-    created_count: int | None = None
-    messages: tuple[str, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class BatchItem:
-    """One task of a batch's creation job.
-
-    Attributes:
-        id: the task's id.
-        state: "queued", "preprocessing", "ready", "failed", "created" or "canceled".
-        data: what was sent, for failed items only.
-        errors: the server's own {"type", "message"} objects, without the key and without the queries of URLs.
-    """
-
-    id: str | None
-    state: str
-    data: Mapping[str, Any] | None = field(default=None, repr=False)
-    errors: tuple[Any, ...] = ()
-
-
-class _About(TypedDict, total=False):
-    project_id: Any
-    batch_id: Any
-
-
-_about = msgspec.json.Decoder(_About)
-
-
-def decode_waiting_batch(body: bytes) -> WaitingBatch:
-    reply = decode_object(body)
-    url = reply.get("tasks_put_url")
-    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        raise msgspec.ValidationError("Expected a URL - at `$.tasks_put_url`")
-    return WaitingBatch(_id_in(reply), url)
-
-
-def decode_batch_reply(body: bytes) -> dict[str, Any]:
-    """An object with a `batch_id`."""
-    reply = decode_object(body)
-    _id_in(reply)
-    return reply
-
-
-def about(decode: Callable[[bytes], R], **asked: str | int) -> Callable[[bytes], R]:
-    """A decoder like `decode` that refuses a reply about another project or batch than was asked for."""
-
-    def checked(body: bytes) -> R:
-        decoded = decode(body)
-        refuse_others(_named_in(body), **asked)
-        return decoded
-
-    return checked
-
-
-def _named_in(body: bytes) -> _About:
-    try:
-        return _about.decode(body)
-    except (msgspec.DecodeError, RecursionError):  # `decode` has taken it all the same
-        found = broken_json.members(body)
-    named: Any = {
-        name: broken_json.lenient(body[slice(*found[name])]) for name in _About.__annotations__ if name in found
-    }
-    return cast(_About, named)
-
-
-def refuse_others(named: Mapping[str, Any], **asked: str | int) -> None:
-    """Raise where the ids that a reply names are others than those that were asked for."""
-    for name, wanted in asked.items():
-        if named.get(name) is not None and str(named[name]) != str(wanted):
-            raise msgspec.ValidationError(f"The reply is about another {name} than was asked for - at `$.{name}`")
-
-
-def _id_in(reply: Mapping[str, Any]) -> int:
-    batch_id = reply.get("batch_id")
-    # No leading zeros and no digits of other scripts: the id goes into paths as it was given.
-    if isinstance(batch_id, str) and re.fullmatch("[1-9][0-9]{0,18}", batch_id):
-        batch_id = int(batch_id)
-    if isinstance(batch_id, int) and not isinstance(batch_id, bool) and 0 < batch_id < 2**63:
-        return batch_id
-    raise msgspec.ValidationError("Expected an id, a whole number from 1 to 2**63 - 1 - at `$.batch_id`")
-
-
-def job_from(
-    reply: Mapping[str, Any], batch_id: str | int, counts: Mapping[str, int], redact: Callable[[str], str]
-) -> BatchJob:
-    """`redact` takes secrets out of the texts, which stand in errors, logs and tables later."""
-    created = reply.get("created_count")
-    messages = reply.get("messages")
-    return BatchJob(
-        batch_id=reply.get("batch_id") or batch_id,
-        state=redact(str(reply.get("state") or reply.get("status") or "unknown")),
-        created_count=created if type(created) is int and created >= 0 else None,
-        messages=tuple(
-            redact(str(item.get("message", item)) if isinstance(item, dict) else str(item))
-            for item in (messages if isinstance(messages, list) else [messages] if messages else [])
-        ),
-        counts=counts,
-    )
-
-
-def item_from(task: Mapping[str, Any], redact: Callable[[str], str]) -> BatchItem:
-    """`redact`: as for `job_from`. What was sent stays as it is."""
-    task_id = task.get("id", task.get("task_id"))
-    found, data = task.get("errors") or [], task.get("data")
-    return BatchItem(
-        id=None if task_id is None else str(task_id),
-        state=redact(str(task.get("state") or task.get("status") or "unknown")),
-        data=data if isinstance(data, dict) else None,
-        errors=tuple(_redacted(error, redact) for error in (found if isinstance(found, list) else [found])),
-    )
-
-
-def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
-    """The same JSON value with `redact` applied to each text in it."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, list):
-        return [_redacted(item, redact) for item in value]
-    if isinstance(value, dict):
-        return {redact(name): _redacted(item, redact) for name, item in value.items()}
-    return value
+    def get_batch_job(self, project_id: str | int, batch_id: str | int) -> BatchJob:
+        """Return the creation job of a batch."""
 
 
 def upload(
-    api: Creation,
+    api: BatchCalls,
     project_id: str | int,
     body: Body,
     *,
@@ -198,8 +64,15 @@ def upload(
 ) -> int:
     """Put a tasks file into a batch of its own and return the id of the batch, which waits for `continue`.
 
-    An upload URL that has expired or is refused is answered with a new batch, up to three in all. Every
-    batch that is opened here and not returned is cancelled, so far as the server can be reached.
+    If the upload URL has expired or is refused, open a new batch, up to three in all. Cancel every batch that is
+    opened here and not returned, so far as the server can be reached.
+
+    Args:
+        api: the client.
+        project_id: the project's id.
+        body: the tasks file, see `upload_tasks`.
+        notification_email: whom Sama tells when creation has ended.
+        tasks_file_name: the upload's label in Sama's web application.
 
     Raises:
         UploadUrlRefused: the third URL was refused too.
@@ -222,25 +95,28 @@ def upload(
 
 
 def start(
-    api: Creation, project_id: str | int, batch_id: str | int, permit: Callable[[], float] | None = None
+    api: BatchCalls, project_id: str | int, batch_id: str | int, permit: Callable[[], float] | None = None
 ) -> dict[str, Any]:
-    """Continue a waiting batch; its tasks are created from here on. Returns an object with `batch_id`.
+    """Continue a waiting batch, so that Sama creates its tasks. Return an object with `batch_id`.
 
-    `continue` is never repeated blindly. After a lost connection, a server error, an unreadable reply or a
-    400 the batch is asked for its state: one that is queued, processing or completed was started; one that
-    still waits is continued again, three times in all. Where no answer came in time, the request may be under
-    way still: then the state is watched for half a minute, and `continue` is not repeated.
+    `continue` is never repeated blindly. After a lost connection, a server error, an unreadable reply or a 400, ask for
+    the state of the batch: a batch that is queued, processing or completed was started; a batch that still waits is
+    continued again, three times in all. Where no answer came in time, the request may be under way still: then watch
+    the state for half a minute, and do not repeat `continue`.
 
-    Sama has no idempotency key. That a repeat creates nothing twice rests on the server refusing to continue
-    a batch that no longer waits; a proxy that repeats POSTs by itself is beyond any client.
+    Sama has no idempotency key. That a repeat creates nothing twice rests on the server, which refuses to continue
+    a batch that no longer waits. A proxy that repeats POSTs by itself is beyond any client.
 
     Args:
-        permit: asked before each `continue`: gives the seconds that it may take, or raises.
+        api: the client.
+        project_id: the project's id.
+        batch_id: the id of the waiting batch.
+        permit: called before each `continue`: returns the seconds that the call may take, or raises.
 
     Raises:
         BatchStateError: the batch has failed or was cancelled.
-        BatchUnsure: whether it was started cannot be known.
-        ConnectorError: it was refused for good and has surely not been started.
+        BatchUnsure: whether the batch was started cannot be known.
+        ConnectorError: `continue` was refused for good, and the batch has surely not been started.
     """
     try:
         return _start(api, project_id, batch_id, permit)
@@ -256,9 +132,9 @@ def start(
 
 
 def _start(
-    api: Creation, project_id: str | int, batch_id: str | int, permit: Callable[[], float] | None
+    api: BatchCalls, project_id: str | int, batch_id: str | int, permit: Callable[[], float] | None
 ) -> dict[str, Any]:
-    in_doubt, state = False, "not known"
+    in_doubt, word = False, "not known"
     for _ in range(_CONTINUE_TRIES):
         try:
             return api.continue_batch(project_id, batch_id, deadline=permit() if permit else None)
@@ -268,73 +144,102 @@ def _start(
         if not in_doubt and not isinstance(failure, BadRequestError):
             raise failure
         timed_out = isinstance(failure, RequestTimedOut)
-        state = _state_after_continue(api, project_id, batch_id, watch=timed_out)
-        _log.debug("continue of batch %s: %s; its state is %s", batch_id, failure.message, state)
-        if state in STARTED:
+        word = _state_after_continue(api, project_id, batch_id, patient=timed_out)
+        _log.debug("continue of batch %s: %s; its state is %s", batch_id, failure.message, word)
+        state = JobState.of(word)
+        if state.is_started:
             return {"batch_id": batch_id}
-        if state in ENDED_BADLY:
+        if state.ended_badly:
             raise BatchStateError(
-                f"the batch is {state} ({failure.message})",
+                f"the batch is {word} ({failure.message})",
                 call="continue batch",
                 project_id=project_id,
                 batch_id=batch_id,
-                state=state,
+                state=word,
                 remedy="Look at the messages of get_batch_job().",
             )
-        if state != "waiting" or timed_out:
+        if state is not JobState.WAITING or timed_out:
             break
-    if state == "waiting" and not in_doubt:
+    if state is JobState.WAITING and not in_doubt:
         raise failure
     raise BatchUnsure(
-        f"{failure.message}; the batch's state is {state}",
+        f"{failure.message}; the batch's state is {word}",
         call="continue batch",
         project_id=project_id,
         batch_id=batch_id,
-        state=state,
+        state=word,
         maybe_done=True,
         remedy=f"See get_batch_job({project_id!r}, {batch_id!r}): if it still waits after some minutes, "
         "continue or cancel it by hand; do not send its rows again before.",
     )
 
 
-def _state_after_continue(api: Creation, project_id: str | int, batch_id: str | int, *, watch: bool) -> str:
-    """The batch's state, "not known" if it cannot be had; with `watch`, given time to leave "waiting"."""
-    for pause in (*_GRACE, 0.0) if watch else (0.0,):
+def _state_after_continue(api: BatchCalls, project_id: str | int, batch_id: str | int, *, patient: bool) -> str:
+    """Return the state of the batch in Sama's word, "not known" if no answer comes.
+
+    If `patient`, give the batch half a minute to leave "waiting".
+    """
+    for pause in (*_GRACE, 0.0) if patient else (0.0,):
         try:
-            state = api.get_batch_job(project_id, batch_id).state.lower()
+            word = api.get_batch_job(project_id, batch_id).state.lower()
         except ConnectorError:
             return "not known"
-        if state != "waiting" or not pause:
+        if JobState.of(word) is not JobState.WAITING or not pause:
             break
         api.clock.sleep(pause)
-    return state
+    return word
 
 
-def wait(api: Creation, project_id: str | int, batch_id: str | int, timeout: float) -> BatchJob:
-    """Ask for the job's state, ever less often, until it has completed; see `ApiClient.wait_for_batch`."""
+def watch(
+    api: BatchCalls, project_id: str | int, batch_ids: Sequence[str | int], timeout: float
+) -> Iterator[dict[str | int, BatchJob]]:
+    """Yield the jobs of batches, by batch id, round by round until all have ended or the time is up.
+
+    Each round makes one call for each job that has not ended. Rounds begin 0.5 s apart and end 20 s apart.
+
+    Args:
+        api: the client.
+        project_id: the project's id.
+        batch_ids: the batches. For none, nothing is yielded.
+        timeout: seconds. At least one round is made.
+    """
     deadline = api.clock.monotonic() + timeout
-    pause = 0.5
-    while True:
-        job = api.get_batch_job(project_id, batch_id)
-        if job.state.lower() == "completed":
-            return job
-        ended_badly = job.state.lower() in ENDED_BADLY
+    pause = _FIRST_PAUSE
+    jobs: dict[str | int, BatchJob] = {}
+    still_open = list(batch_ids)
+    while still_open:
+        jobs |= {batch_id: api.get_batch_job(project_id, batch_id) for batch_id in still_open}
+        still_open = [batch_id for batch_id in still_open if not JobState.of(jobs[batch_id].state).has_ended]
+        yield jobs
         left = deadline - api.clock.monotonic()
-        if ended_badly or left <= 0:
-            break
+        if not still_open or left <= 0:
+            return
         api.clock.sleep(min(pause, left))
-        pause = min(pause * 1.5, 20.0)
-    kind = BatchFailed if ended_badly else WaitTimedOut
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def wait(api: BatchCalls, project_id: str | int, batch_id: str | int, timeout: float) -> BatchJob:
+    """Return the job of one batch once it has completed; see `ApiClient.wait_for_batch`."""
+    for jobs in watch(api, project_id, [batch_id], timeout):
+        job = jobs[batch_id]
+    state = JobState.of(job.state)
+    if state is JobState.COMPLETED:
+        return job
     said = f": {'; '.join(job.messages)}" if job.messages else ""
+    kind: type[BatchStateError] = BatchFailed if state.ended_badly else WaitTimedOut
+    if state.ended_badly:
+        what = f"the batch is {job.state}{said}"
+        remedy = f"See get_failed_batch_items({project_id!r}, {batch_id!r})."
+    else:
+        what = f"after {timeout:g} s the batch is {job.state}{said}"
+        remedy = f"Look with get_batch_job({project_id!r}, {batch_id!r}), or wait again."
     raise kind(
-        f"the batch is {job.state}{said}" if ended_badly else f"after {timeout:g} s the batch is {job.state}{said}",
+        what,
         call="wait for batch",
         project_id=project_id,
         batch_id=batch_id,
         state=job.state,
         messages=job.messages,
         created_count=job.created_count,
-        remedy=f"See get_failed_batch_items({project_id!r}, {batch_id!r})."
-        if ended_badly
-        else f"Look with get_batch_job({project_id!r}, {batch_id!r}), or wait again.",
+        remedy=remedy,
     )

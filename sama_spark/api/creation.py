@@ -10,7 +10,17 @@ from typing import Any
 import msgspec
 
 from sama_spark.api import batches
-from sama_spark.api.batches import BatchItem, BatchJob, WaitingBatch
+from sama_spark.api.batch_replies import (
+    BatchItem,
+    BatchJob,
+    WaitingBatch,
+    about,
+    check_ids,
+    decode_batch_reply,
+    decode_waiting_batch,
+    item_from,
+    job_from,
+)
 from sama_spark.api.calls import Endpoints, Id, accepts_proj_id, located, page_size
 from sama_spark.api.paging import number_pages
 from sama_spark.api.records import checked_records, tasks_body
@@ -109,7 +119,7 @@ class Creation(Endpoints):
                 "notification_email": notification_email,
                 "tasks_file_name": tasks_file_name,
             },
-            decode=batches.about(batches.decode_batch_reply, project_id=project_id),
+            decode=about(decode_batch_reply, project_id=project_id),
         )
 
     @accepts_proj_id
@@ -130,7 +140,7 @@ class Creation(Endpoints):
             project_id,
             "batches",
             body={"notification_email": notification_email, "tasks_file_name": tasks_file_name},
-            decode=batches.about(batches.decode_waiting_batch, project_id=project_id),
+            decode=about(decode_waiting_batch, project_id=project_id),
         )
 
     def upload_tasks(self, batch: WaitingBatch, body: Body) -> None:
@@ -160,7 +170,7 @@ class Creation(Endpoints):
             "continue",
             batch_id=batch_id,
             safety=Safety.ONCE,
-            decode=batches.about(batches.decode_batch_reply, project_id=project_id, batch_id=batch_id),
+            decode=about(decode_batch_reply, project_id=project_id, batch_id=batch_id),
             deadline=deadline,
         )
 
@@ -178,7 +188,7 @@ class Creation(Endpoints):
             batch_id,
             "cancel",
             batch_id=batch_id,
-            decode=batches.about(decode_object_or_nothing, project_id=project_id, batch_id=batch_id),
+            decode=about(decode_object_or_nothing, project_id=project_id, batch_id=batch_id),
             **details,
         )
 
@@ -218,9 +228,9 @@ class Creation(Endpoints):
             batch_id,
             query={"omit_failed_task_data": omit_failed_task_data, "page_size": 0},
             batch_id=batch_id,
-            decode=batches.about(decode_object, project_id=project_id, batch_id=batch_id),
+            decode=about(decode_object, project_id=project_id, batch_id=batch_id),
         )
-        return batches.job_from(job, batch_id, dict(counts), self._transport.redact)
+        return job_from(job, batch_id, dict(counts), self._transport.redact)
 
     @accepts_proj_id
     def wait_for_batch(self, project_id: Id, batch_id: Id, *, timeout: float = 3600.0) -> BatchJob:
@@ -276,14 +286,14 @@ class Creation(Endpoints):
                 batch_id,
                 batch_id=batch_id,
                 query=query | {"page": page},
-                decode=batches.about(decode_page, project_id=project_id, batch_id=batch_id),
+                decode=about(decode_page, project_id=project_id, batch_id=batch_id),
             )
         )
         for page in located(pages, what, project_id):
             tasks = [as_dict(task) for task in page]
             try:
                 for task in tasks:
-                    batches.refuse_others(task, project_id=project_id, batch_id=batch_id)
+                    check_ids(task, project_id=project_id, batch_id=batch_id)
             except msgspec.ValidationError as error:
                 raise of_sama(InvalidResponse)(
                     str(error), call=what, project_id=project_id, batch_id=batch_id
@@ -291,4 +301,4 @@ class Creation(Endpoints):
             yield tasks
 
     def _item(self, task: Mapping[str, Any]) -> BatchItem:
-        return batches.item_from(task, self._transport.redact)
+        return item_from(task, self._transport.redact)

@@ -23,8 +23,7 @@ from sama_spark.data_source.stream_read import TaskStreamReader
 from sama_spark.data_source.write_options import WriteOptions, write_options
 from sama_spark.data_source.write_rows import RowEncoder, plan_rows
 from sama_spark.errors import InvalidInput
-from sama_spark.outbound.create import read_contract
-from sama_spark.outbound.creation_schema import Contract
+from sama_spark.outbound.creation_schema import Contract, read_contract
 from sama_spark.sessions import check_session
 from sama_spark.staging import Stage, run_name
 

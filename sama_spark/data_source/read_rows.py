@@ -17,7 +17,7 @@ from pyspark.sql import types as T
 
 from sama_spark.data_source.stream_times import micros
 from sama_spark.errors import InvalidInput
-from sama_spark.inbound.lines import HEAD, SPANS
+from sama_spark.inbound.lines import cut_line
 
 BATCH_BYTES = 16 << 20
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
@@ -82,7 +82,7 @@ def checked(schema: T.StructType) -> T.StructType:
 
 
 def arrow_batches(lines: Iterable[bytes], schema: T.StructType) -> Iterator[pa.RecordBatch]:
-    """Lines as in `inbound.feeds`, in batches of some 16 MiB of text."""
+    """Lines as in `inbound.lines`, in batches of some 16 MiB of text."""
     rows: list[list[Any]] = []
     size = 0
     for line in lines:
@@ -96,26 +96,19 @@ def arrow_batches(lines: Iterable[bytes], schema: T.StructType) -> Iterator[pa.R
 
 
 def _row(line: bytes, names: list[str]) -> list[Any]:
-    lengths = [int(line[at : at + 10]) for at in range(SPANS, HEAD, 10)]
-    at_from = HEAD + lengths[0]
-    text = HEAD + sum(lengths)
-    raw = line[text:]
-    envelope = _read(raw)
-    row: list[Any] = []
-    for name in names:
-        if name == "raw":
-            row.append(raw)
-        elif name == "data_raw":
-            row.append(_cut(line, 0, text))
-        elif name == "answers_raw":
-            row.append(_cut(line, SPANS // 2, text))
-        elif name == "id":  # this and the next as the driver has read them
-            row.append(line[HEAD:at_from].decode() or None)
-        elif name == "delivered_at":
-            row.append(micros(line[at_from : at_from + lengths[1]].decode()))
-        else:
-            row.append(_value(_text(getattr(envelope, name)), SCHEMA[name].dataType))
-    return row
+    task = cut_line(line)
+    known = {  # `id` and `delivered_at` as the driver has read them
+        "id": task.id,
+        "delivered_at": micros(task.delivered_at),
+        "data_raw": task.data,
+        "answers_raw": task.answers,
+        "raw": task.raw,
+    }
+    envelope = _read(task.raw)
+    return [
+        known[name] if name in known else _value(_text(getattr(envelope, name)), SCHEMA[name].dataType)
+        for name in names
+    ]
 
 
 def _read(raw: bytes) -> _Envelope:
@@ -124,11 +117,6 @@ def _read(raw: bytes) -> _Envelope:
         return _envelope.decode(raw)
     except (msgspec.DecodeError, RecursionError):
         return _Envelope()
-
-
-def _cut(line: bytes, position: int, text: int) -> bytes | None:
-    start, length = int(line[position : position + 10]) + text - SPANS, int(line[position + 10 : position + 20])
-    return line[start - 1 : start - 1 + length] if length else None
 
 
 def _text(value: msgspec.Raw) -> str | None:

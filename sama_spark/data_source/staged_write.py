@@ -20,10 +20,10 @@ from pyspark.sql.datasource import WriterCommitMessage
 from sama_spark.api.api_client import ApiClient
 from sama_spark.errors import StagingError
 from sama_spark.keys import KeyReference
-from sama_spark.outbound.create import cutter_for, invalid_rows, refuse_too_many
 from sama_spark.outbound.creation_options import CreationOptions
-from sama_spark.outbound.pieces import StagedPiece, invalid_rows_in, pack
-from sama_spark.outbound.upload import Batch, Uploader
+from sama_spark.outbound.pieces import StagedPiece, cutter_for, pack, refuse_too_many
+from sama_spark.outbound.rejected import InvalidRows
+from sama_spark.outbound.upload import StartableBatches, UploadedBatch, Uploader, send_chunks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,21 +110,19 @@ def tasks_in(staged: Sequence[Staged], options: CreationOptions) -> list[StagedP
                 "/Volumes/catalog/schema/volume, or use Client.create_task_batch_from_table, which needs none",
             )
     pieces = [piece for part in staged for piece in part.pieces]
-    if invalid := [piece for piece in pieces if piece.header.invalid_rows]:
-        count = sum(piece.header.invalid_rows for piece in invalid)
-        error = invalid_rows(count, [row for piece in invalid for row in invalid_rows_in(piece)])
-        error.remedy = (
-            "mend or filter these rows, or use Client.create_task_batch_from_table(on_invalid='reject'), in a "
-            "stream from foreachBatch; a null leaves an optional input or pre-annotation out"
-        )
-        raise error
+    InvalidRows([piece for piece in pieces if piece.header.invalid_rows]).check(
+        "use Client.create_task_batch_from_table(on_invalid='reject'), in a stream from foreachBatch"
+    )
     refuse_too_many(sum(piece.header.tasks for piece in pieces), options.max_tasks)
     return pieces
 
 
 def send(
-    api: ApiClient, target: Target, pieces: Sequence[StagedPiece], claim: Callable[[list[Batch]], bool] | None = None
-) -> list[Batch]:
+    api: ApiClient,
+    target: Target,
+    pieces: Sequence[StagedPiece],
+    claim: Callable[[list[UploadedBatch]], bool] | None = None,
+) -> Sequence[UploadedBatch]:
     """Upload all pieces, claim the batches, start them. Those that `claim` loses are cancelled, and none is left.
 
     Raises:
@@ -135,18 +133,15 @@ def send(
     uploader = Uploader(
         api, target.project_id, options.notification_email, options.tasks_file_name, options.in_flight, None
     )
-    with uploader.told(RESTART if claim else None):
-        batches = uploader.upload(pack(pieces, options.chunk_rows, options.chunk_bytes))
-        try:
-            ours = claim is None or claim(batches)
-        except BaseException:
-            uploader.cancel_all()
-            raise
-        if not ours:
-            uploader.cancel_all()
-            return []
-        uploader.start(batches)
-    return batches
+
+    def claimed(batches: list[UploadedBatch]) -> StartableBatches:
+        if claim is None or claim(batches):
+            return StartableBatches(batches)
+        uploader.cancel_all()
+        return StartableBatches(())
+
+    with uploader.naming_batches(RESTART if claim else None):
+        return send_chunks(uploader, pack(pieces, options.chunk_rows, options.chunk_bytes), claimed).batches
 
 
 def clear(folder: Path) -> None:

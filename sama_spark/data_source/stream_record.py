@@ -19,7 +19,7 @@ from sama_spark.api import batches as lifecycle
 from sama_spark.api.interrupted import tell_batches
 from sama_spark.api.sama_errors import BatchesNotStarted, BatchStateError, BatchUnsure
 from sama_spark.errors import ConnectorError, StagingError
-from sama_spark.outbound.upload import Batch
+from sama_spark.outbound.upload import UploadedBatch
 
 if TYPE_CHECKING:
     from sama_spark.api.api_client import ApiClient
@@ -32,7 +32,7 @@ class Sent(msgspec.Struct, frozen=True):
 
     project_id: str
     query_id: str
-    batches: tuple[Batch, ...]
+    batches: tuple[UploadedBatch, ...]
 
 
 _decode = msgspec.json.Decoder(Sent).decode

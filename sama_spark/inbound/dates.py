@@ -1,6 +1,7 @@
-"""Dates pass `from_json` as text, since on Spark 3.5 one that does not exist, such as 2024-02-30, stops it.
+"""Dates pass `from_json` as text, and become DATE afterwards.
 
-For values of the type `dates_as_text(found)`. A date is YYYY-MM-DD: a longer or shorter text would lose something.
+On Spark 3.5 a date that does not exist, such as 2024-02-30, makes `from_json` fail. A date is YYYY-MM-DD: Spark would
+read longer and shorter texts too, and lose something. The functions take values of the type `dates_as_text(found)`.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ _TRIES_CASTS = hasattr(Column, "try_cast")  # Spark 4.0 brought it
 
 
 def dates_as_text(found: T.DataType) -> T.DataType:
-    """The type with STRING in place of DATE."""
+    """Return the type with STRING in place of DATE."""
     return rebuilt(found, lambda part: T.StringType() if isinstance(part, T.DateType) else part)
 
 
 def has_dates(found: T.DataType) -> bool:
+    """Return whether the type has a DATE in it."""
     return dates_as_text(found) != found
 
 
 def with_dates(value: Column, found: T.DataType) -> Column:
-    """The value with its dates; null where a text is none."""
+    """Return the value with DATE in place of text; null where the text is no date."""
     if not has_dates(found):
         return value
     if isinstance(found, T.ArrayType):
@@ -42,7 +44,7 @@ def with_dates(value: Column, found: T.DataType) -> Column:
 
 
 def no_date(value: Column, found: T.DataType) -> Column:
-    """Whether a text that should be a date is none."""
+    """Return whether the value has a text that should be a date and is none."""
     if not has_dates(found):
         return F.lit(False)
     if isinstance(found, T.ArrayType):
@@ -56,7 +58,7 @@ def no_date(value: Column, found: T.DataType) -> Column:
 
 
 def try_timestamp(text: Column) -> Column:
-    """The time of a text that ends in a zone, as TIMESTAMP whatever a session takes that for; null where it is none."""
+    """Return the time of a text that ends in a zone, as TIMESTAMP_LTZ in every session; null where it is no time."""
     if _TRIES_CASTS:
         return text.try_cast(T.TimestampType())
     return F.when(F.try_to_timestamp(text).isNotNull(), F.to_timestamp_ltz(text))

@@ -1,6 +1,6 @@
 """The types of `data` and `answers`, from a project's delivery schema (JSON Schema, draft 7).
 
-They depend on the project alone, never on the tasks of the day:
+The types depend on the project alone, never on the tasks of the day:
 
 | the schema says | Spark type |
 | --- | --- |
@@ -26,7 +26,7 @@ _SAMA_NAME = "sama_name"
 _MOST_FIELDS, _MOST_LEVELS = 200, 12
 _TEXT_MAP = T.MapType(T.StringType(), T.StringType())
 
-# What Spark writes for the schema of VARIANT values: a field's name, quoted where it must be, or a part of a type.
+# Spark's text for the schema of VARIANT values has names of fields, in backticks where needed, and parts of types.
 _VARIANT_PART = re.compile(r"(`(?:[^`]|``)*`|\w+):|(OBJECT|ARRAY)<|(\w+)(?:\(\d+,\s*\d+\))?|(>)")
 _VARIANT_WORDS = {
     "BIGINT": T.LongType(),
@@ -34,34 +34,38 @@ _VARIANT_WORDS = {
     "DECIMAL": T.DoubleType(),
     "BOOLEAN": T.BooleanType(),
 }
-_MOST_OBSERVED_LEVELS = 30  # of columns deeper than that Spark Connect makes no plans
+_MOST_OBSERVED_LEVELS = 30  # Spark Connect makes no plans of deeper columns
 
 
 def delivery_types(schema: Mapping[str, Any]) -> tuple[T.DataType, T.DataType]:
-    """The types of `data` and `answers`; STRING (JSON text) where the schema declares no fields."""
+    """Return the types of `data` and `answers`; STRING (JSON text) where the schema declares no fields."""
     properties = _resolve(schema, schema).get("properties")
     declared = properties if isinstance(properties, Mapping) else {}
     return _fields_or_text(declared.get("data"), schema), _fields_or_text(declared.get("answers"), schema)
 
 
 def observed_type(variant_schema: str) -> T.DataType:
-    """The type for a schema that Spark observed in JSON values (`schema_of_variant_agg`).
+    """Return the type for a schema that Spark observed in JSON values (`schema_of_variant_agg`).
 
-    Fractions are DOUBLE, since the next delivery may have more digits; what was only null or conflicts is STRING.
+    Fractions are DOUBLE, since the next delivery may have more digits. Values that were only null or that conflict are
+    STRING.
     """
     return _variant_type(variant_schema, empty=_TEXT_MAP, void=T.StringType())
 
 
 def learnt_type(variant_schema: str) -> T.DataType:
-    """As `observed_type`, for a table that keeps it: all numbers are DOUBLE, which never has to become wider, and
-    what was only null or empty is VOID, since nothing is known of it yet."""
+    """Return the type for a table, which must never change it.
+
+    As `observed_type`, but all numbers are DOUBLE, which never has to become wider. Values that were only null or empty
+    are VOID, since nothing is known of them yet.
+    """
     return rebuilt(_variant_type(variant_schema, empty=T.NullType(), void=T.NullType()), _settled)
 
 
 def _variant_type(variant_schema: str, empty: T.DataType, void: T.DataType) -> T.DataType:
-    """The type that Spark's text tells, with `empty` for an object without fields, and STRING for what conflicts.
+    """Return the type that Spark's text describes, with `empty` for an object without fields, STRING for a conflict.
 
-    Read here, since in a text of SQL Spark would put variables in place of `${...}` in a name.
+    This function reads the text itself: Spark would read it as SQL and replace `${...}` in a name by a variable.
     """
     opened: list[tuple[str, str, dict[str, T.DataType]]] = [("", "", {})]
     name = ""
@@ -81,7 +85,7 @@ def _variant_type(variant_schema: str, empty: T.DataType, void: T.DataType) -> T
 
 
 def rebuilt(found: T.DataType, change: Callable[[T.DataType], T.DataType]) -> T.DataType:
-    """The type made anew from within: what `change` makes of each part, once the parts of that are made."""
+    """Rebuild a type from the inside out: apply `change` to each part after the parts within it."""
     if isinstance(found, T.ArrayType):
         found = T.ArrayType(rebuilt(found.elementType, change))
     elif isinstance(found, T.MapType):
@@ -146,7 +150,7 @@ def _resolve(node: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def saveable(found: T.DataType) -> T.DataType:
-    """The same type with field names that a Delta table takes: `Original url` is `Original_url`."""
+    """Return the same type with field names that a Delta table takes: `Original url` becomes `Original_url`."""
     return rebuilt(found, _with_saveable_names)
 
 
@@ -163,17 +167,20 @@ def _saveable_field(field: T.StructField) -> T.StructField:
 
 
 def sama_name(field: T.StructField) -> str:
-    """What Sama calls a field of `saveable`, which tables keep beside it."""
+    """Return Sama's own name of a field of `saveable`, which tables keep in the field's metadata."""
     return str(field.metadata.get(_SAMA_NAME, field.name))
 
 
 def saveable_name(name: str) -> str:
+    """Return the name with `_` for each character that a Delta table refuses."""
     return re.sub(r"[ ,;{}()\n\t=]", "_", name)
 
 
 def _as_compared(name: str) -> str:
-    """The same for names that Spark takes for one: Java compares letters in upper case, then in lower, where a
-    dotted capital I loses its dot."""
+    """Return one text for all names that Spark takes for the same.
+
+    Java compares letters in upper case and then in lower case, where a dotted capital I loses its dot.
+    """
     return saveable_name(name).upper().lower().replace("\u0307", "")
 
 
@@ -186,10 +193,10 @@ def _is_nested(found: T.DataType) -> bool:
 
 
 def _struct(fields: Mapping[str, T.DataType]) -> T.DataType:
-    # Spark compares names without case by default, and hundreds of fields make every plan slow.
+    # By default Spark ignores the case of names. Hundreds of fields make every plan slow.
     if len(fields) > _MOST_FIELDS or len(set(map(_as_compared, fields))) < len(fields):
         return _TEXT_MAP
-    # A map keeps the names as they are; only where that would cost the types of nested values are they changed.
+    # A map keeps names as they are, but nested values would lose their types: then a struct with other names is better.
     if any(saveable_name(name) != name for name in fields) and not any(map(_is_nested, fields.values())):
         return _TEXT_MAP
     return T.StructType([T.StructField(name, kind) for name, kind in fields.items()])
@@ -206,14 +213,14 @@ def _example_type(value: Any, levels: int) -> T.DataType:
         return T.ArrayType(_merged([_example_type(item, levels - 1) for item in value]))
     if isinstance(value, Mapping):
         return _struct(
-            # Tags differ from shape to shape: an example shows some of them.
+            # Tags differ from shape to shape, and an example shows only some.
             {n: _TEXT_MAP if n == "tags" else _example_type(v, levels - 1) for n, v in value.items()}
         )
     return T.NullType() if value is None else T.StringType()
 
 
 def _merged(types: list[T.DataType]) -> T.DataType:
-    """One type for all of `types`: fields add up, anything that conflicts is text."""
+    """Return one type for all of `types`: fields add up, conflicts are text."""
     known = [t for t in types if not isinstance(t, T.NullType)]
     if not known:
         return T.StringType()
@@ -229,7 +236,14 @@ def _merged(types: list[T.DataType]) -> T.DataType:
 
 
 def grown(old: T.DataType, new: T.DataType, path: str, gained: list[str]) -> T.DataType:
-    """`old` with the fields that only `new` has; where they conflict `old` stays. `gained`: takes the new paths."""
+    """Return `old` with the fields that only `new` has; where both conflict, `old` stays.
+
+    Args:
+        old: the type as it is.
+        new: the type as it was seen.
+        path: where both are, for the names of new fields.
+        gained: the list to which the paths of new fields are appended.
+    """
     if isinstance(old, T.StructType) and isinstance(new, T.StructType):
         found = {field.name: field.dataType for field in new.fields}
         known = {_as_compared(field.name) for field in old.fields}
@@ -240,7 +254,7 @@ def grown(old: T.DataType, new: T.DataType, path: str, gained: list[str]) -> T.D
             for f in old.fields
         ]
         added = [field for field in new.fields if _as_compared(field.name) not in known]
-        added = added[: max(_MOST_FIELDS - len(fields), 0)]  # keys that are values would never end
+        added = added[: max(_MOST_FIELDS - len(fields), 0)]  # where ids are used as keys, there would be no end
         gained.extend(f"{path}.{field.name}" for field in added)
         return T.StructType([*fields, *added])
     if isinstance(old, T.ArrayType) and isinstance(new, T.ArrayType):

@@ -1,4 +1,4 @@
-"""The schema that JSON texts have, as Spark writes the schema of VARIANT values."""
+"""Observe the schema of JSON texts, written as Spark writes the schema of VARIANT values."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 _NUMBERS = ("BIGINT", "DOUBLE")
-# A kind is a word, {name: kind} for objects or [kind] for arrays.
+# A kind is a type's name, {name: kind} for objects, or [kind] for arrays.
 _Kind = Any
 
 
 def observed_schemas(texts: DataFrame) -> list[str]:
-    """The schema of all values of each column (JSON text), such as `OBJECT<a: BIGINT, b: ARRAY<VOID>>`.
+    """Return the schema of all values of each column, such as `OBJECT<a: BIGINT, b: ARRAY<VOID>>`.
 
-    VOID is what was only null or is no JSON, VARIANT what conflicts. Spark tells where it has VARIANT; elsewhere
-    (Spark 3.5) the texts pass through the driver one by one.
+    Values that are only null or no JSON are VOID; values that conflict are VARIANT. Spark 4.0 and later compute the
+    schema. On Spark 3.5 the driver reads the texts one by one.
+
+    Args:
+        texts: columns of JSON text.
     """
     if hasattr(F, "schema_of_variant_agg"):
         found = texts.agg(*(F.schema_of_variant_agg(F.try_parse_json(name)) for name in texts.columns)).collect()[0]

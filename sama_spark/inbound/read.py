@@ -1,4 +1,4 @@
-"""A feed is fetched once, by the driver, and becomes a DataFrame."""
+"""Fetch a feed once, on the driver, and return it as a DataFrame."""
 
 from __future__ import annotations
 
@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING
 
 from sama_spark.errors import ConnectorError, FeedInterrupted
 from sama_spark.http.call_errors import NotFoundError
-from sama_spark.inbound.lines import ahead, line_tables, stage_lines
-from sama_spark.inbound.table import (
-    TABLE_BYTES,
-    asked_type,
-    contract_types,
-    inferred_type,
-    staged_lines,
-    streamed_lines,
-    task_table,
-)
+from sama_spark.inbound.lines import TABLE_BYTES, ahead, line_tables, stage_lines, staged_lines, streamed_lines
+from sama_spark.inbound.table import asked_type, contract_types, inferred_type, task_table
 from sama_spark.staging import stage_errors
 
 if TYPE_CHECKING:
@@ -33,7 +25,7 @@ log = logging.getLogger("sama_spark")
 
 
 class FeedReader:
-    """Reads one feed of one project on one session."""
+    """Reads feeds of one project on one session."""
 
     def __init__(
         self,
@@ -49,7 +41,7 @@ class FeedReader:
         self._answers_schema = answers_schema
 
     def read(self, pages: Iterator[Page]) -> DataFrame:
-        """All tasks of a feed that can be read again."""
+        """Return all tasks of a feed that can be read again."""
         types = self._types()
         if self._stage is None:
             return self._table(streamed_lines(self._spark, line_tables(ahead(pages), TABLE_BYTES)), types)
@@ -60,10 +52,10 @@ class FeedReader:
         return self._table(staged_lines(self._spark, folder), types)
 
     def read_once(self, pages: Iterator[Page]) -> DataFrame:
-        """All tasks of a feed that serves each task once: every page is safe before the next is asked for.
+        """Return all tasks of a feed that serves each task once. Each page is safe before the next is requested.
 
         Raises:
-            FeedInterrupted: a call failed; `received` has what came before.
+            FeedInterrupted: A call failed; `received` has what came before.
         """
         types = self._types()
         failure: list[ConnectorError] = []
@@ -91,7 +83,7 @@ class FeedReader:
         return table
 
     def _types(self) -> tuple[DataType, DataType | None]:
-        """The types of `data` and `answers`, known before a task is fetched; None is to be inferred."""
+        """Return the types of `data` and `answers` before a task is fetched; None means to infer it later."""
         types = delivery_contract(self._api, self._project_id)
         if self._answers_schema is None:
             return types
@@ -107,7 +99,7 @@ class FeedReader:
 
 
 def delivery_contract(api: ApiClient, project_id: str | int) -> tuple[DataType, DataType]:
-    """The types of `data` and `answers` by the delivery schema, JSON text where it cannot be reached (404)."""
+    """Return the types of `data` and `answers` by the delivery schema; JSON text if there is none (404)."""
     try:
         return contract_types(api.get_delivery_task_schema(project_id))
     except NotFoundError:

@@ -17,7 +17,7 @@ from sama_spark.inbound.sync.sync_options import SyncOptions
 from sama_spark.keys import KeyReference
 from sama_spark.options import about, fields_of
 from sama_spark.outbound.creation_options import CreationOptions
-from sama_spark.outbound.outbox.settle import Word
+from sama_spark.outbound.outbox.settle import Verdict
 
 _PREFIX = "begins the names of the tables"
 _INTO = "where the tables are: a schema, or a folder with a slash in its name"
@@ -106,7 +106,7 @@ class Resume(Job, frozen=True):
 
     outbox: Annotated[str, about("the outbox with batches that no run has finished")]
     unsure: Annotated[
-        dict[int, Word],
+        dict[int, Verdict],
         about("your decision on batches whose fate Sama does not show: {id: created} or {id: void}"),
     ] = {}
     timeout_seconds: Annotated[Seconds, about("how long to wait for runs that may still be at work on a batch")] = 600

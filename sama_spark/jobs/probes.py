@@ -17,7 +17,8 @@ from sama_spark.delta import DeltaTable
 from sama_spark.errors import OutboxError
 from sama_spark.inbound.sync.tables import FEATURES
 from sama_spark.names import inside, is_path, split, sql_name
-from sama_spark.outbound.outbox.ledger import Claim, Ledger
+from sama_spark.outbound.outbox.ledger import Ledger
+from sama_spark.outbound.outbox.ledger_rows import Claim
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.sessions import find_dbutils, on_databricks
 from sama_spark.staging import local_path
@@ -91,7 +92,7 @@ def rivals(spark: SparkSession, outbox: str | None, project: str) -> str:
         raise Unavailable("no outbox is named: a job that runs again creates its tasks again")
     with _own_table(spark, split(outbox)[0]) as table:
         ledger = Ledger.open(spark, table.name, project, OutboxKeys(("doctor",)))
-        seq, now = ledger.head().seq + 1, time.time()
+        seq, now = ledger.state().seq + 1, time.time()
 
         def claim(batch_id: int) -> bool:
             text = msgspec.json.encode(Claim(batch_id, "doctor", 1, ('{"doctor":"1"}',), (0,))).decode()

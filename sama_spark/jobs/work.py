@@ -17,7 +17,7 @@ from sama_spark.inbound.sync.feeds.status_round import ENDED
 from sama_spark.inbound.sync.tables import SyncTables
 from sama_spark.jobs.config import AnyJob, Purge, Resume, Source, Status, Sync, Upload
 from sama_spark.names import is_path, sql_name
-from sama_spark.outbound.creation_result import DryRun
+from sama_spark.outbound.dry_run import DryRun
 from sama_spark.outbound.outbox.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -119,10 +119,10 @@ class Work:
         for state, count in states.items():
             print(f"  {count:>12,} tasks {state}")
         if job.outbox is not None:
-            head = Ledger.open(self.spark, job.outbox, str(job.project)).head()
-            self.done["unsure_batches"] = [batch.batch_id for batch in head.unsure]
-            self.done["open_batches"] = [batch.batch_id for batch in head.batches if batch.state != "unsure"]
-            print(f"  outbox: {len(head.unsure)} batches unsure, {len(self.done['open_batches'])} open")
+            found = Ledger.open(self.spark, job.outbox, str(job.project)).state()
+            self.done["unsure_batches"] = [batch.batch_id for batch in found.unsure]
+            self.done["open_batches"] = [batch.batch_id for batch in found.batches if batch.state != "unsure"]
+            print(f"  outbox: {len(found.unsure)} batches unsure, {len(self.done['open_batches'])} open")
 
     def resume(self, job: Resume) -> None:
         """Settle what runs left in the outbox.

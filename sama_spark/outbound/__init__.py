@@ -1,1 +1,31 @@
-"""DataFrame rows become tasks: contract -> encode -> chunk -> upload."""
+"""DataFrame rows become tasks at Sama.
+
+The modules, in the order in which a row meets them:
+
+    create            the way of a run from here to the end, step by step; begin to read there
+    creation_options  what the caller chose
+    creation_schema   what the project accepts, read from Sama
+    encode            a row becomes JSON text, in the JVM: which column goes where
+      columns         columns of the plan, many of one type at a time
+      render          the JSON of each Spark type
+      outputs         how an `output_` column travels: as JSON or as text
+      addresses       paths that Sama cannot reach
+      problems        why a row cannot become a task
+      row_keys        what tells a row from others, and whether its content has changed
+    chunk             on the workers: check the texts, put them into the tasks, cut the tasks into pieces
+      output_shapes   checks pre-annotations against the project's schema
+    pieces            from the workers to the driver: in files, or streamed; there packed into chunks
+    rejected          rows that cannot become tasks raise, or are kept as data
+    outbox            rows that became tasks in an earlier run are left out (a package of its own)
+    upload            on the driver: each chunk becomes a batch; all uploads are complete before one batch starts
+    creation_result   what the caller gets
+    dry_run           what the caller gets of a run that sends nothing
+      looks           what looks odd about pre-annotations
+    wait              what became of each task
+    micro_batches     all of this for each micro-batch of a stream
+
+A batch has one class for each step of its way: `WaitingBatch` (api: opened, without tasks yet) -> `UploadedBatch`
+(upload: it has its tasks) -> `StartableBatches` (upload: this run may start them; with an outbox they are
+`ClaimedBatches`) -> `BatchJob` (api: Sama creates its tasks) -> `BatchOutcome` (wait: it has ended). In an outbox a
+batch is an `UnsettledBatch` until a run finds out how it ended, then a `SettledBatch`.
+"""

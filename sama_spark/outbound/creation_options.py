@@ -13,7 +13,7 @@ from sama_spark.names import check_table
 from sama_spark.options import Count, Text, about
 from sama_spark.outbound.creation_schema import ContractMode, OutputFormat
 from sama_spark.outbound.encode import TaskFields
-from sama_spark.outbound.outbox.outbox import BY_CONTENT, OnChanged, OutboxOptions, outbox_options
+from sama_spark.outbound.outbox.outbox_options import BY_CONTENT, OnChanged, OutboxOptions, outbox_options
 from sama_spark.outbound.row_keys import OutboxKeys
 
 OnInvalid = Literal["raise", "reject"]

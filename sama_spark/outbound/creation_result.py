@@ -1,48 +1,78 @@
-"""What a run of task creation tells its caller."""
+"""What a run of task creation returns: its batches, and how to wait for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sama_spark.api.interrupted import tell
 from sama_spark.arguments import check_function, check_seconds
 from sama_spark.errors import ConnectorError
-from sama_spark.outbound.chunk import InvalidRow
 from sama_spark.outbound.outbox.report import OutboxReport
-from sama_spark.outbound.tables import RunTables
-from sama_spark.outbound.upload import Batch
+from sama_spark.outbound.upload import UploadedBatch
 from sama_spark.outbound.wait import Outcome, cancel_all, wait_for_all
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from sama_spark.api.api_client import ApiClient
+    from sama_spark.outbound.encode import TaskFields
+    from sama_spark.outbound.outbox.no_outbox import NoOutbox
+    from sama_spark.outbound.outbox.outbox import Outbox
+    from sama_spark.outbound.rejected import RejectedRows
+
+
+@dataclass(frozen=True)
+class RunTables:
+    """The tables of one run, for what is learnt after it: its outbox, and its rejected rows where they are kept."""
+
+    batches: Sequence[UploadedBatch]
+    fields: TaskFields
+    rejected: RejectedRows | None
+    outbox: Outbox | NoOutbox
+
+    def record(self, outcome: Outcome) -> None:
+        """Record how the run's batches have ended. The same outcome again changes nothing."""
+        if self.rejected is not None:
+            whole = [batch.batch_id for batch in outcome.batches if batch.failed and not batch.failed_items]
+            keys = self.outbox.keys_of(whole) if whole else {}
+            self.rejected.append_failed(outcome, self.fields.row_key, keys)
+        self.outbox.record_outcome(outcome, self.batches)
+
+    def tasks(self, match_on: str) -> DataFrame:
+        """Return the task of each row; see `CreationResult.tasks`."""
+        return self.outbox.tasks(self.batches, match_on, self.fields.not_sent)
 
 
 @dataclass(frozen=True, repr=False)
 class CreationResult(Mapping[str, Any]):
-    """The batches of one run, also as a mapping with the keys below.
+    """The batches of one run; also a mapping with the keys below.
 
-    `batch_id`: the first batch, or None where the DataFrame was empty. `batch_ids`: all of them, in the order
-    of upload. `batches`: the same with `tasks` and `bytes` of each. `task_count`, `bytes`: the sums. `output_rules`:
-    how each `output_` value travelled and why. `seconds`: from call to last start. `staged`: whether the tasks
-    waited in a shared folder (else they streamed through the driver). `run_id`: names this run in the table of
-    rejected rows. `rejected_rows`: how many rows could not become tasks; with the tasks they are all rows.
+    Sama creates the tasks in the background: `wait()` returns what became of them, `cancel()` stops their creation.
+    The rows of the DataFrame are `task_count` + `rejected_rows` + `outbox.known`. The result can be pickled, without
+    `api`, `rejected` and `tables`.
 
-    `rejected`, with `on_invalid="reject"`: a DataFrame of these rows with `run_id`, `row_key` (JSON), `column`,
-    `reason`, `value` and `row` (both shortened); it can be read until the client is closed. Else None.
-
-    `outbox`: what the outbox knew of the rows, None without one. Rows that it knew were not sent again, so the
-    DataFrame's rows are `task_count` + `rejected_rows` + `outbox.known`.
-
-    Sama creates the tasks in the background: `wait()` tells what became of them, `cancel()` stops it.
-    The result can be pickled; `api`, the client that made it, stays behind.
+    Attributes:
+        project_id: Sama's project.
+        batches: `batch_id`, `tasks` and `bytes` of each batch, in the order of upload.
+        batch_ids: their ids.
+        batch_id: the first of them, None where nothing was sent.
+        task_count, bytes: the sums over `batches`.
+        output_rules: for each output, how its value travelled and why.
+        seconds: from the call to the last start.
+        staged: whether the tasks waited in a shared folder; else they streamed through the driver.
+        run_id: names this run in the table of rejected rows and in the outbox.
+        rejected_rows: how many rows could not become tasks.
+        rejected: with `on_invalid="reject"`, a DataFrame of these rows: `run_id`, `row_key` (JSON), `column`,
+            `reason`, `value` and `row` (both shortened). It can be read until the client is closed. Else None.
+        outbox: what the outbox knew of the rows; None without one.
+        api: the client that made the result; no key of the mapping.
+        tables: the run's tables; no key of the mapping.
     """
 
     project_id: str
-    batches: tuple[Batch, ...]
+    batches: tuple[UploadedBatch, ...]
     output_rules: Mapping[str, str]
     seconds: float
     staged: bool
@@ -55,38 +85,42 @@ class CreationResult(Mapping[str, Any]):
 
     @property
     def batch_ids(self) -> list[int]:
+        """Sama's ids of the batches, in the order of upload."""
         return [batch.batch_id for batch in self.batches]
 
     @property
     def batch_id(self) -> int | None:
+        """The first batch, None where nothing was sent."""
         return self.batches[0].batch_id if self.batches else None
 
     @property
     def task_count(self) -> int:
+        """How many tasks were uploaded."""
         return sum(batch.tasks for batch in self.batches)
 
     @property
     def bytes(self) -> int:
+        """How many bytes were uploaded."""
         return sum(batch.bytes for batch in self.batches)
 
     def wait(self, timeout: float = 3600.0, *, on_progress: Callable[[int, int], None] | None = None) -> Outcome:
-        """Wait until all batches have ended, and tell what became of every task.
+        """Wait until all batches have ended, and return what became of every task.
 
-        On the wire: GET batches/{batch_id}.json with page_size=0 for each batch that has not ended, in rounds
-        0.5 s apart at first and 20 s at last. Then, for each batch of which not all tasks were created, one for
-        each 1,000 tasks and one more. An empty result makes no call.
+        On the wire: GET batches/{batch_id}.json with page_size=0 for each batch that has not ended, in rounds that
+        are 0.5 s apart at first and 20 s at last. Then, for each batch of which not all tasks were created, one call
+        for each 1,000 tasks and one more. An empty result makes no call.
 
         Args:
-            timeout: seconds for all batches together, an hour by default. Looks at each batch at least once; a
-                call under way is not cut short.
-            on_progress: called after each round with the tasks created so far and all tasks of the run.
+            timeout: seconds for all batches together, an hour by default. Each batch is asked for at least once, and
+                a call under way is not cut short.
+            on_progress: called after each round with the number of tasks created so far, and of all tasks of the run.
 
         Returns:
-            `Outcome`. A batch that failed or was cancelled does not raise, it is counted there. Failed tasks are
-            kept with their data, in memory.
+            `Outcome`. A batch that failed or was cancelled raises nothing; the outcome counts its tasks. Failed tasks
+            are kept with their data, in memory.
 
         Raises:
-            WaitTimedOut: time is up; creation goes on, and `wait()` can be called again.
+            WaitTimedOut: the time is up. Creation goes on, and `wait()` can be called again.
             TasksUnaccounted: the counts of a batch do not add up to its tasks.
             ConnectorError: a call failed for good, or the result was pickled and has no client.
         """
@@ -99,7 +133,7 @@ class CreationResult(Mapping[str, Any]):
         )
 
     def cancel(self, timeout: float = 60.0) -> Outcome:
-        """Cancel what Sama has not created yet, wait for that, and tell what became of every task.
+        """Cancel the tasks that Sama has not created yet, wait for that, and return what became of every task.
 
         Tasks that exist stay. A batch that has ended is left alone, so a second call is harmless. On the wire:
         GET batches/{batch_id}.json for each batch, POST cancel.json where it has not ended, then as for `wait`.
@@ -108,7 +142,8 @@ class CreationResult(Mapping[str, Any]):
             timeout: seconds to wait after the last cancel, 60 by default.
 
         Raises:
-            WaitTimedOut, TasksUnaccounted: as for `wait`.
+            WaitTimedOut: as for `wait`.
+            TasksUnaccounted: as for `wait`.
             ConnectorError: a call failed for good; the first such error, once all batches have been tried.
         """
         check_seconds("timeout", timeout)
@@ -117,7 +152,7 @@ class CreationResult(Mapping[str, Any]):
         return self._recorded(self._watched(lambda: cancel_all(self._client(), self.project_id, self.batches, timeout)))
 
     def _watched(self, look: Callable[[], Outcome]) -> Outcome:
-        """What `look` gives; an interrupt tells which batches are paid for, since the result may be lost with it."""
+        """Return what `look` returns. On an interrupt name the batches: the result may be lost with it."""
         try:
             return look()
         except ConnectorError:
@@ -137,12 +172,13 @@ class CreationResult(Mapping[str, Any]):
         return outcome
 
     def tasks(self, match_on: str) -> DataFrame:
-        """The task of each row of this run: `row_key` (JSON), `batch_id`, `task_id`, and `reason` where that is null.
+        """Return the task of each row of this run: `row_key` (JSON), `batch_id`, `task_id`, `reason`.
 
-        Sama keeps no key of ours and documents no order. So a row is told by the value of one input, and only where
-        one row and one task of a batch have that value. The result is kept in the Delta table `<outbox>_tasks`,
-        from where batches that are complete are taken the next time. On the wire, for each other batch: GET
-        tasks/delivered.json, 1,000 tasks a call, and for tasks that are not delivered GET tasks.json, 100 a second.
+        Sama keeps no row key and documents no order of tasks. So a row and its task are matched by the value of one
+        input, and only where one row and one task of a batch have that value; else `task_id` is null and `reason`
+        says why. The rows are kept in the Delta table `<outbox>_tasks`, and Sama is not asked again for batches that
+        are complete there. On the wire, for each other batch: GET tasks/delivered.json, 1,000 tasks a call, and for
+        tasks that are not delivered GET tasks.json, 100 tasks a second.
 
         Args:
             match_on: a column of `row_key` that was sent as an input and that Sama gives back unchanged.
@@ -214,54 +250,4 @@ class CreationResult(Mapping[str, Any]):
             f"<{self.task_count:,} tasks in {len(self.batches)} batches for project {self.project_id} "
             f"({self.bytes / 1e6:,.1f} MB, {self.seconds:.1f} s, {'staged' if self.staged else 'streamed'})\n"
             f"  batches {ids}{rules}{rejected}>"
-        )
-
-
-@dataclass(frozen=True, repr=False)
-class DryRun(CreationResult):
-    """What a run would come to; nothing was sent and there are no batches.
-
-    `task_count`, `bytes` and `batch_count`: what would be uploaded. `columns`: what would become of each column.
-    `invalid_rows`: how many rows cannot become tasks; `invalid` shows some of them: column, reason, value, row.
-    `warnings`: what looks odd all the same, such as shapes that all lie within one pixel.
-    `calls`: the least number of calls that creation takes. `status_seconds`: the least time in which the status
-    of all tasks can be read, at Sama's one call a second for 100 tasks; it limits nothing else that is known.
-    """
-
-    task_count: int = 0
-    bytes: int = 0
-    batch_count: int = 0
-    columns: Mapping[str, str] = field(default_factory=dict)
-    invalid_rows: int = 0
-    invalid: tuple[InvalidRow, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def calls(self) -> int:
-        return 3 * self.batch_count
-
-    @property
-    def status_seconds(self) -> int:
-        return -(-self.task_count // 100)
-
-    _KEYS: ClassVar[tuple[str, ...]] = (
-        *CreationResult._KEYS,
-        "batch_count",
-        "columns",
-        "invalid_rows",
-        "invalid",
-        "warnings",
-        "calls",
-        "status_seconds",
-    )
-
-    def __repr__(self) -> str:
-        columns = "".join(f"\n  column {name!r}: {what}" for name, what in self.columns.items())
-        invalid = "".join(f"\n  cannot become a task: {row}" for row in self.invalid[:5])
-        invalid += "".join(f"\n  {line}" for line in self.warnings)
-        invalid += "".join(f"\n  {line}" for line in self.outbox.lines()) if self.outbox else ""
-        return (
-            f"<dry run for project {self.project_id}, nothing was sent: {self.task_count:,} tasks "
-            f"in {self.batch_count} batches ({self.bytes / 1e6:,.1f} MB, {self.calls} calls), "
-            f"{self.invalid_rows:,} rows that cannot become tasks{columns}{invalid}>"
         )

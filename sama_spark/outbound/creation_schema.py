@@ -8,9 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sama_spark.errors import ContractError
+from sama_spark.http.call_errors import NotFoundError
+
+if TYPE_CHECKING:
+    from sama_spark.api.api_client import ApiClient
 
 OUTPUT_PREFIX = "output_"
 INT32 = (-(2**31), 2**31 - 1)
@@ -197,3 +201,21 @@ def _rule(schema: Any, *, required: bool) -> Rule:
         maximum=min(int(schema.get("maximum", INT32[1])), INT32[1]),
         because=f"the creation schema says {'/'.join(kinds)}" if kinds else "the creation schema does not say",
     )
+
+
+def read_contract(api: ApiClient, project_id: str | int) -> Contract:
+    """Read a project's contract; an empty one where Sama has no creation schema for it (404).
+
+    On the wire: GET schemas/create_task.json, and schemas/deliver_task.json where that one names no outputs.
+    """
+    try:
+        create = api.get_creation_task_schema(project_id)
+    except NotFoundError:
+        return Contract()
+    contract = Contract.from_schemas(create)
+    if contract.outputs:
+        return contract
+    try:
+        return Contract.from_schemas(create, api.get_delivery_task_schema(project_id))
+    except NotFoundError:
+        return contract

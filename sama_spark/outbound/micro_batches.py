@@ -1,9 +1,9 @@
-"""Streams through `foreachBatch`: each micro-batch becomes tasks once, however often Spark repeats it."""
+"""Streams through `foreachBatch`: the rows of each micro-batch become tasks once, however often Spark repeats it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sama_spark.arguments import check_function, check_text, check_texts, names_of
 from sama_spark.errors import InvalidInput
@@ -14,33 +14,42 @@ from sama_spark.outbound.creation_options import CreationOptions
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from sama_spark.client import Client
     from sama_spark.outbound.creation_result import CreationResult
+
+
+class CreatesTasks(Protocol):
+    """The one method of `Client` that streams need."""
+
+    def create_task_batch_from_table(self, df: DataFrame, project_id: str, /, **options: Any) -> CreationResult:
+        """Create a task for each row."""
 
 
 class MicroBatches:
     """For `writeStream.foreachBatch(...)`: creates a task for each row of each micro-batch, through an outbox.
 
-    Spark repeats a micro-batch after a failure; the outbox knows its rows, so they are not sent again. It can be
-    pickled, as Spark Connect needs it: the key is not in it, `make_client` fetches it where the query runs.
+    Spark repeats a micro-batch after a failure; the outbox knows its rows, so they are not sent again. Spark Connect
+    pickles this object: `make_client` fetches the key where the query runs, so the key is not in the pickle. On the
+    wire: as for `Client.create_task_batch_from_table`, for each micro-batch.
 
     Args:
-        make_client: makes the client, once in each process; a function without arguments.
+        make_client: a function without arguments that makes the client; called once in each process.
         project_id: Sama's project.
         outbox: Delta table that remembers what was sent.
         row_key: columns that tell rows apart over the whole life of the stream, or "content": then the same row in
             another micro-batch is another task, and `query` has to name the stream.
-        query: a name of the stream that stays the same from restart to restart.
-        on_result: called with each micro-batch's result.
+        query: a name of the stream that stays the same from restart to restart; None by default.
+        on_result: called with each micro-batch's result; None by default.
         **options: as for `Client.create_task_batch_from_table`.
 
-    Raises (at each micro-batch, which ends the query; a restart goes on):
-        ConnectorError: as for `Client.create_task_batch_from_table`.
+    Raises:
+        InvalidInput: an argument is wrong, or `query` is missing.
+        ConnectorError: at a micro-batch, as for `Client.create_task_batch_from_table`. It ends the query; a restart
+            goes on where the query ended.
     """
 
     def __init__(
         self,
-        make_client: Callable[[], Client],
+        make_client: Callable[[], CreatesTasks],
         project_id: str | int,
         *,
         outbox: str,
@@ -65,7 +74,7 @@ class MicroBatches:
         self._make_client, self._project_id = make_client, str(id_of(project_id, "project_id"))
         self._query, self._on_result = query, on_result
         self._options = {"outbox": outbox, "row_key": row_key, **options}
-        self._client: Client | None = None
+        self._client: CreatesTasks | None = None
 
     def __call__(self, rows: DataFrame, batch_id: int) -> None:
         if self._client is None:

@@ -1,23 +1,30 @@
-"""Pieces of encoded tasks on their way from Spark to the driver: through the stage, or streamed."""
+"""Pieces of encoded tasks on their way from Spark to the driver: through files, or streamed; then packed into chunks.
+
+A piece is some hundred tasks of one partition, a chunk the body of one batch.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from mmap import mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from zlib import crc32
 
 import msgspec
 from msgspec import structs
 
-from sama_spark.errors import StagingError
+from sama_spark.errors import StagingError, TooManyTasks
 from sama_spark.outbound.chunk import (
     BODY,
+    FEW_INVALID,
     HEADER,
+    PIECE_BYTES,
+    PIECE_TASKS,
     ROWS_AT_A_TIME,
     InvalidRow,
     KeyedHeader,
@@ -29,6 +36,9 @@ from sama_spark.staging import driver_path, spark_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+    from sama_spark.outbound.creation_options import CreationOptions
+    from sama_spark.outbound.outputs import SpliceMode
 
 HEADER_END, PIECE_END = "\x1f", "\x1e"  # JSON text cannot hold them
 _PIECE_COLUMNS = f"{HEADER} string, {BODY} binary"
@@ -42,9 +52,34 @@ decode_rows = msgspec.json.Decoder(PieceRows).decode
 _encode = msgspec.json.Encoder().encode
 
 
+def cutter_for(head: bytes, spliced: tuple[tuple[str, SpliceMode], ...], options: CreationOptions) -> PieceCutter:
+    """Return what cuts the encoded rows of a run into pieces. `head`, `spliced`: as in `EncodedRows`."""
+    return PieceCutter(
+        head=head,
+        spliced=spliced,
+        max_tasks=min(PIECE_TASKS, options.chunk_rows),
+        max_bytes=min(PIECE_BYTES, options.chunk_bytes),
+        most_invalid=sys.maxsize if options.on_invalid == "reject" and not options.dry_run else FEW_INVALID,
+        keyed=options.outbox is not None,
+    )
+
+
+def refuse_too_many(tasks: int, max_tasks: int | None) -> None:
+    """Refuse more tasks than the user allows.
+
+    Raises:
+        TooManyTasks: `tasks` is more than `max_tasks`.
+    """
+    if max_tasks is not None and tasks > max_tasks:
+        raise TooManyTasks(
+            f"the DataFrame has more rows than max_tasks = {max_tasks:,}: nothing was created",
+            remedy="raise max_tasks if you mean to pay for them, or filter the DataFrame",
+        )
+
+
 @dataclass(frozen=True)
 class StagedPiece:
-    """A piece that waits in a file: its header's text from `offset` on, its body from `body` on."""
+    """A piece that waits in `file`. Its header's text begins at byte `offset`, its body at byte `body`."""
 
     header: PieceHeader
     file: Path
@@ -52,6 +87,11 @@ class StagedPiece:
     body: int
 
     def read_into(self, target: memoryview) -> None:
+        """Copy the body into `target`.
+
+        Raises:
+            StagingError: the body is not what was written.
+        """
         with self.file.open("rb", buffering=0) as stream:
             stream.seek(self.body)
             read = 0
@@ -61,19 +101,19 @@ class StagedPiece:
             raise StagingError(f"{self.file} changed while it was being read", remedy="run again")
 
     def header_text(self) -> bytes:
-        """The whole header, with the rows that `header` leaves out."""
+        """Return the whole header, with the rows that `header` leaves out."""
         with self.file.open("rb") as stream:
             stream.seek(self.offset)
             return stream.read(self.body - self.offset - len(HEADER_END))
 
     def rows(self) -> PieceRows:
-        """Which rows it holds; they stay in the file, because a run may have millions."""
+        """Return which rows the piece holds. They stay in the file, because a run may have millions."""
         return decode_rows(self.header_text())
 
 
 @dataclass(frozen=True)
 class PiecePart:
-    """The tasks at some `positions` of a piece. `number`: the piece's place among those of its run."""
+    """The tasks at some `positions` of a piece. `number`: the place of the piece `whole` among those of its run."""
 
     whole: StagedPiece
     number: int
@@ -82,7 +122,7 @@ class PiecePart:
 
     @classmethod
     def without(cls, whole: StagedPiece, number: int, left_out: Collection[int]) -> PiecePart | None:
-        """What is left of a piece, None where that is nothing."""
+        """Return the piece without the rows at the positions `left_out`; None where no row is left."""
         if not left_out:
             return cls(whole, number, range(whole.header.tasks), whole.header)
         positions = [i for i in range(whole.header.tasks) if i not in left_out]
@@ -91,6 +131,7 @@ class PiecePart:
         return cls(whole, number, positions, PieceHeader(tasks=len(positions), bytes=size)) if positions else None
 
     def read_into(self, target: memoryview) -> None:
+        """Copy the tasks into `target`, joined by commas."""
         if self.header is self.whole.header:
             self.whole.read_into(target)
             return
@@ -115,14 +156,16 @@ class StreamedPiece:
     body: bytes
 
     def read_into(self, target: memoryview) -> None:
+        """Copy the body into `target`."""
         target[:] = self.body
 
 
 Piece = StagedPiece | PiecePart | StreamedPiece
+P = TypeVar("P", bound=Piece)
 
 
 def stage_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[StagedPiece]:
-    """Cut on the workers, write with Spark's own writer, then list what it committed. Reads no body."""
+    """Cut rows on the workers, write the pieces with Spark's own writer, then list what it committed. Read no body."""
     from pyspark.sql import functions as F
 
     target = spark_uri(folder / "pieces")
@@ -134,14 +177,14 @@ def stage_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[Sta
 
 
 def spool_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[StagedPiece]:
-    """As `stage_pieces`, where driver and workers share no folder: the driver writes them into one of its own."""
+    """Cut rows as `stage_pieces` does, where no folder is shared: the driver writes the pieces into `folder`."""
     file = folder / "pieces.txt"
     write_pieces(stream_pieces(rows, cutter), file)
     return list(_listed(file))
 
 
 def write_pieces(pieces: Iterable[StreamedPiece], file: Path) -> None:
-    """Write pieces as Spark's writer does."""
+    """Write pieces as Spark's writer does for `stage_pieces`."""
     with file.open("xb") as stream:
         for piece in pieces:
             header = _encode(structs.replace(piece.header, checksum=crc32(piece.body)))
@@ -149,7 +192,7 @@ def write_pieces(pieces: Iterable[StreamedPiece], file: Path) -> None:
 
 
 def stream_pieces(rows: DataFrame, cutter: PieceCutter) -> Iterator[StreamedPiece]:
-    """The pieces through the driver, a few at a time."""
+    """Yield the pieces as they reach the driver; only a few are in its memory."""
     if type(rows).__module__.startswith("pyspark.sql.connect"):
         # Connect sends pieces of a whole partition at once, rows by the batch.
         for header, body in cutter.pieces(_column_batches(rows)):
@@ -170,7 +213,10 @@ def _column_batches(rows: DataFrame) -> Iterator[list[tuple[bytes | None, ...]]]
 
 @contextmanager
 def _small_batches(spark: SparkSession) -> Iterator[None]:
-    """While a query starts: Connect's client holds several copies of a batch, which has 10,000 rows by default."""
+    """Make Arrow batches small while a query starts.
+
+    Connect's client holds several copies of a batch, which has 10,000 rows by default.
+    """
     try:
         usual = str(spark.conf.get(_ARROW_ROWS))
         spark.conf.set(_ARROW_ROWS, str(ROWS_AT_A_TIME))
@@ -183,9 +229,9 @@ def _small_batches(spark: SparkSession) -> Iterator[None]:
         spark.conf.set(_ARROW_ROWS, usual)
 
 
-def pack(pieces: Iterable[Piece], max_tasks: int, max_bytes: int) -> Iterator[Sequence[Piece]]:
-    """Consecutive pieces as chunks of at most `max_tasks` tasks and `max_bytes` (a single piece may be larger)."""
-    chunk: list[Piece] = []
+def pack(pieces: Iterable[P], max_tasks: int, max_bytes: int) -> Iterator[list[P]]:
+    """Yield chunks of consecutive pieces: at most `max_tasks` tasks and `max_bytes` each (one piece may be larger)."""
+    chunk: list[P] = []
     tasks = size = 0
     for piece in pieces:
         held = piece.header
@@ -200,18 +246,18 @@ def pack(pieces: Iterable[Piece], max_tasks: int, max_bytes: int) -> Iterator[Se
 
 
 def invalid_rows_in(piece: Piece) -> list[InvalidRow]:
-    """What a piece of invalid rows describes."""
+    """Return the rows that a piece of invalid rows describes."""
     return _decode_invalid(ChunkBuffer().body([piece]) if piece.header.bytes else b"[]")
 
 
 class ChunkBuffer:
-    """Memory for one chunk after another. Not of the heap, which keeps a share for every thread that used it."""
+    """Memory for one chunk after another; not from the heap, which keeps a share for each thread that used it."""
 
     def __init__(self) -> None:
         self._memory = mmap(-1, 1)
 
     def body(self, chunk: Sequence[Piece]) -> memoryview:
-        """The JSON array of a chunk's tasks, good until the next call."""
+        """Return the JSON array of a chunk's tasks. The next call overwrites it."""
         size = sum(piece.header.bytes + 1 for piece in chunk) + 1
         if len(self._memory) < size:
             self._memory = mmap(-1, size + size // 4)

@@ -1,8 +1,9 @@
-"""Rows that could not become tasks, here or at Sama, kept as data."""
+"""Rows that cannot become tasks: refused in an error, or kept as data; and rows that failed at Sama."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,9 +11,12 @@ from msgspec import structs
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.delta import DeltaTable, columns_ddl, table_errors
-from sama_spark.errors import StagingError
+from sama_spark.delta import DeltaTable, table_errors
+from sama_spark.errors import InvalidRowsError, StagingError
+from sama_spark.outbound.chunk import FEW_INVALID
+from sama_spark.outbound.pieces import Piece, invalid_rows_in
 from sama_spark.outbound.row_keys import key_in
+from sama_spark.sql_texts import columns_ddl
 from sama_spark.staging import spark_uri
 
 if TYPE_CHECKING:
@@ -33,21 +37,74 @@ _MOST_IN_MEMORY = 100_000
 _SHOWN_CHARACTERS = 200
 
 
-class RejectedRows:
-    """The rejected rows of one run: in `folder`, which driver and workers share, or in the driver's memory."""
+def task_pieces(pieces: Iterable[Piece], invalid: InvalidRows | RejectedRows) -> Iterator[Piece]:
+    """Yield the pieces of tasks; add those of invalid rows to `invalid`."""
+    for piece in pieces:
+        if piece.header.invalid_rows:
+            invalid.add(piece)
+        else:
+            yield piece
 
-    def __init__(self, spark: SparkSession, folder: Path | None, run_id: str) -> None:
-        self.count = 0
-        self._spark, self._folder, self._run_id = spark, folder, run_id
-        self._rows: list[tuple[object, ...]] = []
 
-    def add(self, rows: Sequence[InvalidRow]) -> None:
-        """Keep these rows too.
+@dataclass
+class InvalidRows:
+    """Rows that cannot become tasks, for an error or a dry run: `pieces` counts all and describes some."""
+
+    pieces: list[Piece] = field(default_factory=list)
+
+    def add(self, piece: Piece) -> None:
+        """Add a piece of invalid rows."""
+        self.pieces.append(piece)
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return sum(piece.header.invalid_rows for piece in self.pieces)
+
+    def described(self) -> tuple[InvalidRow, ...]:
+        """Return the rows that the pieces describe."""
+        return tuple(row for piece in self.pieces for row in invalid_rows_in(piece))
+
+    def check(self, way_out: str = "say on_invalid='reject'") -> None:
+        """Refuse invalid rows. `way_out`: what a user can do instead of mending them.
 
         Raises:
-            StagingError: they are more than the driver holds without a shared folder.
+            InvalidRowsError: there are some; the error shows a few.
         """
-        described = [{"run_id": self._run_id, **structs.asdict(row)} for row in rows]
+        if not self.pieces:
+            return
+        shown = InvalidRows(self.pieces[:FEW_INVALID]).described()[:FEW_INVALID]
+        lines = [str(row) for row in shown]
+        raise InvalidRowsError(
+            f"{self.count:,} rows cannot become tasks, nothing was created: " + "; ".join(lines),
+            column=shown[0].column,
+            rows=lines,
+            remedy=f"mend or filter these rows, or {way_out}; a null leaves an optional input or pre-annotation out",
+        )
+
+
+class RejectedRows:
+    """The rejected rows of one run, kept as data.
+
+    Args:
+        spark: the session to use.
+        folder: a folder that driver and workers share; without one the rows stay in the driver's memory.
+        run_id: names the run in each row.
+        table: Delta table for these rows, a name or a path; created when absent.
+    """
+
+    def __init__(self, spark: SparkSession, folder: Path | None, run_id: str, table: str | None) -> None:
+        self.count = 0
+        self._spark, self._folder, self._run_id, self._table = spark, folder, run_id, table
+        self._rows: list[tuple[object, ...]] = []
+
+    def add(self, piece: Piece) -> None:
+        """Add a piece of invalid rows, all of which it describes.
+
+        Raises:
+            StagingError: there are more rows than the driver holds without a shared folder.
+        """
+        described = [{"run_id": self._run_id, **structs.asdict(row)} for row in invalid_rows_in(piece)]
         self.count += len(described)
         if self._folder is not None:
             with (self._folder / "rows.json").open("ab") as file:
@@ -61,26 +118,31 @@ class RejectedRows:
         self._rows += [tuple(map(row.get, SCHEMA.names)) for row in described]
 
     def frame(self) -> DataFrame:
-        """A row for each, with the columns of `SCHEMA`."""
+        """Return the rows as a DataFrame with the columns of `SCHEMA`."""
         if self._folder is not None and self.count:
             return self._spark.read.schema(SCHEMA).json(spark_uri(self._folder))
         return self._spark.createDataFrame(self._rows, SCHEMA)
 
-    def append_to(self, table: str) -> None:
-        """Append them to a Delta table, named or at a path; it is created when absent."""
-        if self.count:
-            with table_errors(f"rejected rows cannot be kept in {table!r}"):
-                _made(self._spark, table).append(self.frame())
+    def append(self) -> None:
+        """Append the rows to the table, where one is named."""
+        if self._table is not None and self.count:
+            with table_errors(f"rejected rows cannot be kept in {self._table!r}"):
+                _made(self._spark, self._table).append(self.frame())
 
-    def append_failed(
-        self, table: str, outcome: Outcome, row_key: Sequence[str], keys: Mapping[int, Sequence[str]]
-    ) -> None:
-        """Append the rows that failed at Sama, once for each batch, with Sama's reasons.
+    def append_failed(self, outcome: Outcome, row_key: Sequence[str], keys: Mapping[int, Sequence[str]]) -> None:
+        """Append rows that failed at Sama, with Sama's reasons, to the table, where one is named.
 
-        `keys`: row keys by batch, for batches that failed as a whole.
+        Each batch is appended once, however often the run is waited for.
+
+        Args:
+            outcome: what became of the run's batches.
+            row_key: the columns that name a row.
+            keys: row keys by batch id, of batches that failed as a whole.
         """
-        with table_errors(f"rows that failed cannot be kept in {table!r}"):
-            target = _made(self._spark, table)
+        if self._table is None or not outcome.failed:
+            return
+        with table_errors(f"rows that failed cannot be kept in {self._table!r}"):
+            target = _made(self._spark, self._table)
             landed = target.read().where(F.col("run_id") == self._run_id).select("batch_id").distinct()
             known = {row["batch_id"] for row in landed.collect()}
             rows = [
@@ -94,7 +156,7 @@ class RejectedRows:
 
 
 def _made(spark: SparkSession, name: str) -> DeltaTable:
-    """The table, which is made when absent."""
+    """Return the table; create it when absent."""
     table = DeltaTable(spark, name)
     if not table.exists():
         table.create(columns_ddl(SCHEMA), "Rows that could not become tasks; written by sama_spark", {})

@@ -1,4 +1,4 @@
-"""On the driver: chunks to waiting batches, a few in flight; then all of them started."""
+"""Chunks to batches, on the driver: upload all of them, a few at a time, then claim and start the batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from sama_spark.api import batches
 from sama_spark.api.interrupted import tell_batches
@@ -29,13 +29,19 @@ NEVER_AGAIN = (
     "client.get_batch_job(project_id, batch_id), and start those that wait with client.continue_batch(project_id, "
     "batch_id)"
 )
-State = Literal["waiting", "cancelled", "starting", "started"]
-"""Of a batch: waiting at Sama, cancelled, its `continue` under way, or started."""
+_State = Literal["waiting", "cancelled", "starting", "started"]
+"""Of a batch: it waits at Sama, was cancelled, its `continue` is under way, or it was started."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """A batch of this run: its id at Sama, its tasks and the bytes of its upload."""
+class UploadedBatch:
+    """A batch of this run that has its tasks, and waits for `continue`.
+
+    Attributes:
+        batch_id: Sama's id.
+        tasks: how many tasks were uploaded.
+        bytes: size of the upload.
+    """
 
     batch_id: int
     tasks: int
@@ -43,8 +49,45 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class StartableBatches:
+    """Uploaded batches that this run may start. `permit`: as for `api.batches.start`."""
+
+    batches: Sequence[UploadedBatch]
+    permit: Callable[[], float] | None = None
+
+
+B = TypeVar("B", bound=StartableBatches)
+
+
+def send_chunks(uploader: Uploader, chunks: Iterable[Sequence[Piece]], claim: Callable[[list[UploadedBatch]], B]) -> B:
+    """Upload all chunks, claim their batches, then start the claimed ones. Return what `claim` returned.
+
+    Nothing costs anything before the start. If an upload or the claim fails, all batches are cancelled, so far as
+    Sama can be reached.
+
+    Args:
+        uploader: sends to one project.
+        chunks: each becomes a batch.
+        claim: gets the batches in the order of the chunks, and returns those that may be started. It cancels the
+            others itself. Where nothing has to be claimed, it is `StartableBatches`.
+
+    Raises:
+        BatchesNotStarted: all uploads are complete, but not all batches were started; the error says which.
+        ConnectorError: a call failed for good; nothing was started.
+    """
+    uploaded = uploader.upload(chunks)
+    try:
+        claimed = claim(uploaded)
+    except BaseException:
+        uploader.cancel_all()
+        raise
+    uploader.start(claimed.batches, claimed.permit)
+    return claimed
+
+
+@dataclass(frozen=True)
 class Uploader:
-    """Sends chunks of one run to one project. Holds at most `in_flight` + 1 chunks in memory."""
+    """Sends the chunks of one run to one project. Holds at most `in_flight` + 1 chunks in memory."""
 
     api: ApiClient
     project_id: str | int
@@ -52,19 +95,19 @@ class Uploader:
     tasks_file_name: str | None
     in_flight: int
     on_progress: Callable[[int], None] | None
-    _states: dict[int, State] = field(default_factory=dict, repr=False)
+    _states: dict[int, _State] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _local: threading.local = field(default_factory=threading.local, repr=False)
 
-    def upload(self, chunks: Iterable[Sequence[Piece]]) -> list[Batch]:
-        """One waiting batch per chunk, its upload standing. If any fails, all of them are cancelled.
+    def upload(self, chunks: Iterable[Sequence[Piece]]) -> list[UploadedBatch]:
+        """Upload each chunk into a batch of its own, which then waits. If one fails, all of them are cancelled.
 
         Raises:
-            InvalidResponse: Sama gave the id of a batch that this run has already.
+            InvalidResponse: Sama gave one id to two batches of this run.
             ConnectorError: a call failed for good.
         """
-        uploaded: list[Batch] = []
-        pending: deque[Future[Batch]] = deque()
+        uploaded: list[UploadedBatch] = []
+        pending: deque[Future[UploadedBatch]] = deque()
 
         def collect(limit: int) -> None:
             while len(pending) > limit:
@@ -84,11 +127,11 @@ class Uploader:
             raise
         return uploaded
 
-    def start(self, uploaded: Sequence[Batch], permit: Callable[[], float] | None = None) -> None:
-        """Let the batches become tasks; `permit` as for `batches.start`.
+    def start(self, uploaded: Sequence[UploadedBatch], permit: Callable[[], float] | None = None) -> None:
+        """Continue the batches: Sama creates their tasks from here on. `permit`: as for `api.batches.start`.
 
         Raises:
-            BatchesNotStarted: some were not started, or nobody can know; it names each batch and its outcome.
+            BatchesNotStarted: some were not started, or nobody can tell; the error names each batch and its outcome.
         """
         with _threads(self.in_flight, "sama-start") as pool:
             errors = [future.result() for future in [pool.submit(self._start, batch, permit) for batch in uploaded]]
@@ -97,23 +140,24 @@ class Uploader:
             started = [batch.batch_id for batch in uploaded if batch.batch_id not in failed]
             raise BatchesNotStarted.of(self.project_id, started, failed)
 
-    def cancel(self, batches: Iterable[Batch]) -> None:
-        """Cancel waiting batches, so far as the server can be reached."""
+    def cancel(self, batches: Iterable[UploadedBatch]) -> None:
+        """Cancel waiting batches, so far as Sama can be reached."""
         self._discard(batch.batch_id for batch in batches)
 
     def cancel_all(self) -> None:
-        """Cancel all batches of this run that wait, on the way out of a failure."""
+        """Cancel all batches of this run that wait."""
         self._discard(self._in("waiting"))
 
     @contextmanager
-    def told(self, next_step: str | None = None) -> Iterator[None]:
-        """Make the log and the exception tell which batches were started, whatever ends the run early.
+    def naming_batches(self, next_step: str | None = None) -> Iterator[None]:
+        """Name the batches of this run in the log and on the exception, whatever ends the block early.
 
-        `next_step`: what to do where some were. A `ConnectorError` before any start has its own words.
+        `next_step`: what to do where batches were started. A `ConnectorError` before any start keeps its own remedy.
         """
         try:
             yield
-        except BatchesNotStarted:
+        except BatchesNotStarted as error:
+            error.remedy = next_step or error.remedy
             raise
         except BaseException as error:
             started, unsure = self._in("started"), self._in("starting")
@@ -134,10 +178,10 @@ class Uploader:
             if self.api.discard_batch(self.project_id, batch_id):
                 self._states[batch_id] = "cancelled"
 
-    def _in(self, wanted: State) -> list[int]:
+    def _in(self, wanted: _State) -> list[int]:
         return [batch_id for batch_id, state in list(self._states.items()) if state == wanted]
 
-    def _upload(self, chunk: Sequence[Piece]) -> Batch:
+    def _upload(self, chunk: Sequence[Piece]) -> UploadedBatch:
         # One buffer for each thread: memory that comes and goes with every chunk costs more than the copying.
         self._local.buffer = buffer = getattr(self._local, "buffer", None) or ChunkBuffer()
         body = buffer.body(chunk)
@@ -157,9 +201,9 @@ class Uploader:
                 project_id=self.project_id,
                 batch_id=batch_id,
             )
-        return Batch(batch_id, sum(piece.header.tasks for piece in chunk), len(body))
+        return UploadedBatch(batch_id, sum(piece.header.tasks for piece in chunk), len(body))
 
-    def _start(self, batch: Batch, permit: Callable[[], float] | None) -> ConnectorError | None:
+    def _start(self, batch: UploadedBatch, permit: Callable[[], float] | None) -> ConnectorError | None:
         self._states[batch.batch_id] = "starting"
         try:
             batches.start(self.api, self.project_id, batch.batch_id, permit)
@@ -173,8 +217,10 @@ class Uploader:
 
 @contextmanager
 def _threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """Threads whose work is over at the end. After an interrupt what has not begun is dropped, and what has is waited
-    for; another interrupt leaves it to itself."""
+    """Give threads that have ended their work when the block ends.
+
+    An interrupt drops calls that have not begun, and waits for those under way. Another interrupt ends the waiting.
+    """
     count = min(count, _MOST_THREADS)
     pool = ThreadPoolExecutor(count, thread_name_prefix=name)
     ready = threading.Barrier(count + 1)

@@ -1,4 +1,4 @@
-"""The batches of one run, watched until all have ended; then what became of every task."""
+"""What became of every task of a run, once Sama has ended all its batches."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sama_spark.api.batches import ENDED_BADLY, BatchItem, BatchJob
+from sama_spark.api.batches import BatchItem, BatchJob, watch
+from sama_spark.api.job_state import JobState
 from sama_spark.api.sama_errors import TasksUnaccounted, WaitTimedOut
 from sama_spark.errors import ConnectorError
 from sama_spark.http.call_errors import BadRequestError
 
 if TYPE_CHECKING:
     from sama_spark.api.api_client import ApiClient
-    from sama_spark.outbound.upload import Batch
+    from sama_spark.outbound.upload import UploadedBatch
 
-_ENDED = ENDED_BADLY | {"completed"}
 _SHOWN = 10
 
 
@@ -33,8 +33,8 @@ class BatchOutcome:
 
     Attributes:
         batch_id: Sama's id.
-        state: "completed", "failed" or "canceled", in Sama's word.
-        created, failed, cancelled: tasks; they add up to the tasks that were sent.
+        state: "completed", "failed" or "canceled", as Sama spells it.
+        created, failed, cancelled: numbers of tasks; they add up to the tasks that were sent.
         messages: the creation job's messages; the reason where a whole batch failed.
         failed_items: the tasks that failed one by one; empty where the batch failed as a whole.
     """
@@ -50,24 +50,28 @@ class BatchOutcome:
 
 @dataclass(frozen=True, repr=False)
 class Outcome:
-    """What became of a run: `batches`, and the sums `created`, `failed`, `cancelled` and `failed_items` over them."""
+    """What became of a run: its `batches`, and sums over them."""
 
     batches: tuple[BatchOutcome, ...] = ()
 
     @property
     def created(self) -> int:
+        """How many tasks Sama created."""
         return sum(batch.created for batch in self.batches)
 
     @property
     def failed(self) -> int:
+        """How many tasks failed."""
         return sum(batch.failed for batch in self.batches)
 
     @property
     def cancelled(self) -> int:
+        """How many tasks were cancelled."""
         return sum(batch.cancelled for batch in self.batches)
 
     @property
     def failed_items(self) -> tuple[FailedItem, ...]:
+        """The tasks that failed one by one."""
         return tuple(item for batch in self.batches for item in batch.failed_items)
 
     def __repr__(self) -> str:
@@ -85,30 +89,30 @@ class Outcome:
 def wait_for_all(
     api: ApiClient,
     project_id: str,
-    batches: Sequence[Batch],
+    batches: Sequence[UploadedBatch],
     timeout: float,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Watch until all batches have ended, then count; see `CreationResult.wait`."""
+    """Wait until all batches have ended, then count their tasks; see `CreationResult.wait`."""
     jobs = _watch(api, project_id, batches, timeout, on_progress)
     return Outcome(tuple(count_tasks(api, project_id, batch, jobs[batch.batch_id]) for batch in batches))
 
 
-def cancel_all(api: ApiClient, project_id: str, batches: Sequence[Batch], timeout: float) -> Outcome:
-    """Cancel what has not ended, then wait; see `CreationResult.cancel`."""
-    # All of them are tried before an error is raised: what is not cancelled is paid for.
+def cancel_all(api: ApiClient, project_id: str, batches: Sequence[UploadedBatch], timeout: float) -> Outcome:
+    """Cancel batches that have not ended, then wait; see `CreationResult.cancel`."""
+    # Try all of them before an error is raised: what is not cancelled is paid for.
     errors = [error for batch in batches if (error := _cancel(api, project_id, batch))]
     if errors:
         raise errors[0]
     return wait_for_all(api, project_id, batches, timeout)
 
 
-def _cancel(api: ApiClient, project_id: str, batch: Batch) -> ConnectorError | None:
+def _cancel(api: ApiClient, project_id: str, batch: UploadedBatch) -> ConnectorError | None:
     try:
-        if not _has_ended(api.get_batch_job(project_id, batch.batch_id)):
+        if not JobState.of(api.get_batch_job(project_id, batch.batch_id).state).has_ended:
             api.cancel_batch_creation_job(project_id, batch.batch_id)
     except BadRequestError:
-        return None  # it has ended in between; if not, the wait tells
+        return None  # the batch has ended in between; else the wait that follows reports it
     except ConnectorError as error:
         return error
     return None
@@ -117,37 +121,32 @@ def _cancel(api: ApiClient, project_id: str, batch: Batch) -> ConnectorError | N
 def _watch(
     api: ApiClient,
     project_id: str,
-    batches: Sequence[Batch],
+    batches: Sequence[UploadedBatch],
     timeout: float,
     on_progress: Callable[[int, int], None] | None,
-) -> Mapping[int, BatchJob]:
-    """The job of each batch, ended. One call for each open batch and round, rounds ever further apart."""
-    deadline = api.clock.monotonic() + timeout
-    pause = 0.5
-    jobs: dict[int, BatchJob] = {}
-    still_open = list(batches)
-    while still_open:
-        for batch in still_open:
-            jobs[batch.batch_id] = api.get_batch_job(project_id, batch.batch_id)
-        still_open = [batch for batch in still_open if not _has_ended(jobs[batch.batch_id])]
-        created, tasks = sum(job.created_count or 0 for job in jobs.values()), sum(batch.tasks for batch in batches)
+) -> Mapping[str | int, BatchJob]:
+    """Return the ended job of each batch, by batch id.
+
+    Raises:
+        WaitTimedOut: `timeout` seconds are over, and some have not ended.
+    """
+    tasks, created = sum(batch.tasks for batch in batches), 0
+    jobs: Mapping[str | int, BatchJob] = {}
+    for jobs in watch(api, project_id, [batch.batch_id for batch in batches], timeout):
+        created = sum(job.created_count or 0 for job in jobs.values())
         if on_progress:
             on_progress(created, tasks)
-        left = deadline - api.clock.monotonic()
-        if still_open and left <= 0:
-            raise _timed_out(project_id, [jobs[batch.batch_id] for batch in still_open], timeout, created, tasks)
-        if still_open:
-            api.clock.sleep(min(pause, left))
-            pause = min(pause * 1.5, 20.0)
+    if still_open := [job for job in jobs.values() if not JobState.of(job.state).has_ended]:
+        raise _timed_out(project_id, still_open, timeout, created, tasks)
     return jobs
 
 
-def _has_ended(job: BatchJob) -> bool:
-    return job.state.lower() in _ENDED
+def count_tasks(api: ApiClient, project_id: str, batch: UploadedBatch, job: BatchJob) -> BatchOutcome:
+    """Count a batch's tasks by what became of them. Read its items only where not all tasks were created.
 
-
-def count_tasks(api: ApiClient, project_id: str, batch: Batch, job: BatchJob) -> BatchOutcome:
-    """The batch's tasks by what became of them. Reads its items only where not all of them were created."""
+    Raises:
+        TasksUnaccounted: the counts do not add up to the tasks that were sent.
+    """
     batch_id, state = batch.batch_id, job.state.lower()
     if job.created_count == batch.tasks:
         return BatchOutcome(batch_id, state, batch.tasks, messages=job.messages)
@@ -157,8 +156,8 @@ def count_tasks(api: ApiClient, project_id: str, batch: Batch, job: BatchJob) ->
         counts[item.state.lower()] += 1
         if item.state.lower() == "failed":
             failed_items.append(FailedItem(item.id, item.state, item.data, item.errors, batch_id=batch_id))
-    if not counts and not job.created_count and state in ENDED_BADLY:
-        counts[state] = batch.tasks  # over before Sama had read the file: all tasks share the fate of the batch
+    if not counts and not job.created_count and JobState.of(state).ended_badly:
+        counts[state] = batch.tasks  # it ended before Sama had read the file: all tasks share the fate of the batch
     outcome = BatchOutcome(
         batch_id,
         state,

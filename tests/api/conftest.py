@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from fake_clock import FakeClock
-from scripted_server import KEY, ScriptedServer, fixed_random
 
+from kit.fake_clock import FakeClock
+from kit.scripted_server import KEY, ScriptedServer, fixed_random
 from sama_spark.api import ApiClient
 
 

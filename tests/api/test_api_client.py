@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import trustme
-from fake_clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_server import KEY, Answer, Got, ScriptedServer, task
 
+from kit.fake_clock import FakeClock
+from kit.scripted_server import KEY, Answer, Got, ScriptedServer, task
 from sama_spark import api
 from sama_spark.api import ApiClient
 from sama_spark.api.records import tasks_body, to_json

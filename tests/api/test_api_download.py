@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_clock import FakeClock
-from scripted_server import KEY, Answer, ScriptedServer
 
+from kit.fake_clock import FakeClock
+from kit.scripted_server import KEY, Answer, ScriptedServer
 from sama_spark import api
 from sama_spark.api import ApiClient
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_clock import FakeClock
-from rogue_server import OK_HEAD, Rogue, Speech, for_ever, says, silent
-from scripted_server import KEY, Answer, ScriptedServer
 
+from kit.fake_clock import FakeClock
+from kit.rogue_server import OK_HEAD, Rogue, Speech, for_ever, says, silent
+from kit.scripted_server import KEY, Answer, ScriptedServer
 from sama_spark import api
 from sama_spark.api import ApiClient
 from sama_spark.api.sama_errors import of_sama

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from email.utils import formatdate
 
 import pytest
-from fake_clock import FakeClock
-from scripted_server import KEY, Answer, Got, ScriptedServer, fixed_random, stamp, task
 
+from kit.fake_clock import FakeClock
+from kit.scripted_server import KEY, Answer, Got, ScriptedServer, fixed_random, stamp, task
 from sama_spark import api
 from sama_spark.api import ApiClient, batches
 

@@ -7,8 +7,9 @@ import time
 from typing import Any
 
 import pytest
-from rogue_server import OK_HEAD, Rogue, for_ever
-from scripted_server import Answer, ScriptedServer
+
+from kit.rogue_server import OK_HEAD, Rogue, for_ever
+from kit.scripted_server import Answer, ScriptedServer
 
 pytest.importorskip("PIL")
 from PIL import Image

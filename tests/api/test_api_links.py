@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import trustme
-from fake_clock import FakeClock
-from rogue_server import Rogue, says
-from scripted_server import KEY, Answer, ScriptedServer
 
+from kit.fake_clock import FakeClock
+from kit.rogue_server import Rogue, says
+from kit.scripted_server import KEY, Answer, ScriptedServer
 from sama_spark import api
 from sama_spark.api import ApiClient, WaitingBatch, batches
 from sama_spark.http.connections import is_inside

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kit.fake_clock import FakeClock
 from sama_spark.api.paging import cursor_pages, number_pages, scan_delivered, scan_status, sort_key
 from sama_spark.api.task_text import Page, TaskText, task_text
 from sama_spark.http.call_errors import InvalidResponse

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import trustme
-from fake_clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
-from rogue_server import Rogue, says
-from scripted_server import KEY, Answer, ScriptedServer
 
+from kit.fake_clock import FakeClock
+from kit.rogue_server import Rogue, says
+from kit.scripted_server import KEY, Answer, ScriptedServer
 from sama_spark import api
 from sama_spark.api import ApiClient
 from sama_spark.http.proxies import Proxy, ProxyUnusable, proxy_for

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 import pytest
-from scripted_server import fixed_random
 
+from kit.scripted_server import fixed_random
 from sama_spark import api
 from sama_spark.api import ApiClient, SystemClock, batches
 from sama_spark.sandbox import Sandbox

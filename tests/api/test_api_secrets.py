@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_server import KEY, Answer, Got, ScriptedServer, fixed_random, stamp, task
 
 import sama_spark
+from kit.fake_clock import FakeClock
+from kit.scripted_server import KEY, Answer, Got, ScriptedServer, fixed_random, stamp, task
 from sama_spark import api
 from sama_spark.api import ApiClient, batches
 from sama_spark.api.sama_errors import SamaError, of_sama

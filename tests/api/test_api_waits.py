@@ -11,10 +11,10 @@ import socket
 from typing import Any
 
 import pytest
-from fake_clock import FakeClock
-from rogue_server import Rogue, says
-from scripted_server import KEY, Answer, ScriptedServer, fixed_random
 
+from kit.fake_clock import FakeClock
+from kit.rogue_server import Rogue, says
+from kit.scripted_server import KEY, Answer, ScriptedServer, fixed_random
 from sama_spark import api
 from sama_spark.api import ApiClient
 from sama_spark.http import retry

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from scripted_server import KEY, Answer, ScriptedServer
 
+from kit.scripted_server import KEY, Answer, ScriptedServer
 from sama_spark.api import ApiClient, batches
 from sama_spark.api.sama_errors import BatchFailed, BatchUnsure, SamaError, WaitTimedOut
 from sama_spark.http.call_errors import InvalidResponse

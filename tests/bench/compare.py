@@ -29,7 +29,8 @@ from sama_spark import Client
 from sama_spark.local import local_session
 from sama_spark.outbound.creation_schema import Contract
 from sama_spark.outbound.encode import encode
-from sama_spark.outbound.outbox.ledger import KEYS_IN_LINE, Fact, Ledger
+from sama_spark.outbound.outbox.ledger import Ledger
+from sama_spark.outbound.outbox.ledger_rows import KEYS_IN_ROW, BatchEvent
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.sandbox import Sandbox
 
@@ -103,10 +104,10 @@ class Bench:
         """As years of runs leave it: every batch has ended."""
         self._new_outbox(name)
         ledger = Ledger.open(self.spark, self.table, self.project, OutboxKeys(("name",)))
-        place = F.sequence(F.lit(0), F.lit(KEYS_IN_LINE - 1))
-        number = F.col("id") * KEYS_IN_LINE
+        place = F.sequence(F.lit(0), F.lit(KEYS_IN_ROW - 1))
+        number = F.col("id") * KEYS_IN_ROW
         keys = F.transform(place, lambda i: F.concat(F.lit('{"name":"old '), number + i, F.lit('"}')))
-        claims = self.spark.range(OLD_BATCHES * OLD_ROWS // KEYS_IN_LINE).select(
+        claims = self.spark.range(OLD_BATCHES * OLD_ROWS // KEYS_IN_ROW).select(
             (F.floor(number / OLD_ROWS) + 10**9).alias("batch_id"),
             F.lit("old").alias("run_id"),
             F.lit(OLD_ROWS).alias("tasks"),
@@ -114,7 +115,8 @@ class Bench:
             place.alias("contents"),
         )
         assert ledger.bind(claims.select(F.to_json(F.struct("*")).alias("value")), 1, "old", 0.0, 0.0)
-        ledger.record([Fact("done", 10**9 + i, "old", OLD_ROWS, created=OLD_ROWS) for i in range(OLD_BATCHES)], 0.0)
+        ids = range(10**9, 10**9 + OLD_BATCHES)
+        ledger.record([BatchEvent("done", i, "old", OLD_ROWS, created=OLD_ROWS) for i in ids], 0.0)
 
     def _send(self, df: DataFrame) -> None:
         self.result = self.ours.create_task_batch_from_table(

@@ -21,7 +21,7 @@ from sama_spark import Client, CreationResult
 from sama_spark.api import batches, creation, paging
 from sama_spark.api.api_client import ApiClient
 from sama_spark.inbound import delivery_types as contract
-from sama_spark.inbound import table
+from sama_spark.inbound import lines
 from sama_spark.inbound.sync import table_types as sync_contract
 from sama_spark.inbound.sync.feeds import status_round
 from sama_spark.inbound.sync.sync_options import SyncOptions
@@ -36,7 +36,7 @@ from sama_spark.sandbox import Sandbox
 pytest.importorskip("pyspark.sql.datasource")  # or `format("sama")` has no options
 
 from sama_spark.data_source.read_options import ReadOptions
-from sama_spark.data_source.text_options import Place
+from sama_spark.data_source.text_options import SharedOptions
 
 DOCS = Path(sama_spark.__file__).parent / "docs"
 REQUIRED = inspect.Parameter.empty
@@ -186,7 +186,7 @@ def test_filters_say_which_feeds_take_them(feed: str) -> None:
 STRUCTS: dict[str, type[Struct]] = {
     "`create_task_batch_from_table`": CreationOptions,
     "`sync`": SyncOptions,
-    "Both ways": Place,
+    "Both ways": SharedOptions,
     "Reading": ReadOptions,
 }
 
@@ -245,8 +245,8 @@ LIMITS = [
     ("a call", f"{OF_CLIENT['deadline']:g} s with its retries"),
     ("a call", f"{OF_CLIENT['read_timeout']:g} s of silence"),
     ("a list that changes while it is read", f"{paging.MAX_PASSES} passes, {paging.MAX_PAGES:,} pages"),
-    ("a DataFrame of deliveries without a shared folder", f"{table._MOST_STREAMED_BYTES >> 30} GB of text"),
-    ("a DataFrame of deliveries without a shared folder", f"pieces of {table.TABLE_BYTES >> 20} MB"),
+    ("a DataFrame of deliveries without a shared folder", f"{lines._MOST_STREAMED_BYTES >> 30} GB of text"),
+    ("a DataFrame of deliveries without a shared folder", f"pieces of {lines.TABLE_BYTES >> 20} MB"),
     ("rejected rows without a shared folder", f"{rejected._MOST_IN_MEMORY:,}"),
     ('known tasks that a round of `"status"` asks for by id', f"{status_round._BY_ID:,}"),
     ("an object in `data` or `answers`", f"{contract._MOST_FIELDS} fields"),

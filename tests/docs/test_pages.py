@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from markdown_it import MarkdownIt
-from serverless import unguarded
+from pyspark.sql import types as T
 
 import sama_spark
+from kit.serverless import unguarded
 from sama_spark import ANNOTATIONS, Client
 from sama_spark.http.retry import Pacer
 from sama_spark.inbound.sync import tables
 from sama_spark.inbound.sync.feeds import batch_feed as batches
 from sama_spark.inbound.sync.feeds import stats_feed as stats
 from sama_spark.inbound.sync.feeds import status_feed as states
+from sama_spark.inbound.sync.table_types import TableTypes
 from sama_spark.sandbox.png_masks import png
+from sama_spark.vendors.sama.envelope import TABLE_ENVELOPE
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     from sama_spark.sandbox import Sandbox
 
+TEXTS = TableTypes(T.StringType(), T.StringType())
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "sama_spark" / "docs").glob("*.md"))]
 
@@ -155,7 +159,7 @@ def test_every_error_is_explained() -> None:
     ("table", "columns"),
     {
         "annotations": ANNOTATIONS.names,
-        "tasks": re.findall(r"(\w+) (?:STRING|BIGINT|INT|TIMESTAMP|\{)", tables._TASKS),
+        "tasks": re.findall(r"(?i)(\w+)`? (?:string|bigint|int|timestamp)", tables.tasks_ddl(TABLE_ENVELOPE, TEXTS)),
         "deliveries_raw": re.findall(r"(\w+) (?:STRING|TIMESTAMP)", tables.RAW),
         "task_states": re.findall(r"(\w+) (?:STRING|BIGINT|INT|TIMESTAMP)", states._TASK_STATES),
         "batches": re.findall(r"(\w+) (?:STRING|BIGINT|ARRAY|TIMESTAMP)", batches._BATCHES),

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from deliveries import PAGE, delivery
 
+from kit.deliveries import PAGE, delivery
 from sama_spark import Client
 
 if TYPE_CHECKING:

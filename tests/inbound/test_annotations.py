@@ -16,8 +16,8 @@ pytest.importorskip("pyspark")
 import pyarrow as pa
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
-from table_settings import having
 
+from kit.table_settings import having
 from sama_spark import ANNOTATIONS, Client, flatten_annotations
 from sama_spark.errors import InvalidInput
 from sama_spark.inbound.annotations import annotation_batches
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.sandbox import Sandbox
+
+pytestmark = pytest.mark.one_kind
 
 TAGS = {"kind": "text", "colour": "text", "side": {"type": "checkbox", "options": ["left", "right"]}}
 OUTPUTS = {
@@ -111,6 +113,7 @@ def labels(delivered: DataFrame) -> Iterator[DataFrame]:
     rows.sparkSession.catalog.dropTempView("labels")
 
 
+@pytest.mark.both_kinds
 def test_every_format_is_a_row(spark: SparkSession, labels: DataFrame) -> None:
     columns = (
         "n int, ordinal int, output string, kind string, type string, object_id int, group_id int, frame int, "
@@ -140,6 +143,7 @@ def test_every_format_is_a_row(spark: SparkSession, labels: DataFrame) -> None:
     assert_df_equality(found.orderBy("n", "ordinal"), expected, ignore_nullable=True, ignore_metadata=True)
 
 
+@pytest.mark.both_kinds
 def test_the_schema_and_its_comments_reach_a_table(spark: SparkSession, labels: DataFrame) -> None:
     assert labels.schema == ANNOTATIONS
     labels.write.format("delta").saveAsTable("labels_table")
@@ -194,6 +198,7 @@ def test_every_frame(delivered: DataFrame) -> None:
     ]
 
 
+@pytest.mark.both_kinds
 def test_any_dataframe_with_answers(spark: SparkSession, delivered: DataFrame, labels: DataFrame) -> None:
     """As JSON text, and as a struct without the text, where the rows are the same but for `raw`."""
     expected = labels.drop("raw")
@@ -218,6 +223,7 @@ def _without_order(df: DataFrame) -> DataFrame:
     return _sorted(df.drop("ordinal").withColumn("ordinal", F.struct("output", "group_id", "object_id", "frame")))
 
 
+@pytest.mark.both_kinds
 def test_what_is_missing_is_named(spark: SparkSession) -> None:
     with pytest.raises(InvalidInput, match="neither `answers_raw` nor `answers`"):
         flatten_annotations(spark.createDataFrame([], "id string, text string"))

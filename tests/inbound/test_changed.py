@@ -1,4 +1,4 @@
-"""Few deliveries are compared by name, many by a join: both tell the same."""
+"""Spark finds the same newer deliveries as a comparison one by one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable
-from sama_spark.inbound.sync import changed
-from sama_spark.inbound.sync.changed import Counts, _among_few, _among_many, placed
+from sama_spark.inbound.sync.changed import Counts, compare, count, newer, timed
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -21,7 +20,7 @@ TIMES = [datetime(2026, 1, 2, tzinfo=timezone.utc) + timedelta(microseconds=n) f
 
 
 @pytest.mark.one_kind
-def test_few_and_many(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newer_deliveries(spark: SparkSession, tmp_path: Path) -> None:
     chance = random.Random(4242)
     ids = [f"it's {n}" for n in range(60)]
     landed = [
@@ -36,20 +35,18 @@ def test_few_and_many(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.M
     ]
     known = [(task_id, chance.choice(TIMES), chance.choice(TIMES)) for task_id in [*ids[20:], "another"]]
     columns = "id string, delivered_at timestamp, run_id string, landed_at timestamp, problem string"
-    raw = placed(spark.createDataFrame(landed, columns))
+    raw = timed(spark.createDataFrame(landed, columns))
     tasks = DeltaTable(spark, str(tmp_path / "tasks"))
     tasks.append(spark.createDataFrame(known, "id string, delivered_at timestamp, synced_at timestamp"))
     now = TIMES[1]  # what was delivered later comes from a clock that is ahead
-    few = _among_few(raw, tasks, "this", now)
-    assert few is not None
-    rows, counts = _among_many(raw, tasks, "this", now, is_empty=False)
-    newer = {(row[0], row[1]) for row in rows.select("id", F.unix_micros("delivered_at")).collect()}
-    assert (set(few[0]), few[1]) == (newer, counts)
+    compared = compare(raw, tasks, "this")
+    rows, counts = newer(compared), count(compared, now)
+    found = {(row[0], row[1]) for row in rows.select("id", F.unix_micros("delivered_at")).collect()}
     *tasks_of_each, latest = counts
     assert min(tasks_of_each) > 0
     assert latest == now
-    # One by one, as it is told in words: by time, and by landing where a task has a delivery without a time or one
-    # that is ahead of its landing.
+    # The rule, one by one: compare by time, but by landing if a task has a delivery without a time or one from the
+    # future.
     by_task: dict[str, list[tuple[datetime, datetime, bool]]] = {}
     for task_id, at, _, landed_at, problem in landed:
         if task_id and not problem:
@@ -63,10 +60,15 @@ def test_few_and_many(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.M
         known_at, synced_at = before.get(task_id, (None, None))
         if known_at is None or (landed_at > synced_at if is_odd or known_at >= synced_at else at > known_at):
             due[task_id] = at
-    micros = {(task_id, round(at.timestamp() * 1e6)) for task_id, at in due.items()}
-    assert newer == micros
+    assert found == {(task_id, round(at.timestamp() * 1e6)) for task_id, at in due.items()}
+    new = sum(task_id not in before for task_id in by_task)
+    assert counts[:3] == (new, len(due) - new, len(by_task) - len(due))
+    assert counts.landed == sum(run_id == "this" for _, _, run_id, *_ in landed)
+    assert counts.max_deliveries == max(map(len, by_task.values()))
 
-    nothing = raw.limit(0)
-    assert _among_few(nothing, tasks, "this", now) == ([], Counts(0, 0, 0, 0, 0, None))
-    monkeypatch.setattr(changed, "_MOST_NAMED", 119)
-    assert _among_few(raw, tasks, "this", now) is None
+    compared = compare(raw, None, "this")
+    assert newer(compared).count() == len(by_task)
+    assert count(compared, now)[:3] == (len(by_task), 0, 0)
+    compared = compare(raw.limit(0), tasks, "this")
+    assert newer(compared).count() == 0
+    assert count(compared, now) == Counts(0, 0, 0, 0, 0, None)

@@ -1,4 +1,4 @@
-"""A date is YYYY-MM-DD, wherever it stands; anything else is null and kept whole, on every Spark."""
+"""A date is YYYY-MM-DD, at any depth; anything else is null and its task is kept whole, on every Spark."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pyspark.sql import types as T
 
 from sama_spark.inbound.delivery_types import saveable
 from sama_spark.inbound.table import RESCUED, typed_tasks
+from sama_spark.vendors.sama.envelope import ENVELOPE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -51,7 +52,7 @@ def test_a_date_or_null_and_the_whole_text(spark: SparkSession) -> None:
     rows = [(str(n), json.dumps({"answers": answer}), None, None) for n, answer in enumerate(answers)]
     df = spark.createDataFrame(rows, "id string, raw string, data_raw string, answers_raw string")
     df = df.withColumn("delivered_at", F.lit(None).cast("timestamp"))
-    found = typed_tasks(df, T.StringType(), KIND).collect()
+    found = typed_tasks(df, T.StringType(), KIND, ENVELOPE).collect()
     for row in found:
         n, place = divmod(int(row.id), 4)
         value, typed = values[n], list(row.answers.asDict(recursive=True).values())[place]
@@ -61,4 +62,4 @@ def test_a_date_or_null_and_the_whole_text(spark: SparkSession) -> None:
         # Of what is of another kind the whole part may be null.
         assert typed == parts[place] or (typed is None and value in ODD), value
     assert len(found) == len(answers)
-    assert saveable(KIND) == typed_tasks(df, T.StringType(), KIND).schema["answers"].dataType
+    assert saveable(KIND) == typed_tasks(df, T.StringType(), KIND, ENVELOPE).schema["answers"].dataType

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_clock import FakeClock
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from kit.fake_clock import FakeClock
 from sama_spark import Client, TaskStates
 from sama_spark.errors import ConnectorError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
 
     from sama_spark.sandbox import Sandbox
+
+pytestmark = pytest.mark.one_kind
 
 INPUTS = {"url": "string", "count": "integer", "day": "date"}
 OUTPUTS = {"objects": "image", "notes": "text", "weather": {"type": "checkbox", "options": ["rain", "sun"]}}
@@ -78,6 +80,7 @@ def one_task(client: Client, spark: SparkSession, sandbox: Sandbox, project: int
 # --- the table of defects
 
 
+@pytest.mark.both_kinds
 def test_null_outside_answers(client: Client, spark: SparkSession, sandbox: Sandbox, project: int) -> None:
     text = json.dumps(
         delivery(delivered_at=None, client_batch_id=None, data={"url": None, "deep": {"er": [None, {"x": None}]}})
@@ -154,6 +157,7 @@ def test_quotes_apostrophes_newlines_backslashes_cjk_emoji(
     assert (row.data.url, row.answers.notes) == (text, text)
 
 
+@pytest.mark.both_kinds
 def test_no_deliveries(client: Client, spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path) -> None:
     nothing = read(client, spark, project)
     assert (nothing.count(), nothing.select("id", "data.url", "answers.notes").count()) == (0, 0)
@@ -168,6 +172,7 @@ def test_no_deliveries(client: Client, spark: SparkSession, sandbox: Sandbox, pr
     assert client.get_multi_task_status_to_table(spark, str(project), state="rejected").schema == many.schema
 
 
+@pytest.mark.both_kinds
 def test_next_day_has_other_fields(
     client: Client, spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path
 ) -> None:
@@ -239,6 +244,7 @@ def test_answers_are_typed_with_their_text_beside(
     assert json.loads(row.answers_raw) == answers
 
 
+@pytest.mark.both_kinds
 def test_names_with_spaces(client: Client, spark: SparkSession, sandbox: Sandbox, tmp_path: Path) -> None:
     """Their table can be saved as it is, and no value is lost."""
     project = sandbox.create_project({"image Original url": "string", "a.b": "string"}, {"car; or (bus)": "text"})
@@ -322,6 +328,7 @@ def test_date_type_and_to_timestamp_are_sent(
         assert wanted.items() <= request["query"].items()
 
 
+@pytest.mark.both_kinds
 def test_session_that_was_passed_in_is_used(
     client: Client, spark: SparkSession, session_kind: str, sandbox: Sandbox, project: int
 ) -> None:
@@ -337,6 +344,7 @@ def test_session_that_was_passed_in_is_used(
     assert df.count() == 1
 
 
+@pytest.mark.both_kinds
 def test_many_tasks_in_bounded_memory(client: Client, spark: SparkSession, sandbox: Sandbox, project: int) -> None:
     """60 MB of tasks: the driver's Python holds far less, and Spark reads them in parallel."""
     notes = "x" * 2000
@@ -361,6 +369,7 @@ WANTED = ["id", "project_id", "batch_id", "state", "created_at", "delivered_at",
           "answers_raw", "raw"]  # fmt: skip
 
 
+@pytest.mark.both_kinds
 def test_all_five_methods_give_the_same_columns(
     client: Client, spark: SparkSession, sandbox: Sandbox, project: int
 ) -> None:
@@ -434,6 +443,7 @@ def test_a_field_that_sama_adds_tomorrow(client: Client, spark: SparkSession, sa
     assert row.answers.notes == "n1"
 
 
+@pytest.mark.both_kinds
 def test_numbers_survive_to_the_byte(client: Client, spark: SparkSession, sandbox: Sandbox, project: int) -> None:
     answers = r'{"n": 1.10,  "e": 1e400, "i": 123456789012345678901234567890, "z": -0.0, "s": "\u00e9\/"}'
     data = '{ "url" : "u", "x": 1E-400 , "y":[1.0,10.00] }'
@@ -495,6 +505,7 @@ def test_answers_schema(
     assert json.loads(row.answers_raw) == answers
 
 
+@pytest.mark.both_kinds
 def test_answers_schema_of_a_table(client: Client, spark: SparkSession, sandbox: Sandbox, project: int) -> None:
     sandbox.deliver(project, [delivery(answers={"notes": "n", "more": 7})])
     asked = "struct<notes: string, more: bigint>"
@@ -510,6 +521,7 @@ def test_answers_schema_of_a_table(client: Client, spark: SparkSession, sandbox:
         spark.sql("DROP TABLE IF EXISTS labels_like")
 
 
+@pytest.mark.both_kinds
 def test_answers_schema_inferred(client: Client, spark: SparkSession, sandbox: Sandbox, project: int) -> None:
     sandbox.deliver(
         project,
@@ -530,6 +542,7 @@ def test_answers_schema_inferred(client: Client, spark: SparkSession, sandbox: S
 
 
 @pytest.mark.parametrize("asked", ["no_such_table", "struct<notes string", "a b c d <"])
+@pytest.mark.both_kinds
 def test_answers_schema_that_means_nothing(
     client: Client, spark: SparkSession, sandbox: Sandbox, project: int, asked: str
 ) -> None:

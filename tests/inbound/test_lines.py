@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sama_spark.api.task_text import task_text
 from sama_spark.errors import StagingError
-from sama_spark.inbound.lines import LINE_END, SPANS, ahead, spans, stage_lines
+from sama_spark.inbound.lines import LINE_END, ahead, cut_line, line_head, stage_lines
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -25,28 +25,25 @@ json_values = st.recursive(
 tasks = st.dictionaries(st.sampled_from(["id", "data", "answers", "dat", "state"]), json_values)
 
 
-def cut(line: bytes, position: int) -> bytes | None:
-    start, length = int(line[position : position + 10]), int(line[position + 10 : position + 20])
-    return line[start - 1 : start - 1 + length] if length else None
-
-
 @given(st.lists(tasks, max_size=5), st.sampled_from([None, 2]), st.booleans())
-def test_spans_cut_data_and_answers(page: list[dict[str, Any]], indent: int | None, ascii_only: bool) -> None:
+def test_a_line_holds_each_value_to_the_byte(page: list[dict[str, Any]], indent: int | None, ascii_only: bool) -> None:
     text = json.dumps({"tasks": page}, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     try:
         decoded = msgspec.json.decode(text, type=dict[str, list[msgspec.Raw]])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return  # lone surrogates, which no JSON parser has to take
     for task, raw in zip(page, decoded["tasks"], strict=True):
-        line = spans(task_text(raw)) + bytes(raw)
-        assert len(line) == SPANS + len(raw)
+        line = line_head(task_text(raw)) + bytes(raw)
         assert LINE_END.encode() not in line
-        for position, name in ((0, "data"), (SPANS // 2, "answers")):
-            part = cut(line, position)
+        cut = cut_line(line)
+        assert cut.raw == bytes(raw)
+        for name, part in (("data", cut.data), ("answers", cut.answers)):
             assert (None if part is None else json.loads(part)) == task.get(name)
+            assert part is None or part in cut.raw
+        assert (cut.id is None) == (cut.problem is not None)
 
 
-def test_a_stage_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_stage_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     with pytest.raises(StagingError, match=r"gone'.*No such file"):
         stage_lines([[task_text(msgspec.Raw(b'{"id": 1}'))]], folder)

@@ -1,4 +1,4 @@
-"""The schema of JSON texts, as Spark tells it and as it is told where Spark cannot."""
+"""The schema of JSON texts: Spark computes it, and where Spark cannot, the driver finds the same."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def test_both_ways_agree(
 ) -> None:
     column = spark.createDataFrame([(text,) for text in texts], "text string")
 
-    def told() -> tuple[str, str]:
+    def seen() -> tuple[str, str]:
         [schema] = observed_schemas(column)
         return observed_type(schema).simpleString(), learnt_type(schema).simpleString()
 
-    spark_says = told()
+    spark_says = seen()
     monkeypatch.delattr(F, "schema_of_variant_agg", raising=False)
-    assert told() == spark_says
+    assert seen() == spark_says
     assert spark_says == (observed, learnt or observed)
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -17,16 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_clock import FakeClock
 
+from kit.fake_clock import FakeClock
 from sama_spark import Client
 from sama_spark import staging as staging_module
 from sama_spark.errors import ConnectorError, FeedInterrupted, StagingError
+from sama_spark.inbound.lines import ahead, stage_lines
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.sandbox import Sandbox
+
+pytestmark = pytest.mark.one_kind
 
 PAGE, TASKS = 2, 5
 
@@ -98,6 +102,11 @@ def urls(df: DataFrame) -> list[str]:
     return sorted(row.url for row in df.select("data.url").collect())
 
 
+def urls_in(folder: Path) -> list[str]:
+    """The urls of the tasks in the lines that were staged there."""
+    return sorted(re.findall(r'"url": ?"(u\d+)"', "".join(file.read_text() for file in folder.glob("page-*"))))
+
+
 def runs(staging: Path, kind: str = "back") -> set[Path]:
     return set((staging / "sama-spark").glob(f"{kind}-*"))
 
@@ -113,9 +122,10 @@ BROKEN_PAGES: dict[str, dict[str, Any]] = {
     "html": {"kind": "html"},
     "json of another shape": {"kind": "json"},
 }
+LOSING = ("dropped after", "truncated")  # Sama's cursor moves before its reply; the other feed has all
 
 
-@pytest.mark.parametrize("fault", BROKEN_PAGES)
+@pytest.mark.parametrize("fault", ["500", "truncated"])
 def test_the_second_page_fails(client: Client, sandbox: Sandbox, project: int, spark: SparkSession, fault: str) -> None:
     sandbox.fail("since_last_call", skip=1, times=None, **BROKEN_PAGES[fault])
     with pytest.raises(FeedInterrupted) as caught:
@@ -130,11 +140,26 @@ def test_the_second_page_fails(client: Client, sandbox: Sandbox, project: int, s
     assert (type(again), str(again), again.remedy, again.received) == (type(error), str(error), error.remedy, None)
     sandbox.heal()
     rest = client.get_delivered_tasks_since_last_call_to_table(spark, str(project), consumer="c")
-    lost = fault in ("dropped after", "truncated")  # Sama's cursor moves before its reply; the other feed has all
-    assert urls(rest) == (["u4"] if lost else ["u2", "u3", "u4"])
+    assert urls(rest) == (["u4"] if fault in LOSING else ["u2", "u3", "u4"])
     assert rest.schema == error.received.schema
 
 
+@pytest.mark.parametrize("fault", BROKEN_PAGES)
+def test_pages_before_a_broken_one_lie_in_the_stage(
+    staged_client: Client, sandbox: Sandbox, project: int, tmp_path: Path, fault: str
+) -> None:
+    sandbox.fail("since_last_call", skip=1, times=None, **BROKEN_PAGES[fault])
+    with pytest.raises(ConnectorError):
+        stage_lines(staged_client.since_last_call_pages(project, consumer="c"), tmp_path)
+    assert sandbox.calls()["since_last_call"] == 2
+    assert urls_in(tmp_path) == ["u0", "u1"]
+    sandbox.heal()
+    (tmp_path / "rest").mkdir()
+    stage_lines(staged_client.since_last_call_pages(project, consumer="c"), tmp_path / "rest")
+    assert urls_in(tmp_path / "rest") == (["u4"] if fault in LOSING else ["u2", "u3", "u4"])
+
+
+@pytest.mark.both_kinds
 def test_the_first_page_fails(client: Client, sandbox: Sandbox, project: int, spark: SparkSession) -> None:
     sandbox.fail("since_last_call", status=503)
     with pytest.raises(FeedInterrupted) as caught:
@@ -145,6 +170,7 @@ def test_the_first_page_fails(client: Client, sandbox: Sandbox, project: int, sp
     assert client.get_delivered_tasks_since_last_call_to_table(spark, str(project)).count() == TASKS
 
 
+@pytest.mark.both_kinds
 def test_each_consumer_is_served_once(client: Client, sandbox: Sandbox, project: int, spark: SparkSession) -> None:
     read = client.get_delivered_tasks_since_last_call_to_table
     assert urls(read(spark, str(project), consumer="a")) == [f"u{i}" for i in range(TASKS)]
@@ -179,7 +205,8 @@ FeedReader(api, None, project, Staging(), Stage(Path(folder)), None).read_once(p
 def test_a_killed_process_leaves_each_page_that_it_got(
     sandbox: Sandbox, project: int, spark: SparkSession, tmp_path: Path
 ) -> None:
-    from sama_spark.inbound.table import contract_types, staged_lines, task_table
+    from sama_spark.inbound.lines import staged_lines
+    from sama_spark.inbound.table import contract_types, task_table
 
     sandbox.fail("since_last_call", kind="slow", seconds=60, skip=1)
     process = subprocess.Popen(
@@ -208,15 +235,24 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 @pytest.mark.parametrize("fault", BROKEN_PAGES)
 def test_a_page_that_fails_once_is_asked_for_again(
-    client: Client, sandbox: Sandbox, project: int, spark: SparkSession, fault: str
+    staged_client: Client, sandbox: Sandbox, project: int, tmp_path: Path, fault: str
 ) -> None:
     once = BROKEN_PAGES[fault]
     sandbox.fail("delivered", skip=1, **once)
+    pages = ahead(staged_client.delivered_pages(project))
     if once.get("kind") == "json":  # JSON that is no page: asking again would not make it one
         with pytest.raises(ConnectorError, match="tasks"):
-            client.get_delivered_tasks_to_table(spark, str(project))
+            stage_lines(pages, tmp_path)
     else:
-        assert urls(client.get_delivered_tasks_to_table(spark, str(project))) == [f"u{i}" for i in range(TASKS)]
+        assert stage_lines(pages, tmp_path) == TASKS
+        assert urls_in(tmp_path) == [f"u{i}" for i in range(TASKS)]
+
+
+def test_a_page_that_fails_once_is_whole_in_the_dataframe(
+    client: Client, sandbox: Sandbox, project: int, spark: SparkSession
+) -> None:
+    sandbox.fail("delivered", skip=1, **BROKEN_PAGES["truncated"])
+    assert urls(client.get_delivered_tasks_to_table(spark, str(project))) == [f"u{i}" for i in range(TASKS)]
 
 
 def test_a_feed_that_breaks_off_is_an_error_and_no_short_table(
@@ -227,6 +263,7 @@ def test_a_feed_that_breaks_off_is_an_error_and_no_short_table(
         client.get_delivered_tasks_to_table(spark, str(project))
 
 
+@pytest.mark.both_kinds
 def test_streamed_gives_what_staged_gives(
     staged_client: Client, streaming_client: Client, sandbox: Sandbox, project: int, spark: SparkSession
 ) -> None:
@@ -273,6 +310,7 @@ def test_a_call_may_name_its_own_folder(
     assert len(runs(folder)) == 2
 
 
+@pytest.mark.both_kinds
 def test_what_lies_in_the_stage_is_private_and_goes_with_close(
     sandbox: Sandbox, project: int, spark: SparkSession, tmp_path: Path
 ) -> None:

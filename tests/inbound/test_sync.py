@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deliveries import PAGE, delivery
 from pyspark.sql import functions as F
 
+from kit.deliveries import PAGE, delivery
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import ConnectorError, SyncError
@@ -33,7 +33,7 @@ TABLES = {
 
 
 def contents(spark: SparkSession, into: str) -> dict[str, list[str]]:
-    """All rows as text, without what tells one run from another."""
+    """All rows as text, without the columns that differ from run to run."""
     return {
         name: sorted(map(str, spark.read.format("delta").load(f"{into}/{name}").drop(*but).collect()))
         for name, but in TABLES.items()
@@ -134,7 +134,7 @@ def dying_after(writes: int) -> Iterator[None]:
         pytest.param(3, True, marks=LONG),
     ],
 )
-def test_a_sync_that_died_is_made_good_by_the_next(
+def test_the_next_sync_finishes_one_that_died(
     spark: SparkSession,
     client: Client,
     sandbox: Sandbox,
@@ -195,7 +195,7 @@ def test_the_tables_belong_to_one_project(spark: SparkSession, client: Client, s
     spark.sql("CREATE SCHEMA IF NOT EXISTS synced").collect()
     try:
         client.sync(spark, str(project), "synced", prefix="a_")
-        with pytest.raises(SyncError, match=f"holds project {project}"):
+        with pytest.raises(SyncError, match=f"holds project sama/{project} in layout 2, not project sama/{other} "):
             client.sync(spark, str(other), "synced", prefix="a_")
         assert client.sync(spark, str(other), "synced", prefix="b_").new == 0
         assert spark.table("synced.a_tasks").count() == 9

@@ -14,7 +14,7 @@ from sama_spark import Client
 from sama_spark.api.replies import decode_page
 from sama_spark.errors import InvalidInput, SyncError
 from sama_spark.inbound.delivery_types import grown, learnt_type
-from sama_spark.inbound.sync.table_types import Contract, observed
+from sama_spark.inbound.sync.table_types import TableTypes, observed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,8 +142,8 @@ def test_what_is_observed_settles_in_any_order(spark: SparkSession) -> None:
             found = grown(found, seen[i].answers, "answers", [])
         ends.add(_sorted(found).simpleString())
     assert ends == {"struct<a:struct<x:double,y:array<struct<w:double,z:string>>>,b:boolean,e:struct<k:string>>"}
-    kept = Contract(T.StringType(), found)
-    assert Contract.from_json(kept.to_json()) == kept
+    kept = TableTypes(T.StringType(), found)
+    assert TableTypes.from_json(kept.to_json()) == kept
     assert learnt_type("OBJECT<a: BIGINT, `VOID`: VOID, c: ARRAY<VARIANT>>") == T.StructType(
         [T.StructField("a", T.DoubleType()), T.StructField("c", T.ArrayType(T.StringType()))]
     )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from deliveries import PAGE, delivery
-from doomed_sync import STEPS
-from killing import kill
 from test_sync import contents
 
+from kit.deliveries import PAGE, delivery
+from kit.doomed_sync import STEPS
+from kit.killing import kill
 from sama_spark import Client
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from sama_spark.sandbox import Sandbox
 
-SCRIPT = Path(__file__).parent / "doomed_sync.py"
 _WRITES = ("landing", "landed", "labelling", "labelled", "typing", "typed", "recorded")
 WAYS = {
     "first": tuple(step for step in STEPS if step != "two pages landed"),
@@ -84,7 +82,7 @@ def killed(
         }
         for (way, step), into in folders.items()
     ]
-    kill(SCRIPT, sandbox, server, folder, drivers)
+    kill("kit.doomed_sync", sandbox, server, folder, drivers)
     return Killed(project, folders, undisturbed)
 
 
@@ -97,7 +95,7 @@ def feed_of(way: str) -> Any:
 
 
 @pytest.mark.parametrize(("way", "step"), ALL)
-def test_a_killed_sync_is_made_good_by_the_next(
+def test_the_next_sync_finishes_a_killed_one(
     killed: Killed, running_sandbox: Sandbox, spark: SparkSession, way: str, step: str
 ) -> None:
     into = killed.folders[way, step]

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deliveries import PAGE, delivery
 from pyspark.sql import types as T
 from test_sync import contents, dying_after
 
+from kit.deliveries import PAGE, delivery
 from sama_spark import Client
 from sama_spark.delta import DeltaTable, is_conflict
 from sama_spark.errors import SyncError
 from sama_spark.inbound.sync import changed, landing
 from sama_spark.inbound.sync import sync_run as run
-from sama_spark.inbound.sync.table_types import Contract
+from sama_spark.inbound.sync.table_types import TableTypes
 from sama_spark.inbound.sync.tables import SyncTables
+from sama_spark.vendors.sama.envelope import TABLE_ENVELOPE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -104,10 +105,10 @@ def test_tables_that_another_sync_is_making(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For a moment Delta shows them without properties, as it shows tables of somebody else."""
-    contract, seen = Contract(T.StringType(), T.StringType()), DeltaTable.properties
+    types, seen = TableTypes(T.StringType(), T.StringType()), DeltaTable.properties
     tables = SyncTables(spark, str(tmp_path), "1")
     monkeypatch.setattr(DeltaTable, "properties", lambda table: seen(table) if table.exists() else {})
-    assert tables.open(contract) == contract
+    assert tables.open(types, TABLE_ENVELOPE) == types
 
 
 @pytest.mark.one_kind

@@ -1,4 +1,4 @@
-"""Odd deliveries: the others arrive, the odd ones are told at each sync, and a mended one takes their place."""
+"""Odd deliveries: the others arrive, each sync reports the odd ones, and a corrected one takes their place."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deliveries import delivery
-from scripted_server import KEY, Answer, Got, ScriptedServer
 
+from kit.deliveries import delivery
+from kit.scripted_server import KEY, Answer, Got, ScriptedServer
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
+from sama_spark.errors import SyncError
 from sama_spark.inbound.annotations import flatten_annotations
 from sama_spark.inbound.sync.tables import SyncTables
 from sama_spark.jobs.work import Work
@@ -92,7 +93,7 @@ def weather(spark: SparkSession, into: str) -> dict[str, str]:
     return {row.task_id: row.value for row in rows}
 
 
-def test_the_others_arrive_and_the_odd_ones_are_told_at_each_sync(
+def test_the_others_arrive_and_each_sync_reports_the_odd_ones(
     spark: SparkSession, odd_client: Client, served: Served, tmp_path: Path
 ) -> None:
     into = str(tmp_path)
@@ -115,7 +116,7 @@ def test_the_others_arrive_and_the_odd_ones_are_told_at_each_sync(
     assert told["surrogate"].startswith("cut ")
     assert told["long name"] == told["long number"] == "sun"
 
-    # Another sync tells them too, though nothing lands; a mended one takes its place, and later ones go on.
+    # Another sync reports them too, though nothing lands. A corrected one takes its place, and later ones arrive.
     again = odd_client.sync(spark, PROJECT, into)
     assert (again.landed, again.new, again.updated, again.rejected) == (0, 0, 0, len(ANSWERS) + 2)
     assert again.notes == first.notes
@@ -222,7 +223,7 @@ def test_a_delivery_from_the_future_hides_no_later_one(
 
 
 @pytest.mark.one_kind
-def test_odd_times_that_are_mended(spark: SparkSession, odd_client: Client, served: Served, tmp_path: Path) -> None:
+def test_odd_times_that_are_corrected(spark: SparkSession, odd_client: Client, served: Served, tmp_path: Path) -> None:
     """Also by times before the landing of the odd one; and a good one gives way to an odd one that lands later."""
     into = str(tmp_path)
     odd_times = {"none": b"null", "future": b'"2099-01-01T00:00:00Z"', "word": b'"soon"'}
@@ -240,20 +241,23 @@ def test_odd_times_that_are_mended(spark: SparkSession, odd_client: Client, serv
 
 
 @pytest.mark.one_kind
-def test_tables_of_an_earlier_version_learn_to_tell(
-    spark: SparkSession, odd_client: Client, served: Served, tmp_path: Path
+@pytest.mark.parametrize(
+    "earlier", [{"sama_spark.layout": "1", "sama_spark.project": PROJECT}, {"sama_spark.layout": "1"}], ids=str
+)
+def test_tables_of_an_earlier_layout_are_refused(
+    spark: SparkSession, odd_client: Client, served: Served, tmp_path: Path, earlier: dict[str, str]
 ) -> None:
     into = str(tmp_path)
     served.tasks = [good(1)]
     odd_client.sync(spark, PROJECT, into)
-    for name, column in (("deliveries_raw", "problem"), ("runs", "notes")):
-        old = SyncTables(spark, into, PROJECT)[name]
-        old.set_properties({"delta.dataSkippingStatsColumns": "run_id"})
-        old.read().drop(column).write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(old.name)
-    assert odd_client.sync(spark, PROJECT, into).rejected == 0
-    served.tasks.append(odd("nan", ANSWERS["nan"]))
-    assert odd_client.sync(spark, PROJECT, into).rejected == 1
-    assert table(spark, into, "deliveries_raw").count() == 2
+    tables = SyncTables(spark, into, PROJECT)
+    tables.tasks.set_properties(earlier)
+    for use in (odd_client.sync, odd_client.purge_synced):
+        with pytest.raises(
+            SyncError, match=r"in layout 1, not project sama/4242 in layout 2.*the next sync makes them"
+        ):
+            use(spark, PROJECT, into)
+    assert tables.tasks.read().count() == 1
 
 
 def local(text: str) -> datetime:
@@ -262,7 +266,7 @@ def local(text: str) -> datetime:
 
 
 @pytest.mark.one_kind
-def test_a_label_that_no_shape_has_is_told_with_the_tags_there_are(
+def test_a_label_that_no_shape_has_is_reported_with_the_tags_there_are(
     spark: SparkSession, client: Client, project: int, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     def notes(label: Any, folder: str) -> list[str]:

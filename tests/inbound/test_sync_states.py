@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_clock import FakeClock
 
+from kit.fake_clock import FakeClock
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
 from sama_spark.errors import InvalidInput, SyncError

@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("pyspark")
 
 from chispa import assert_df_equality
-from fake_clock import FakeClock
 
+from kit.fake_clock import FakeClock
 from sama_spark import ANNOTATIONS, Client
 from sama_spark.inbound.sync.views import VIEWS
 

@@ -17,8 +17,9 @@ from pyspark.sql import types as T
 
 from sama_spark.api.replies import decode_page
 from sama_spark.inbound.delivery_types import delivery_types, sama_name, saveable
-from sama_spark.inbound.lines import line_tables
-from sama_spark.inbound.table import RESCUED, Line, arrow_rows, typed_tasks
+from sama_spark.inbound.lines import arrow_rows, line_columns, line_tables
+from sama_spark.inbound.table import RESCUED, typed_tasks
+from sama_spark.vendors.sama.envelope import ENVELOPE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -126,16 +127,15 @@ def test_nothing_delivered_is_lost(spark: SparkSession) -> None:
     page = decode_page(f'{{"tasks": [{", ".join(tasks)}]}}'.encode())
     _, kind = delivery_types({"properties": {"answers": {"properties": OUTPUTS}}})
     (lines,) = line_tables([page], 1 << 30)
-    line = Line()
-    data_raw, answers_raw = line.raw_parts()
+    line = line_columns()
     rows = arrow_rows(spark, lines).select(
         line.id.alias("id"),
         F.lit(None).cast("timestamp").alias("delivered_at"),
         line.raw.alias("raw"),
-        data_raw.alias("data_raw"),
-        answers_raw.alias("answers_raw"),
+        line.data.alias("data_raw"),
+        line.answers.alias("answers_raw"),
     )
-    found = typed_tasks(rows, T.StringType(), kind).collect()
+    found = typed_tasks(rows, T.StringType(), kind, ENVELOPE).collect()
     assert len(found) == len(delivered)
     rescued = 0
     for row in found:

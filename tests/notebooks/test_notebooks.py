@@ -22,8 +22,8 @@ pytest.importorskip("pyspark")
 pytest.importorskip("matplotlib")
 
 from PIL import Image
-from runner import NotebookError, Run, cells, run, run_afresh
 
+from kit.notebook_runner import NotebookError, Run, cells, run, run_afresh
 from sama_spark.http.retry import Pacer
 from sama_spark.pictures.colours import colour_of
 from sama_spark.sandbox import Sandbox

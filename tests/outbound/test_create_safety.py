@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_clock import FakeClock
 from pyspark.sql import functions as F
 
+from kit.fake_clock import FakeClock
+from kit.paper import PaperFrame, PaperSpark, on_paper
 from sama_spark import Client
 from sama_spark import staging as staging_module
 from sama_spark.api.sama_errors import BatchesNotStarted, BatchUnsure
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.sandbox import Sandbox
+
+pytestmark = pytest.mark.one_kind
 
 ROWS, CHUNK = 6, 2
 URLS = [f"https://example.org/{i}.jpg" for i in range(ROWS)]
@@ -89,6 +92,13 @@ def df(spark: SparkSession) -> DataFrame:
     return spark.range(0, ROWS, numPartitions=1).selectExpr("concat('https://example.org/', id, '.jpg') AS url")
 
 
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> PaperFrame:
+    """The same rows without Spark, for faults that only the driver meets."""
+    on_paper(monkeypatch)
+    return PaperFrame(PaperSpark(), URLS)
+
+
 def created(sandbox: Sandbox, project: int) -> list[str]:
     return sorted(task["data"]["url"] for task in sandbox.tasks(project))
 
@@ -97,7 +107,7 @@ def states(sandbox: Sandbox, project: int) -> Counter[str]:
     return Counter(batch["state"] for batch in sandbox.batches(project))
 
 
-def run(client: Client, df: DataFrame, project: int, **options: Any) -> Any:
+def run(client: Client, df: Any, project: int, **options: Any) -> Any:
     return client.create_task_batch_from_table(df, str(project), **{"chunk_rows": CHUNK, **options})
 
 
@@ -113,6 +123,7 @@ def assert_nothing_left(sandbox: Sandbox, project: int, staging: Path) -> None:
 # --- one run, every row once
 
 
+@pytest.mark.both_kinds
 def test_a_plain_run(client: Client, sandbox: Sandbox, project: int, df: DataFrame, staging: Path, way: str) -> None:
     seen: list[int] = []
     result = run(client, df, project, on_progress=seen.append)
@@ -191,19 +202,21 @@ PASSING: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("fault", PASSING)
 @pytest.mark.parametrize("call", ["open", "put"])
 def test_open_or_put_fails_once(
-    staged_client: Client, sandbox: Sandbox, project: int, df: DataFrame, call: str, fault: str
+    staged_client: Client, sandbox: Sandbox, project: int, paper: PaperFrame, call: str, fault: str
 ) -> None:
     sandbox.fail(call, **PASSING[fault])
-    result = run(staged_client, df, project)
+    result = run(staged_client, paper, project)
     assert created(sandbox, project) == URLS
     assert sandbox.calls()[call] == 4
     assert len(result["batch_ids"]) == states(sandbox, project)["completed"] == 3
 
 
-def test_open_is_answered_by_half_a_reply(staged_client: Client, sandbox: Sandbox, project: int, df: DataFrame) -> None:
+def test_open_is_answered_by_half_a_reply(
+    staged_client: Client, sandbox: Sandbox, project: int, paper: PaperFrame
+) -> None:
     sandbox.fail("open", kind="truncate")
     sandbox.fail("create_schema", kind="truncate")
-    run(staged_client, df, project)
+    run(staged_client, paper, project)
     assert created(sandbox, project) == URLS
 
 
@@ -219,11 +232,11 @@ def test_an_expired_url_leads_to_a_new_batch(client: Client, sandbox: Sandbox, p
 @pytest.mark.parametrize("second_continue", ["refuse", "obey"])
 @pytest.mark.parametrize("fault", PASSING)
 def test_continue_fails_once(
-    staged_client: Client, sandbox: Sandbox, project: int, df: DataFrame, fault: str, second_continue: str
+    staged_client: Client, sandbox: Sandbox, project: int, paper: PaperFrame, fault: str, second_continue: str
 ) -> None:
     sandbox.switch(project, second_continue=second_continue)
     sandbox.fail("continue", skip=1, **PASSING[fault])
-    run(staged_client, df, project)
+    run(staged_client, paper, project)
     assert created(sandbox, project) == URLS
     assert states(sandbox, project) == {"completed": 3}
 
@@ -231,13 +244,13 @@ def test_continue_fails_once(
 @pytest.mark.parametrize("second_continue", ["refuse", "obey"])
 @pytest.mark.parametrize("after", [False, True])
 def test_a_gateway_answers_every_continue_with_502(
-    staged_client: Client, sandbox: Sandbox, project: int, df: DataFrame, after: bool, second_continue: str
+    staged_client: Client, sandbox: Sandbox, project: int, paper: PaperFrame, after: bool, second_continue: str
 ) -> None:
     """The first try of each of the batches, with tasks that take their time to appear."""
     sandbox.switch(project, second_continue=second_continue, creation_delay=3)
     for batch in (70001, 70002, 70003):
         sandbox.fail(path=f"/batches/{batch}/continue", status=502, after=after)
-    run(staged_client, df, project)
+    run(staged_client, paper, project)
     sandbox.advance(60)
     assert created(sandbox, project) == URLS
     assert [request["status"] for request in sandbox.requests("continue")].count(502) == 3
@@ -252,21 +265,40 @@ def test_a_gateway_answers_every_continue_with_502(
         ({"status": 500}, ServerError),
         ({"kind": "drop"}, ConnectorError),
         ({"kind": "expired"}, UploadUrlRefused),
-        ({"status": 400}, UploadUrlRefused),
     ],
 )
 def test_a_put_fails_for_good(
-    client: Client,
+    staged_client: Client,
     sandbox: Sandbox,
     project: int,
-    df: DataFrame,
+    paper: PaperFrame,
     staging: Path,
     fault: dict[str, Any],
     kind: type[ConnectorError],
 ) -> None:
-    sandbox.fail("put", skip=1, times=None, **fault)
     # Uploads share the fake clock: one that sleeps through its retries would use up the other's deadline.
     in_flight = 1 if kind is ServerError else 2
+    refused_for_good(staged_client, sandbox, project, paper, staging, fault, kind, in_flight)
+
+
+@pytest.mark.both_kinds
+def test_an_upload_is_refused_for_good(
+    client: Client, sandbox: Sandbox, project: int, df: DataFrame, staging: Path
+) -> None:
+    refused_for_good(client, sandbox, project, df, staging, {"status": 400}, UploadUrlRefused)
+
+
+def refused_for_good(
+    client: Client,
+    sandbox: Sandbox,
+    project: int,
+    df: Any,
+    staging: Path,
+    fault: dict[str, Any],
+    kind: type[ConnectorError],
+    in_flight: int = 2,
+) -> None:
+    sandbox.fail("put", skip=1, times=None, **fault)
     with pytest.raises(kind) as caught:
         run(client, df, project, in_flight=in_flight)
     assert "put" in str(caught.value).lower() or "upload" in str(caught.value).lower()
@@ -295,11 +327,11 @@ def test_the_callers_own_error_in_on_progress_ends_the_run(
 
 @pytest.mark.parametrize(("status", "kind"), [(400, ConnectorError), (500, BatchUnsure)])
 def test_one_of_three_batches_is_not_started(
-    staged_client: Client, sandbox: Sandbox, project: int, df: DataFrame, status: int, kind: type[ConnectorError]
+    staged_client: Client, sandbox: Sandbox, project: int, paper: PaperFrame, status: int, kind: type[ConnectorError]
 ) -> None:
     sandbox.fail("continue", status=status, skip=2, times=None)
     with pytest.raises(BatchesNotStarted) as caught:
-        run(staged_client, df, project)
+        run(staged_client, paper, project)
     error = caught.value
     by_state = {batch["batch_id"]: batch["state"] for batch in sandbox.batches(project)}
     assert sorted(error.started) == sorted(i for i, state in by_state.items() if state == "completed")
@@ -318,6 +350,7 @@ def test_one_of_three_batches_is_not_started(
 # --- refused before anything is created
 
 
+@pytest.mark.both_kinds
 def test_an_invalid_row_in_the_last_partition(
     client: Client, sandbox: Sandbox, project: int, spark: SparkSession, staging: Path, way: str
 ) -> None:
@@ -375,6 +408,7 @@ def test_a_priority_beyond_32_bits(
     assert sandbox.calls() == {}
 
 
+@pytest.mark.both_kinds
 def test_an_empty_dataframe_makes_no_call(client: Client, sandbox: Sandbox, project: int, df: DataFrame) -> None:
     result = run(client, df.where("url IS NULL"), project)
     assert sandbox.calls() == {}
@@ -382,6 +416,7 @@ def test_an_empty_dataframe_makes_no_call(client: Client, sandbox: Sandbox, proj
     assert "empty" in repr(result)
 
 
+@pytest.mark.both_kinds
 def test_max_tasks_refuses_before_a_batch_is_opened(
     client: Client, sandbox: Sandbox, project: int, df: DataFrame, staging: Path
 ) -> None:
@@ -392,6 +427,7 @@ def test_max_tasks_refuses_before_a_batch_is_opened(
     assert run(client, df, project, max_tasks=ROWS)["task_count"] == ROWS
 
 
+@pytest.mark.both_kinds
 def test_both_argument_orders_and_the_old_keyword(
     staged_client: Client, sandbox: Sandbox, project: int, df: DataFrame
 ) -> None:
@@ -510,6 +546,7 @@ def make_loud(sandbox: Sandbox, staging: Path) -> Iterator[Callable[[], Client]]
         client.close()
 
 
+@pytest.mark.both_kinds
 def test_key_is_in_no_plan_and_no_file(
     staged_client: Client,
     sandbox: Sandbox,
@@ -542,7 +579,6 @@ def test_key_is_in_no_plan_and_no_file(
 SIGNED = "https://bucket.example.org/1.jpg?X-Amz-Signature=s1gn4ture&X-Amz-Credential=s1gn4ture"
 
 
-@pytest.mark.one_kind
 def test_no_error_shows_the_query_of_a_signed_link(
     staged_client: Client, spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path
 ) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyspark.sql import types as T
-from serverless import unguarded
 
+from kit.serverless import unguarded
 from sama_spark import Client
 from sama_spark.errors import ContractError, InvalidRowsError
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.sandbox import Sandbox
+
+pytestmark = pytest.mark.one_kind
 
 INPUTS = {"text": "string", "number": "integer", "day": "date"}
 OUTPUTS = {
@@ -80,6 +82,7 @@ def test_nullable_int_or_bigint(spark: SparkSession, send: Send, type_name: str)
     assert send(big, schema=False) == file_of(f'{{"text":{largest}}}', "{}", f'{{"text":-{largest}}}')
 
 
+@pytest.mark.both_kinds
 def test_double_with_null_and_nan(spark: SparkSession, sandbox: Sandbox, send: Send) -> None:
     df = spark.createDataFrame([(0.1,), (None,), (1e300,)], "text double")
     assert send(df) == file_of('{"text":"0.1"}', "{}", '{"text":"1.0E300"}')
@@ -96,6 +99,7 @@ def test_double_with_null_and_nan(spark: SparkSession, sandbox: Sandbox, send: S
 
 
 @pytest.mark.parametrize("arrow", ["true", "false"])
+@pytest.mark.both_kinds
 def test_string_with_null(spark: SparkSession, send: Send, arrow: str) -> None:
     with unguarded(spark):
         spark.conf.set(ARROW, arrow)
@@ -127,6 +131,7 @@ def test_date(spark: SparkSession, send: Send) -> None:
     assert send(df.withColumnRenamed("day", "text")) == expected.replace("day", "text")
 
 
+@pytest.mark.both_kinds
 def test_timestamp(spark: SparkSession, send: Send) -> None:
     assert spark.conf.get("spark.sql.session.timeZone") == "America/New_York"
     df = spark.sql("SELECT timestamp'2024-03-10 07:30:00.123456Z' AS text")
@@ -143,6 +148,7 @@ def test_timestamp_ntz(spark: SparkSession, send: Send) -> None:
 
 @pytest.mark.parametrize("schema", [True, False])
 @pytest.mark.parametrize("sql", ["interval '1 02:03:04' day to second", "interval '3' month", "X'00ff'"])
+@pytest.mark.both_kinds
 def test_interval_and_binary(spark: SparkSession, sandbox: Sandbox, send: Send, sql: str, schema: bool) -> None:
     sandbox.forget_calls()
     with pytest.raises(ContractError, match="'text'") as caught:
@@ -161,6 +167,7 @@ def test_decimal(spark: SparkSession, send: Send) -> None:
 
 
 @pytest.mark.parametrize("arrow", ["true", "false"])
+@pytest.mark.both_kinds
 def test_array_of_anything(spark: SparkSession, sandbox: Sandbox, send: Send, arrow: str) -> None:
     with unguarded(spark):
         spark.conf.set(ARROW, arrow)
@@ -208,6 +215,7 @@ def test_map(spark: SparkSession, send: Send) -> None:
 
 
 @pytest.mark.skipif(not hasattr(T, "VariantType"), reason="VARIANT came with Spark 4.0")
+@pytest.mark.both_kinds
 def test_variant(spark: SparkSession, send: Send) -> None:
     df = spark.sql("""SELECT parse_json('{"n": 12345678901234567890, "s": ["é", null, true]}') AS output_scene""")
     for schema in (True, False):
@@ -293,6 +301,7 @@ def test_duplicate_column_names(spark: SparkSession, sandbox: Sandbox, send: Sen
     assert {request["method"] for request in sandbox.requests()} == {"GET"}
 
 
+@pytest.mark.both_kinds
 def test_empty_dataframe(spark: SparkSession, sandbox: Sandbox, client: Client, project: int) -> None:
     sandbox.forget_calls()
     result = client.create_task_batch_from_table(spark.createDataFrame([], "text string"), str(project))
@@ -326,6 +335,7 @@ def test_sample_data_of_the_vendors_tutorial(spark: SparkSession, sandbox: Sandb
     assert {task["client_batch_id"] for task in sandbox.tasks(project)} == {"b-1"}
 
 
+@pytest.mark.both_kinds
 def test_documented_argument_order(spark: SparkSession, sandbox: Sandbox, client: Client, project: int) -> None:
     df = spark.createDataFrame([("a",)], "text string")
     ways = [
@@ -337,6 +347,7 @@ def test_documented_argument_order(spark: SparkSession, sandbox: Sandbox, client
         assert sandbox.uploaded(project, result["batch_id"]) == file_of('{"text":"a"}')
 
 
+@pytest.mark.both_kinds
 def test_many_rows_in_bounded_memory(spark: SparkSession, sandbox: Sandbox, client: Client, project: int) -> None:
     """24,000 rows of 500 bytes: many uploads of a bounded size, no more than a few of them held at a time."""
     df = spark.range(24_000).selectExpr("concat(id, repeat('x', 500)) AS text")
@@ -356,6 +367,7 @@ def test_many_rows_in_bounded_memory(spark: SparkSession, sandbox: Sandbox, clie
     assert peak < 4 << 20
 
 
+@pytest.mark.both_kinds
 def test_which_row_became_which_task(spark: SparkSession, sandbox: Sandbox, client: Client, project: int) -> None:
     sandbox.switch(status_calls_per_second=None)
     rows = spark.range(7).selectExpr("concat('row ', id) AS text")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from sama_spark.sandbox import Sandbox
 
+pytestmark = pytest.mark.one_kind
+
 ROWS = 25
 
 
@@ -35,6 +37,7 @@ def df(spark: SparkSession) -> DataFrame:
     )
 
 
+@pytest.mark.both_kinds
 def test_it_says_what_the_run_then_does(df: DataFrame, sandbox: Sandbox, client: Client, project: str) -> None:
     options = {"chunk_rows": 7, "priority_column": "urgency", "not_sent": ["split"]}
     plan = client.create_task_batch_from_table(df, project, dry_run=True, max_tasks=ROWS - 1, **options)  # type: ignore[arg-type]
@@ -77,6 +80,7 @@ def test_it_shows_the_rows_that_cannot_become_tasks(
     assert sandbox.batches(int(project)) == []
 
 
+@pytest.mark.both_kinds
 def test_an_empty_dataframe_is_reported_too(df: DataFrame, client: Client, project: str) -> None:
     plan = client.create_task_batch_from_table(df.select("url").limit(0), project, dry_run=True)
     assert isinstance(plan, DryRun)

@@ -3,33 +3,74 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from serverless import unguarded
 
+from kit.serverless import unguarded
 from sama_spark.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
-from sama_spark.outbound.create import cutter_for
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.creation_schema import Contract, Rule
-from sama_spark.outbound.encode import encode
-from sama_spark.outbound.pieces import ChunkBuffer, invalid_rows_in, stream_pieces
+from sama_spark.outbound.encode import EncodedRows, encode
+from sama_spark.outbound.pieces import ChunkBuffer, Piece, cutter_for, invalid_rows_in, stream_pieces
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+pytestmark = pytest.mark.one_kind
 
-def tasks_of(
-    df: DataFrame, contract: Contract | None = None, outputs: dict[str, Any] | None = None
-) -> tuple[list[str], list[InvalidRow]]:
+
+Outcome = tuple[list[str], list[InvalidRow]]
+Case = tuple["DataFrame", Contract, dict[str, Any]]
+
+
+def tasks_of(df: DataFrame, contract: Contract | None = None, outputs: dict[str, Any] | None = None) -> Outcome:
     """The `data` texts of the tasks, and the rows that cannot become one."""
-    encoded = encode(df, contract or Contract(), outputs or {})
+    return _read(pieces_of([encode(df, contract or Contract(), outputs or {})], CreationOptions(chunk_rows=2)))
+
+
+def outcomes(cases: Sequence[Case]) -> list[Outcome]:
+    """What becomes of each case, all in one Spark job or two: a case has one row, with its number in `case`."""
+    found: list[Outcome] = [([], []) for _ in cases]
+    encoded = [encode(df, contract, outputs) for df, contract, outputs in cases]
+    texts, invalid = _read(pieces_of(encoded, CreationOptions(chunk_rows=2, on_invalid="reject")))
+    for text in texts:
+        number, rest = _CASE.fullmatch(text).groups()  # type: ignore[union-attr]
+        found[int(number)][0].append("{" + rest)
+    for row in invalid:
+        found[int(json.loads(row.row)["case"])][1].append(row)
+    return found
+
+
+_CASE = re.compile(r'\{"case":"(\d+)",?(.*)', re.DOTALL)
+
+
+def pieces_of(encoded: Iterable[EncodedRows], options: CreationOptions) -> Iterator[Piece]:
+    """The pieces of several encodings, in one Spark job for all that splice the same texts."""
+    together: dict[Any, list[DataFrame]] = {}
+    for rows in encoded:
+        together.setdefault((rows.head, rows.spliced), []).append(rows.rows)
+    for (head, spliced), frames in together.items():
+        yield from stream_pieces(union(frames), cutter_for(head, spliced, options))
+
+
+def union(frames: list[DataFrame]) -> DataFrame:
+    """All rows, by a tree of unions: a chain of them would be too deep for Connect."""
+    while len(frames) > 1:
+        frames = [reduce(lambda one, other: one.unionAll(other), frames[i : i + 2]) for i in range(0, len(frames), 2)]
+    return frames[0].coalesce(1)
+
+
+def _read(pieces: Iterable[Piece]) -> Outcome:
     texts, invalid = [], []
-    for piece in stream_pieces(encoded.rows, cutter_for(encoded.head, encoded.spliced, CreationOptions(chunk_rows=2))):
+    for piece in pieces:
         if piece.header.invalid_rows:
             invalid += invalid_rows_in(piece)
         else:
@@ -94,14 +135,28 @@ RENDERINGS = [
 ]
 
 
-@pytest.mark.parametrize(("sql", "rule", "expected"), RENDERINGS, ids=[f"{r[0]}-{r[1].kind}" for r in RENDERINGS])
-def test_rendering(spark: SparkSession, sql: str, rule: Rule, expected: str) -> None:
-    df = spark.sql(f"SELECT {sql} AS `v`")
-    contract = Contract() if rule == Rule() else known(v=rule)
-    texts, invalid = tasks_of(df, contract)
+def contract_of(rule: Rule) -> Contract:
+    return Contract() if rule == Rule() else known(case=STRING, url=STRING, v=rule)
+
+
+@pytest.fixture(scope="module")
+def rendered(spark: SparkSession) -> list[Outcome]:
+    rows = [f"SELECT '{number}' AS case, {sql} AS `v`" for number, (sql, _, _) in enumerate(RENDERINGS)]
+    return outcomes(
+        [(spark.sql(row), contract_of(rule), {}) for row, (_, rule, _) in zip(rows, RENDERINGS, strict=True)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(number, expected) for number, (_, _, expected) in enumerate(RENDERINGS)],
+    ids=[f"{r[0]}-{r[1].kind}" for r in RENDERINGS],
+)
+def test_rendering(rendered: list[Outcome], number: int, expected: str) -> None:
+    [text], invalid = rendered[number]
     assert invalid == []
-    assert texts[0].removeprefix('{"v":')[:-1].lower() == expected.lower()
-    assert json.loads(texts[0]) == {"v": json.loads(expected)}
+    assert text.removeprefix('{"v":')[:-1].lower() == expected.lower()
+    assert json.loads(text) == {"v": json.loads(expected)}
 
 
 REFUSALS = [
@@ -154,17 +209,26 @@ INVALID = [
 ]
 
 
-@pytest.mark.parametrize(("sql", "rule", "reason"), INVALID, ids=[f"{r[0]}-{r[1].kind}" for r in INVALID])
-def test_invalid_row_names_column_reason_and_row(spark: SparkSession, sql: str, rule: Rule, reason: str) -> None:
-    df = spark.sql(f"SELECT 'a.jpg' AS url, {sql} AS v")
-    contract = Contract() if rule == Rule() else known(url=STRING, v=rule)
-    texts, invalid = tasks_of(df, contract)
+@pytest.fixture(scope="module")
+def refused(spark: SparkSession) -> list[Outcome]:
+    rows = [f"SELECT '{number}' AS case, 'a.jpg' AS url, {sql} AS v" for number, (sql, _, _) in enumerate(INVALID)]
+    return outcomes([(spark.sql(row), contract_of(rule), {}) for row, (_, rule, _) in zip(rows, INVALID, strict=True)])
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(number, reason) for number, (_, _, reason) in enumerate(INVALID)],
+    ids=[f"{r[0]}-{r[1].kind}" for r in INVALID],
+)
+def test_invalid_row_names_column_reason_and_row(refused: list[Outcome], number: int, reason: str) -> None:
+    texts, invalid = refused[number]
     assert texts == []
     assert [row.column for row in invalid] == ["v"]
     assert reason in invalid[0].reason
     assert "a.jpg" in invalid[0].row
 
 
+@pytest.mark.both_kinds
 def test_a_null_leaves_its_key_out(spark: SparkSession) -> None:
     df = spark.createDataFrame(
         [(None, None, None, None), (1, "x", [1.5], '{"a": null}')],
@@ -174,15 +238,28 @@ def test_a_null_leaves_its_key_out(spark: SparkSession) -> None:
     assert (texts, invalid) == (["{}", '{"n":1,"s":"x","l":[1.5],"output_o":{"a": null}}'], [])
 
 
-@pytest.mark.parametrize("kind", ["string", "integer", "date"])
-@pytest.mark.parametrize("spark_type", ["string", "int", "double", "decimal(9,2)", "date"])
-def test_a_null_is_valid_in_any_optional_input(spark: SparkSession, spark_type: str, kind: Any) -> None:
-    if (kind == "date" and spark_type not in ("string", "date")) or (kind, spark_type) == ("integer", "date"):
-        return  # refused, see above
-    texts, invalid = tasks_of(spark.sql(f"SELECT cast(null AS {spark_type}) AS v"), known(v=Rule(kind)))
-    assert (texts, invalid) == (["{}"], [])
+NULLS = [
+    (spark_type, kind)
+    for spark_type in ("string", "int", "double", "decimal(9,2)", "date")
+    for kind in ("string", "integer", "date")
+    # refused, see above
+    if not ((kind == "date" and spark_type not in ("string", "date")) or (kind, spark_type) == ("integer", "date"))
+]
 
 
+@pytest.fixture(scope="module")
+def nulls(spark: SparkSession) -> list[Outcome]:
+    rows = [f"SELECT '{n}' AS case, cast(null AS {spark_type}) AS v" for n, (spark_type, _) in enumerate(NULLS)]
+    rules: list[Any] = [Rule(kind) for _, kind in NULLS]  # type: ignore[arg-type]
+    return outcomes([(spark.sql(row), contract_of(rule), {}) for row, rule in zip(rows, rules, strict=True)])
+
+
+@pytest.mark.parametrize("number", range(len(NULLS)), ids=["-".join(null) for null in NULLS])
+def test_a_null_is_valid_in_any_optional_input(nulls: list[Outcome], number: int) -> None:
+    assert nulls[number] == (["{}"], [])
+
+
+@pytest.mark.both_kinds
 def test_names_with_dots_backticks_and_other_cases(spark: SparkSession) -> None:
     df = spark.createDataFrame([("1", "2", "3", '"4"')], ["a.b", "`t`", "Url", "output_My Out.put"])
     df = df.toDF("a.b", "`t`", "Url", "output_My Out.put").select("*")
@@ -190,30 +267,39 @@ def test_names_with_dots_backticks_and_other_cases(spark: SparkSession) -> None:
     assert json.loads(texts[0]) == {"a.b": "1", "`t`": "2", "Url": "3", 'output_"q"': '"4"'}
 
 
+OUTPUT_TEXTS = [
+    ('{"a": [1.10, 1e400]}', "json", '{"a": [1.10, 1e400]}'),
+    ("\n[\n 1\n]\n", "json", "\n[\n 1\n]\n"),
+    ("1", "text", '"1"'),
+    ('{"a": 1}', "text", r'"{\"a\": 1}"'),
+    ("1", None, '"1"'),
+    ("true", None, '"true"'),
+    ("null", None, '"null"'),
+    ("NaN", None, '"NaN"'),
+    ("001", None, '"001"'),
+    ("", None, '""'),
+    ("{not json", None, '"{not json"'),
+    ('{"a": 1}', None, '{"a": 1}'),
+]
+
+
+@pytest.fixture(scope="module")
+def output_texts(spark: SparkSession) -> list[Outcome]:
+    cases: list[Case] = []
+    for number, (text, how, _) in enumerate(OUTPUT_TEXTS):
+        df = spark.createDataFrame([(str(number), text)], "case string, output_o string")
+        cases.append((df, Contract(), {"o": how} if how else {}))
+    return outcomes(cases)
+
+
 @pytest.mark.parametrize(
-    ("text", "how", "expected"),
-    [
-        ('{"a": [1.10, 1e400]}', "json", '{"a": [1.10, 1e400]}'),
-        ("\n[\n 1\n]\n", "json", "\n[\n 1\n]\n"),
-        ("1", "text", '"1"'),
-        ('{"a": 1}', "text", r'"{\"a\": 1}"'),
-        ("1", None, '"1"'),
-        ("true", None, '"true"'),
-        ("null", None, '"null"'),
-        ("NaN", None, '"NaN"'),
-        ("001", None, '"001"'),
-        ("", None, '""'),
-        ("{not json", None, '"{not json"'),
-        ('{"a": 1}', None, '{"a": 1}'),
-    ],
+    ("number", "expected"), [(number, expected) for number, (_, _, expected) in enumerate(OUTPUT_TEXTS)]
 )
-def test_output_text(spark: SparkSession, text: str, how: str | None, expected: str) -> None:
-    df = spark.createDataFrame([(text,)], "output_o string")
-    texts, invalid = tasks_of(df, outputs={"o": how} if how else None)
-    assert invalid == []
-    assert texts == ['{"output_o":' + expected + "}"]
+def test_output_text(output_texts: list[Outcome], number: int, expected: str) -> None:
+    assert output_texts[number] == (['{"output_o":' + expected + "}"], [])
 
 
+@pytest.mark.both_kinds
 def test_output_text_follows_the_schema(spark: SparkSession) -> None:
     df = spark.createDataFrame([('{"a": 1}', "1"), ("oops", "2")], "output_o string, output_note string")
     texts, invalid = tasks_of(df, known())
@@ -229,6 +315,7 @@ def test_structured_output_refuses_json_scalars(spark: SparkSession) -> None:
 
 
 @pytest.mark.skipif(not hasattr(T, "VariantType"), reason="VARIANT came with Spark 4.0")
+@pytest.mark.both_kinds
 def test_variant_is_sent_as_json(spark: SparkSession) -> None:
     df = spark.sql("""SELECT parse_json('{"b": 12345678901234567890, "a": [null]}') AS output_o""")
     texts, _ = tasks_of(df, known())
@@ -249,6 +336,7 @@ def test_decimals_as_text_have_no_exponent(spark: SparkSession, ansi: str) -> No
         spark.conf.set("spark.sql.ansi.enabled", usual)
 
 
+@pytest.mark.both_kinds
 def test_streaming_leaves_the_sessions_settings_as_they_were(spark: SparkSession) -> None:
     name = "spark.sql.execution.arrow.maxRecordsPerBatch"
     usual = spark.conf.get(name)

@@ -21,7 +21,7 @@ from sama_spark.data_source.staged_write import Target, send
 from sama_spark.data_source.stream_record import Sent, settle
 from sama_spark.http.wire import Wire
 from sama_spark.outbound.chunk import PieceHeader
-from sama_spark.outbound.outbox.settle import GRACE, lease_for
+from sama_spark.outbound.outbox.lease import GRACE, lease_for
 from sama_spark.outbound.pieces import StagedPiece, StreamedPiece
 from sama_spark.outbound.upload import NEVER_AGAIN, Uploader
 
@@ -107,7 +107,7 @@ def chunks() -> Iterator[Sequence[StreamedPiece]]:
 
 def run(api: ApiClient, project: int, in_flight: int = 4, on_progress: Any = None) -> None:
     uploader = Uploader(api, project, None, None, in_flight, on_progress)
-    with uploader.told():
+    with uploader.naming_batches():
         uploader.start(uploader.upload(chunks()))
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from sama_spark.sandbox import Sandbox
 
+pytestmark = pytest.mark.one_kind
+
 collations = pytest.mark.skipif(not hasattr(T, "VariantType"), reason="collations came with Spark 4.0")
 COLLATIONS = ["UTF8_LCASE", "UNICODE_CI", "UNICODE", "UTF8_BINARY_RTRIM", "UNICODE_CI_AI"]
 
@@ -35,7 +37,6 @@ VOIDS = [
 ]
 
 
-@pytest.mark.one_kind
 def test_a_void_column_is_null(spark: SparkSession) -> None:
     for sql, rule in VOIDS:
         df = spark.sql(f"SELECT 'u' AS url, {sql} AS v, NULL AS output_o, NULL AS output_note")
@@ -47,6 +48,7 @@ def test_a_void_column_is_null(spark: SparkSession) -> None:
         )
 
 
+@pytest.mark.both_kinds
 def test_voids_within_values(spark: SparkSession) -> None:
     df = spark.sql(
         "SELECT named_struct('a', NULL, 'b', 1) AS s, array() AS none, array(NULL) AS nulls, map('k', NULL) AS m"
@@ -87,6 +89,7 @@ def test_checks_compare_bytes(spark: SparkSession, collation: str) -> None:
 
 @collations
 @pytest.mark.parametrize("collation", COLLATIONS)
+@pytest.mark.both_kinds
 def test_every_kind_of_text_may_have_a_collation(spark: SparkSession, collation: str) -> None:
     line = (
         "'u' AS url, '7' AS number, '2024-02-29' AS day, 'x' AS k, '{\"a\": 1}' AS output_o, 'N' AS output_note, "
@@ -128,6 +131,7 @@ def test_an_outbox_tells_keys_apart_by_bytes(spark: SparkSession, sandbox: Sandb
 
 
 @pytest.mark.parametrize("name", ["row_key", "not_sent", "priority_column"])
+@pytest.mark.both_kinds
 def test_unknown_names_get_a_question(spark: SparkSession, name: str) -> None:
     df = spark.createDataFrame([("u", 1)], "url string, Urgency int")
     value: Any = "urgency" if name == "priority_column" else ("urgency",)
@@ -135,7 +139,6 @@ def test_unknown_names_get_a_question(spark: SparkSession, name: str) -> None:
         encode(df, Contract(), {}, TaskFields(**{name: value}))
 
 
-@pytest.mark.one_kind
 def test_nan_is_told_as_it_is(spark: SparkSession) -> None:
     df = spark.sql("SELECT array(1.0D, double('NaN'), double('-Infinity')) AS v")
     for _, invalid in (tasks_of(df), by_the_writer(df, Contract())):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from sama_spark.sandbox import Sandbox
 
+pytestmark = pytest.mark.one_kind
+
 ROWS, BAD = 40, 10
 
 
@@ -44,6 +46,7 @@ def df(spark: SparkSession) -> DataFrame:
 OPTIONS = {"row_key": ["image"], "not_sent": ["image"], "on_invalid": "reject"}
 
 
+@pytest.mark.both_kinds
 def test_the_others_are_created_and_every_row_is_accounted_for(
     df: DataFrame, sandbox: Sandbox, client: Client, project: str
 ) -> None:
@@ -76,6 +79,7 @@ def test_thousands_of_rejected_rows_are_all_kept(
 
 
 @pytest.mark.parametrize("kind", ["name", "path"])
+@pytest.mark.both_kinds
 def test_they_land_in_a_delta_table_run_by_run(
     df: DataFrame, spark: SparkSession, client: Client, project: str, way: str, kind: str, tmp_path: Path
 ) -> None:
@@ -98,6 +102,7 @@ def test_where_no_row_is_left_nothing_is_sent(df: DataFrame, sandbox: Sandbox, c
     assert sandbox.batches(int(project)) == []
 
 
+@pytest.mark.both_kinds
 def test_without_bad_rows_the_dataframe_of_rejected_rows_is_empty(df: DataFrame, client: Client, project: str) -> None:
     for good in (df.where("n % 8 = 0"), df.where("n < 0")):
         result = client.create_task_batch_from_table(good, project, **OPTIONS)  # type: ignore[arg-type]

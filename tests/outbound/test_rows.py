@@ -13,17 +13,28 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark import cloudpickle
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from test_encode import DATE, INTEGER, INVALID, REFUSALS, RENDERINGS, STRING, known, tasks_of
+from test_encode import (
+    DATE,
+    INTEGER,
+    INVALID,
+    REFUSALS,
+    RENDERINGS,
+    STRING,
+    contract_of,
+    known,
+    pieces_of,
+    tasks_of,
+)
 
 from sama_spark.data_source.write_rows import plan_rows
 from sama_spark.errors import ContractError
 from sama_spark.outbound.chunk import InvalidRow, PieceCutter
-from sama_spark.outbound.create import cutter_for
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.creation_schema import Contract, Rule
 from sama_spark.outbound.encode import TaskFields, encode
-from sama_spark.outbound.pieces import ChunkBuffer, StreamedPiece, invalid_rows_in, stream_pieces
+from sama_spark.outbound.pieces import ChunkBuffer, StreamedPiece, cutter_for, invalid_rows_in, stream_pieces
 
 pytestmark = pytest.mark.one_kind
 
@@ -42,9 +53,12 @@ def by_the_function(df: DataFrame, contract: Contract, fields: TaskFields = PLAI
 
 
 def by_the_writer(df: DataFrame, contract: Contract, fields: TaskFields = PLAIN) -> Found:
-    rows = cloudpickle.loads(cloudpickle.dumps(plan_rows(df.schema, contract, {}, fields)))
-    cutter = PieceCutter(rows.head, rows.spliced)
-    pieces = cutter.pieces(rows.encode(_batches(df)))
+    return _written(df.schema, _batches(df), contract, fields)
+
+
+def _written(schema: T.StructType, batches: list[pa.RecordBatch], contract: Contract, fields: TaskFields) -> Found:
+    rows = cloudpickle.loads(cloudpickle.dumps(plan_rows(schema, contract, {}, fields)))
+    pieces = PieceCutter(rows.head, rows.spliced).pieces(rows.encode(batches))
     return _read(StreamedPiece(header, body) for header, body in pieces)
 
 
@@ -76,11 +90,37 @@ def _whole(text: str) -> tuple[str, str]:
     return ("whole number", text)  # 1 is not 1.0, and digits are exact
 
 
-@pytest.mark.parametrize(("sql", "rule", "_"), [*RENDERINGS, *INVALID], ids=lambda value: str(value)[:40])
-def test_what_the_function_is_known_to_do(spark: SparkSession, sql: str, rule: Rule, _: str) -> None:
-    df = spark.sql(f"SELECT 'a.jpg' AS url, {sql} AS v")
-    contract = Contract() if rule == Rule() else known(url=STRING, v=rule)
-    assert by_the_writer(df, contract) == by_the_function(df, contract)
+CASES = [*RENDERINGS, *INVALID]
+
+
+@pytest.fixture(scope="module")
+def both(spark: SparkSession) -> list[tuple[Found, Found]]:
+    """What the writer and the function make of each case: one Spark job for each of the two."""
+    values = [f"'{number}' AS c{number}, {sql} AS v{number}" for number, (sql, _, _) in enumerate(CASES)]
+    wide = spark.sql(f"SELECT 'a.jpg' AS url, {', '.join(values)}")
+    [batch] = _batches(wide)
+    found: list[tuple[Found, Found]] = []
+    encoded = []
+    for number, (_, rule, _) in enumerate(CASES):
+        columns = {"case": f"c{number}", "url": "url", "v": f"v{number}"}
+        schema = T.StructType([T.StructField(name, wide.schema[c].dataType) for name, c in columns.items()])
+        narrow = pa.RecordBatch.from_arrays([batch.column(c) for c in columns.values()], names=list(columns))
+        found.append((_written(schema, [narrow], contract_of(rule), PLAIN), ([], [])))
+        one = wide.select([F.col(c).alias(name) for name, c in columns.items()])
+        encoded.append(encode(one, contract_of(rule), {}))
+    tasks, invalid = _read(pieces_of(encoded, CreationOptions(on_invalid="reject")))
+    for task in tasks:
+        found[int(task["data"]["case"])][1][0].append(task)
+    for row in invalid:
+        found[int(json.loads(row.row)["case"])][1][1].append(row)
+    return found
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=["-".join(map(str, case))[:80] for case in CASES])
+def test_what_the_function_is_known_to_do(both: list[tuple[Found, Found]], number: int) -> None:
+    writer, function = both[number]
+    assert writer == function
+    assert function != ([], [])
 
 
 @pytest.mark.parametrize(("sql", "rule"), REFUSALS, ids=lambda value: str(value)[:40])

@@ -21,7 +21,7 @@ import sama_spark
 from sama_spark import Client
 from sama_spark.data_source.stream_record import KEPT, Sent, StreamRecord
 from sama_spark.errors import StagingError
-from sama_spark.outbound.upload import Batch
+from sama_spark.outbound.upload import UploadedBatch
 from sama_spark.staging import Stage
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ def test_a_driver_that_is_killed_between_record_and_continue(stream: Stream, ses
 
 
 def sent(*batch_ids: int) -> Sent:
-    return Sent("7", "a query", tuple(Batch(batch_id, 1, 2) for batch_id in batch_ids))
+    return Sent("7", "a query", tuple(UploadedBatch(batch_id, 1, 2) for batch_id in batch_ids))
 
 
 def test_only_one_driver_claims_a_micro_batch(tmp_path: Path) -> None:

@@ -9,16 +9,17 @@ import pytest
 
 from sama_spark import Client
 from sama_spark.errors import ContractError, InvalidInput, InvalidRowsError
-from sama_spark.outbound.create import cutter_for
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.creation_schema import Contract
 from sama_spark.outbound.encode import TaskFields, encode
-from sama_spark.outbound.pieces import ChunkBuffer, stream_pieces
+from sama_spark.outbound.pieces import ChunkBuffer, cutter_for, stream_pieces
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.sandbox import Sandbox
+
+pytestmark = pytest.mark.one_kind
 
 FIELDS = TaskFields(
     priority=-2, submit=True, priority_column="urgency", reserve_for_column="agent", not_sent=("split",)
@@ -47,6 +48,7 @@ def sent(df: DataFrame, fields: TaskFields) -> list[Any]:
     return [task for piece in pieces for task in json.loads(bytes(ChunkBuffer().body([piece])))]
 
 
+@pytest.mark.both_kinds
 def test_a_rows_own_priority_and_agent_stand_beside_its_data(df: DataFrame) -> None:
     assert sorted(sent(df, FIELDS), key=lambda task: str(task["data"])) == [
         {"submit": True, "priority": 5, "reserve_for": 7, "data": {"url": "a"}},
@@ -61,6 +63,7 @@ def test_tasks_without_any_input_are_refused(df: DataFrame) -> None:
 
 
 @pytest.mark.parametrize("name", ["not_sent", "priority_column", "reserve_for_column"])
+@pytest.mark.both_kinds
 def test_a_column_that_does_not_exist_is_refused_by_name(df: DataFrame, name: str) -> None:
     fields = TaskFields(**{name: ("splt",) if name == "not_sent" else "splt"})  # type: ignore[arg-type]
     with pytest.raises(ContractError, match=f"`{name}` names 'splt'"):

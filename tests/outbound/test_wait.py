@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from fake_clock import FakeClock
 
+from kit.fake_clock import FakeClock
 from sama_spark import Client, Outcome, TasksUnaccounted
 from sama_spark.api import ApiClient, batches
 from sama_spark.api.sama_errors import WaitTimedOut
 from sama_spark.errors import ConnectorError
 from sama_spark.http.call_errors import AuthenticationError, ServerError
 from sama_spark.outbound.creation_result import CreationResult
-from sama_spark.outbound.upload import Batch
+from sama_spark.outbound.upload import UploadedBatch
 from sama_spark.outbound.wait import BatchOutcome
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Runs:
         for chunk in chunks:
             body = chunk if isinstance(chunk, bytes) else msgspec.json.encode([{"data": data} for data in chunk])
             count = tasks if tasks is not None else len(msgspec.json.decode(body))
-            made.append(Batch(batches.upload(self.api, self.project, body), count, len(body)))
+            made.append(UploadedBatch(batches.upload(self.api, self.project, body), count, len(body)))
         for batch in made:
             batches.start(self.api, self.project, batch.batch_id)
         self.sandbox.forget_calls()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pyspark.sql import DataFrame, SparkSession
 
+pytestmark = pytest.mark.one_kind
+
 
 def titles(figure: Figure) -> list[str]:
     return [axes.get_title(loc="left") for axes in figure.axes if axes.axison]
@@ -54,6 +56,7 @@ def deliveries(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame(rows, "id string, answers_raw string").coalesce(1)
 
 
+@pytest.mark.both_kinds
 def test_tasks_are_drawn_over_their_images(spark: SparkSession, tmp_path: Path) -> None:
     content = BytesIO()
     Image.new("RGB", (80, 50)).save(content, "PNG")
@@ -81,6 +84,7 @@ def test_tasks_are_drawn_over_their_images(spark: SparkSession, tmp_path: Path) 
     assert [len(axes.get_images()) for axes in figure.axes] == [1, 1]
 
 
+@pytest.mark.both_kinds
 def test_so_many_rows_are_collected_and_no_more(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sama_spark.pictures.show._MOST_ROWS", 3)
     figure = show_annotations(flatten_annotations(deliveries(spark), label="kind"))
@@ -99,6 +103,7 @@ def test_a_video_has_a_panel_for_each_frame(spark: SparkSession) -> None:
     assert all(caption.startswith("weather: rain") for caption in captions(figure))
 
 
+@pytest.mark.both_kinds
 def test_charts_count_in_spark(spark: SparkSession) -> None:
     rows = [(date(2026, 1, day), state, 10 * day) for day in (1, 2) for state in ("delivered", "odd")]
     figure = show_progress(spark.createDataFrame(rows, "day date, state string, tasks bigint"))
@@ -115,6 +120,7 @@ def test_charts_count_in_spark(spark: SparkSession) -> None:
         assert [bar.get_width() for bar in axes.patches] == [4, 3]  # type: ignore[attr-defined]
 
 
+@pytest.mark.both_kinds
 def test_wrong_tables_are_refused_with_the_remedy(spark: SparkSession) -> None:
     delivered = deliveries(spark)
     df = flatten_annotations(delivered)

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "outbound" / "outbox"), str(TESTS.parent)]
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 import pytest  # noqa: E402
-from fake_clock import FakeClock  # noqa: E402
-from mortal import CLAIM, CONTINUE, FACT, FIND, HEAD, OPEN, PUT, STATUS, Died, Mortal, tasks_of, watch_ledger  # noqa: E402
-from paper import PaperFrame, PaperSpark, on_paper  # noqa: E402
 
+from kit.fake_clock import FakeClock  # noqa: E402
+from kit.mortal import CLAIM, CONTINUE, EVENT, FIND, OPEN, PUT, STATE, STATUS, Died, Mortal, tasks_of, watch_ledger  # noqa: E402
+from kit.paper import PaperFrame, PaperSpark, on_paper  # noqa: E402
 from sama_spark.errors import ConnectorError  # noqa: E402
 from sama_spark.sandbox import Sandbox  # noqa: E402
 
@@ -43,7 +43,7 @@ FAULTS: list[dict[str, Any]] = [
     {"status": 404},
 ]
 CALLS = ["open", "put", "put", "continue", "continue", "continue", "status", "status", "cancel"]
-STEPS = [HEAD, FIND, OPEN, PUT, CLAIM, CLAIM, CONTINUE, CONTINUE, STATUS, FACT]
+STEPS = [STATE, FIND, OPEN, PUT, CLAIM, CLAIM, CONTINUE, CONTINUE, STATUS, EVENT]
 LEASES = 3600.0
 ROWS = 8  # in a run, each a batch of its own
 
@@ -84,7 +84,7 @@ class Soak:
             driver._staging._found.setdefault(self.spark, {})[None] = None
         if rng.random() < 0.6:
             step = rng.choice(STEPS)
-            late = ["late", "error late", "error after"] if step in (CLAIM, FACT) else []
+            late = ["late", "error late", "error after"] if step in (CLAIM, EVENT) else []
             driver.dies(rng.choice(["before", "after", *late]), step, rng.randint(1, 1 if step == CLAIM else 3))
         try:
             if rng.random() < 0.15 and self.given:

@@ -1,1 +1,23 @@
-"""A project's deliveries in Delta tables: land the text, flatten it, type it; each step can be run again."""
+"""A project's deliveries in Delta tables, each exactly once.
+
+A sync lands the text first, and makes everything else from what has landed. `tasks` is written last, and a task counts
+as done when its row there is current. So a sync can die anywhere: the next one finds by comparison what is left to do.
+The place at which a feed goes on follows from the rows, and is never ahead of them.
+
+The modules, in the order in which a delivery meets them:
+
+- `sync_run`: one sync, feed by feed; it knows no vendor.
+- `tables`: the tables of a project, their columns, and to which project they belong.
+- `watermark`: how far the tables have come, and so where a feed goes on.
+- `feeds`: what Sama's feeds deliver, and how to ask for it.
+- `landing`: appends deliveries to `deliveries_raw` as text, each once.
+- `changed`: finds the landed deliveries that are newer than `tasks`.
+- `table_types`: the types of `data` and `answers` that `tasks` keeps; they only grow.
+- `upsert`: replaces the rows of changed tasks in `annotations`, then in `tasks`.
+- `masks`: copies masks before their links expire.
+- `unreadable`: reports deliveries that cannot be read as tasks.
+- `label`: reports a `label` that no shape has.
+- `sync_result`: the result, as a user sees it and as `runs` keeps it.
+- `views`: views over the tables, such as `labels_current`.
+- `purge`: removes tasks, or a whole project, from the tables.
+"""

@@ -1,4 +1,4 @@
-"""A `label` that no shape has is told, with the tags that there are."""
+"""Report a `label` that no shape has, with the tags that the shapes have."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SHOWN = 20
 
 
 def unseen_label(annotations: DataFrame, label: Label) -> list[str]:
-    """What to say of a label that none of these shapes has: of each output, where labels are given by output.
+    """Return a note if none of these shapes has the label; one for each output where labels are given by output.
 
-    Some thousands of shapes are looked at. Nothing is said of an output that has no shapes.
+    Spark looks at 20,000 shapes at most. Without any shapes there is no note.
     """
     if label is None:
         return []

@@ -1,97 +1,117 @@
-"""Deliveries land as text, each once, before anything is made of them."""
+"""Land deliveries as text, each once, before anything is made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from sama_spark.delta import is_conflict, time_column
-from sama_spark.inbound.lines import ahead, line_tables, stage_lines
-from sama_spark.inbound.table import TABLE_BYTES, Line, arrow_rows, as_timestamp, staged_lines
+from sama_spark.inbound.lines import (
+    TABLE_BYTES,
+    ahead,
+    arrow_rows,
+    line_columns,
+    line_tables,
+    stage_lines,
+    staged_lines,
+)
+from sama_spark.inbound.table import as_timestamp
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
-    from sama_spark.api.task_text import Page
-    from sama_spark.delta import DeltaTable
-    from sama_spark.inbound.sync.sync_result import FeedSync
+    from sama_spark.inbound.sync.tables import SyncTables
     from sama_spark.staging import Stage
+    from sama_spark.vendors.seam import Page
 
-PROBLEM = "problem"
 _LINK = r'(https?:[^"?\s]*)\?[^"]*'  # as in `api.task_text`
-_KEY_END = "\x1f"  # JSON text cannot hold it
+_KEY_END = "\x1f"  # JSON text cannot hold this character
 # Another sync may land at the same time, and since_last_call does not serve a page again.
 _TRIES = 10
 
 
-def land(
-    spark: SparkSession,
-    pages: Iterable[Page],
-    table: DeltaTable,
-    stage: Stage | None,
-    origin: Mapping[str, Any],
-    since: datetime | None,
-) -> None:
-    """Append the deliveries of `pages` that `table` lacks.
+@dataclass(frozen=True)
+class Landing:
+    """One run's way into `deliveries_raw`.
 
-    All pages are fetched first where there is a stage; else they pass through the driver in pieces of some 64 MB.
-
-    Args:
-        origin: the columns `feed`, `run_id` and `landed_at`.
-        since: from when on any of the deliveries can be in the table; None is ever.
+    Attributes:
+        tables: The project's tables.
+        stage: Where the text waits; None: it passes through the driver's memory.
+        source: What the column `feed` says.
+        run_id, landed_at: What these columns say.
+        since: Only deliveries from this time on can be in the table already; None means any.
     """
-    if stage is not None:
-        with stage.run("sync") as folder:
-            if stage_lines(ahead(iter(pages)), folder):
-                _append(staged_lines(spark, folder), table, origin, since)
-    else:
-        for lines in line_tables(ahead(iter(pages)), TABLE_BYTES):
-            _append(arrow_rows(spark, lines), table, origin, since)
 
+    tables: SyncTables
+    stage: Stage | None
+    source: str
+    run_id: str
+    landed_at: datetime
+    since: datetime | None
 
-def counted(pages: Iterable[Page], done: FeedSync) -> Iterator[Page]:
-    """The same pages, counted on the way."""
-    for page in pages:
-        done.pages += 1
-        yield page
+    def land(self, pages: Iterable[Page], cursor: Callable[[], str | None]) -> None:
+        """Append the deliveries of `pages` that `deliveries_raw` lacks.
 
+        With a stage, Spark appends all pages in one commit. Without one it appends pieces of some 64 MB.
 
-def _append(lines: DataFrame, table: DeltaTable, origin: Mapping[str, Any], since: datetime | None) -> None:
-    line = Line()
-    rows = lines.select(
-        line.id.alias("id"),
-        as_timestamp(line.delivered_at).alias("delivered_at"),
-        line.raw.alias("raw"),
-        line.parts.alias("parts"),
-        line.problem.alias(PROBLEM),
-        *(F.lit(value).alias(name) for name, value in origin.items()),
-    )
-    for left in reversed(range(_TRIES)):
-        try:
-            fresh = _not_in(table, rows, since)
-            if not fresh.isEmpty():  # an append of nothing leaves a file each time
-                table.append(fresh)
+        Args:
+            pages: What to land.
+            cursor: Called once all pages are read. What it returns lands with the last rows, in one commit. If the
+                table has all of these rows, it does not land, and the next sync reads the same pages again.
+        """
+        spark, fetched = self.tables.spark, ahead(iter(pages))
+        if self.stage is not None:
+            with self.stage.run("sync") as folder:
+                if stage_lines(fetched, folder):
+                    self._append(staged_lines(spark, folder), cursor())
             return
-        except Exception as error:  # noqa: PERF203 - a commit of Delta takes longer
-            if not is_conflict(error) or not left:
-                raise
+        waiting = None
+        for piece in line_tables(fetched, TABLE_BYTES):
+            if waiting is not None:
+                self._append(arrow_rows(spark, waiting), None)
+            waiting = piece
+        if waiting is not None:
+            self._append(arrow_rows(spark, waiting), cursor())
 
+    def _append(self, lines: DataFrame, cursor: str | None) -> None:
+        line = line_columns()
+        rows = lines.select(
+            line.id.alias("id"),
+            as_timestamp(line.delivered_at).alias("delivered_at"),
+            line.raw.alias("raw"),
+            line.parts.alias("parts"),
+            line.problem.alias("problem"),
+            F.lit(self.source).alias("feed"),
+            F.lit(self.run_id).alias("run_id"),
+            F.lit(self.landed_at).alias("landed_at"),
+            F.lit(cursor).cast("string").alias("cursor"),
+        )
+        for left in reversed(range(_TRIES)):
+            try:
+                fresh = self._lacking(rows)
+                if not fresh.isEmpty():  # an append of nothing leaves a file each time
+                    self.tables.deliveries_raw.append(fresh)
+                return
+            except Exception as error:  # noqa: PERF203 - a commit of Delta takes longer
+                if not is_conflict(error) or not left:
+                    raise
 
-def _not_in(table: DeltaTable, rows: DataFrame, since: datetime | None) -> DataFrame:
-    there = table.read()
-    if PROBLEM not in there.columns:  # a table of an earlier version
-        table.grow(T.StructType().add(PROBLEM, T.StringType()))
-        there = table.read()
-    if since is not None:
-        there = there.where(F.col("delivered_at").isNull() | (time_column(table.spark, "delivered_at") >= F.lit(since)))
-    # A delivery is known by its task and time. What lacks one of them is known by its text, without what signs its
-    # links, and so is what cannot be read: it may come again in order.
-    by_time = F.concat("id", F.lit(_KEY_END), F.unix_micros("delivered_at"))
-    by_text = F.concat(F.coalesce("id", F.lit("")), F.lit(_KEY_END), F.regexp_replace("raw", _LINK, "$1"))
-    known_by = F.coalesce(F.when(F.col(PROBLEM).isNull(), by_time), by_text)
-    known = there.select(known_by.alias("known_by"))
-    return rows.withColumn("known_by", known_by).join(known, "known_by", "left_anti").drop("known_by")
+    def _lacking(self, rows: DataFrame) -> DataFrame:
+        """Return those of `rows` that the table lacks.
+
+        A delivery is known by its task and time. One that lacks either is known by its text, without the signatures of
+        its links. So is one that cannot be read: the same delivery may come again in order.
+        """
+        there = self.tables.deliveries_raw.read()
+        if self.since is not None:
+            delivered_at = time_column(self.tables.spark, "delivered_at")
+            there = there.where(F.col("delivered_at").isNull() | (delivered_at >= F.lit(self.since)))
+        by_time = F.concat("id", F.lit(_KEY_END), F.unix_micros("delivered_at"))
+        by_text = F.concat(F.coalesce("id", F.lit("")), F.lit(_KEY_END), F.regexp_replace("raw", _LINK, "$1"))
+        known_by = F.coalesce(F.when(F.col("problem").isNull(), by_time), by_text)
+        known = there.select(known_by.alias("known_by"))
+        return rows.withColumn("known_by", known_by).join(known, "known_by", "left_anti").drop("known_by")

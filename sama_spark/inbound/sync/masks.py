@@ -1,7 +1,7 @@
 """Masks lie behind links that expire: the driver copies them to a folder, and `annotations` names the copies.
 
-A copy's name follows from its task, delivery and output, and not from its link, which is another one at every reading.
-It is written elsewhere, checked and renamed: what bears the name is whole, and is not fetched again.
+A copy's name follows from its task, delivery and output, since its link is another one at every reading. The driver
+writes a copy elsewhere, checks it and renames it. So a file of that name is whole, and is not fetched again.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ log = logging.getLogger("sama_spark")
 
 _IN_FLIGHT = 8
 _SECONDS = 60.0  # for each
-_TRIED = 2  # masks of a host that cannot be reached
-# Of a mask, or of the reply that should have a new link for it. None of them stands in the way of labels.
+_TRIED = 2  # most masks to try of a host that cannot be reached
+# Failures of a mask, or of the call for its new link. The labels arrive all the same.
 _FAILURES = (
     AuthenticationError,
     BadRequestError,
@@ -65,7 +65,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 @dataclass(frozen=True)
 class Mask:
-    """A mask to be copied to `path`. `delivered_at` in microseconds since 1970."""
+    """A mask that is to be copied to `path`; `delivered_at` counts microseconds since 1970."""
 
     task_id: str
     output: str
@@ -78,7 +78,7 @@ class Mask:
 class Masks:
     """The copies of a project's masks in `folder`, which the driver can write.
 
-    For one sync: it remembers what failed.
+    An object is for one sync, since it remembers which masks failed.
     """
 
     api: ApiClient
@@ -87,23 +87,27 @@ class Masks:
     _failed: set[str] = field(default_factory=set, repr=False)
     _unreachable: Counter[str | None] = field(default_factory=Counter, repr=False)
 
-    def named(self, tasks: DataFrame, rows: DataFrame, done: FeedSync) -> DataFrame:
-        """Copy the masks of `tasks` (id, delivered_at, answers_raw). Gives `rows`, their annotations, with the names.
+    def named(self, tasks: DataFrame, rows: DataFrame, progress: FeedSync) -> DataFrame:
+        """Copy the masks of `tasks` (id, delivered_at, answers_raw).
 
-        Where a mask cannot be had, `mask_path` stays null.
+        Returns:
+            `rows`, their annotations, with `mask_path`: null where the mask could not be fetched.
         """
-        # Few projects have masks at all: looking for the word costs less than taking every answer apart.
-        self._copy(flatten_annotations(tasks.where(F.col("answers_raw").contains(_LINK))), done)
+        # Few projects have masks at all: to look for the member's name costs less than to flatten every answer.
+        self._copy(flatten_annotations(tasks.where(F.col("answers_raw").contains(_LINK))), progress)
         return self._with_paths(rows)
 
-    def fill(self, annotations: DeltaTable, done: FeedSync, most: int | None) -> None:
-        """Copy and name what `annotations` lacks: what failed, or what came before masks were asked for.
+    def fill(self, annotations: DeltaTable, progress: FeedSync, most: int | None) -> None:
+        """Copy and name the masks that `annotations` lacks: they failed, or came before a sync with `masks`.
 
-        `most`: rows that are looked at, the latest deliveries first; None is all.
+        Args:
+            annotations: the table.
+            progress: counts the masks.
+            most: most rows to look at, the latest deliveries first; None means all.
         """
         lacking = annotations.read().where("mask_url IS NOT NULL AND mask_path IS NULL")
         some = lacking if most is None else lacking.orderBy(F.col("delivered_at").desc()).limit(most)
-        there = self._copy(some, done)
+        there = self._copy(some, progress)
         if there:
             found = self._with_paths(lacking).where("mask_path IS NOT NULL")
             if most is not None:
@@ -125,14 +129,14 @@ class Masks:
         return named.select(rows.columns)
 
     def _path(self) -> Column:
-        """The name of a row's copy; null for what `named` does not look for."""
+        """Return the path of a row's copy; null for rows in which `named` does not look for a mask."""
         key = F.concat_ws("\x1f", "task_id", F.unix_micros("delivered_at"), "output")
         name = F.concat(_plain("output"), F.lit("-"), F.substring(F.sha2(key, 256), 1, 16), F.lit(".png"))
         path = F.concat_ws("/", F.lit(f"{self.folder}/{self.project_id}"), _plain("task_id"), name)
         return F.when(F.col("mask_url").isNotNull() & F.col("raw").contains(_LINK), path)
 
-    def _copy(self, annotations: DataFrame, done: FeedSync) -> list[str]:
-        """Copy the masks of these rows, a few in flight; gives the paths at which there is one now."""
+    def _copy(self, annotations: DataFrame, progress: FeedSync) -> list[str]:
+        """Copy the masks of these rows, a few in flight. Return the paths at which there is a copy now."""
         wanted = annotations.withColumn("path", self._path()).where("path IS NOT NULL")
         wanted = wanted.select("task_id", "output", F.unix_micros("delivered_at"), "mask_url", "path")
         stage = Stage(self.folder / "sama-spark")
@@ -145,7 +149,7 @@ class Masks:
             while len(pending) > limit:
                 mask, copied = pending.popleft()
                 try:
-                    done.masks_copied += copied.result()
+                    progress.masks_copied += copied.result()
                     there.append(mask.path)
                 except _FAILURES as error:
                     failed.append((mask, error.message))
@@ -158,16 +162,16 @@ class Masks:
                 if mask.path not in self._failed:  # in this sync
                     pending.append((mask, pool.submit(self._copy_one, mask, unfinished)))
             collect(0)
-        done.masks_failed += len(failed)
+        progress.masks_failed += len(failed)
         if failed:
             shown = "; ".join(f"task {mask.task_id}, output {mask.output}: {why}" for mask, why in failed[:3])
             note = f"{len(failed):,} masks have no copy ({shown}): the next sync with masks=... tries them again"
-            done.notes.append(note)
+            progress.notes.append(note)
             log.warning("%s", note)
         return there
 
     def _copy_one(self, mask: Mask, unfinished: Path) -> bool:
-        """A host that could not be reached is not waited for again."""
+        """Copy a mask, unless its host could not be reached before: that costs a minute each time."""
         host = _host(mask.url)
         if self._unreachable[host] >= _TRIED and not Path(mask.path).exists():
             raise LinkRefused(f"host {host} could not be reached, and was not tried again")
@@ -179,12 +183,19 @@ class Masks:
 
 
 def copy(api: ApiClient, project_id: str, mask: Mask, unfinished: Path) -> bool:
-    """Copy a mask unless it is there. `unfinished`: a folder beside the copies. Gives whether it was fetched.
+    """Copy a mask unless there is a copy. If its link has expired, ask Sama once for a new one.
 
-    A link that has expired is asked for again, once.
+    Args:
+        api: how to call Sama.
+        project_id: the project.
+        mask: the mask.
+        unfinished: a folder beside the copies, for files that are not whole yet.
+
+    Returns:
+        Whether the mask was fetched.
 
     Raises:
-        LinkRefused: the new link leads nowhere, or to no PNG, or there is none for this delivery.
+        LinkRefused: The new link leads nowhere or to no PNG, or this delivery has no new link.
     """
     if Path(mask.path).exists():
         return False
@@ -235,10 +246,10 @@ def _new_link(api: ApiClient, project_id: str, mask: Mask) -> str:
 
 
 def plain(name: str) -> str:
-    """What a file may be called, whatever the name is."""
+    """Return a name that a file may have."""
     return re.sub(_ODD, "_", name)[:_LONGEST]
 
 
 def _plain(name: str) -> Column:
-    """The same of a column."""
+    """Do the same with a column."""
     return F.substring(F.regexp_replace(name, _ODD, "_"), 1, _LONGEST)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from sama_spark.inbound.sync.sync_result import Feed
+from sama_spark.inbound.sync.sync_result import FeedName
 from sama_spark.inbound.sync.table_types import SchemaMode
 from sama_spark.options import Count, Text, about
 from sama_spark.vendors.sama.reader import Frames
@@ -17,7 +17,7 @@ class SyncOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The options of `Client.sync`, but for `overlap`, which job files give in seconds."""
 
     feeds: Annotated[
-        tuple[Feed, ...],
+        tuple[FeedName, ...],
         about(
             'what to read, in this order: "delivered" reads by time and misses nothing; "since_last_call" reads what '
             'Sama has not served to `consumer` yet; "status" reads the tasks that are not acknowledged and updates '

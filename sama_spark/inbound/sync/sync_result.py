@@ -1,4 +1,4 @@
-"""What a sync has done."""
+"""The result of a sync, as a user sees it."""
 
 from __future__ import annotations
 
@@ -6,33 +6,39 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-Feed = Literal["delivered", "since_last_call", "status", "batches", "stats"]
-_OF_DELIVERIES = ("delivered", "since_last_call")
+FeedName = Literal["delivered", "since_last_call", "status", "batches", "stats"]
+# The feeds that keep a table of their own, and what they count.
 _CHANGES = {"status": "states changed", "batches": "batches changed", "stats": "changed"}
 
 
 @dataclass
 class FeedSync:
-    """One feed.
+    """What a sync has done in one feed. While the sync runs, it counts here.
 
     Attributes:
-        landed: deliveries that had not been seen before. new, updated, unchanged: tasks, of those that came into
-            question. unfit: those of the new and updated that have a value which does not fit its type.
-        rejected: all deliveries, also of earlier syncs, that lie in `deliveries_raw` and cannot be read as tasks,
-            until a later delivery of the same task can.
-        notes: what somebody should look at, in words: which deliveries are rejected and why, which masks failed, a
-            `label` that no shape has.
-        contract_changes: fields that `tasks` has gained.
-        masks_copied: masks that were fetched. masks_failed: those that could not be had, whose `mask_path` is null.
-        watermark_from: deliveries were asked for from here on; None is all. watermark_to: where the next sync begins,
-            less its overlap. Both None for since_last_call, where Sama keeps the place.
-
-    Of status, batches and stats only these count: `pages`, the calls made; `changes`, the states, batches or statistics
-    that were noted; `rejected`, the tasks of the status lists that could not be read; `updated`, the tasks whose
-    `current_state` changed; `goes_on`, what `max_calls` left to the next sync.
+        feed: Name of the feed.
+        pages: Pages that were read; of "status", "batches" and "stats", calls that were made.
+        landed: Deliveries that `deliveries_raw` did not have yet.
+        new, updated, unchanged: Tasks, among those of which the sync read a delivery. Of "status", `updated` counts
+            the tasks whose `current_state` changed.
+        rejected: All deliveries in `deliveries_raw`, also of earlier syncs, that cannot be read as tasks and of whose
+            task no later delivery could be read. Of "status", tasks in its lists that could not be read.
+        unfit: New and updated tasks with a value that does not fit its type.
+        contract_changes: Fields that `tasks` has gained.
+        masks_copied: Masks that were fetched.
+        masks_failed: Masks that could not be fetched; their `mask_path` is null.
+        watermark_from: The sync read deliveries from this time on; None means all.
+        watermark_to: The next sync reads from this time on, less its overlap. Both times are None where the feed does
+            not go on by time.
+        changes: States, batches or statistics that were recorded.
+        goes_on: What `max_calls` left to the next sync.
+        notes: What somebody should look at, in words: rejected deliveries and why, masks that failed, a `label` that
+            no shape has.
+        by_time: Whether the feed goes on by time.
+        seconds: How long it took.
     """
 
-    feed: Feed
+    feed: str
     run_id: str
     pages: int = 0
     landed: int = 0
@@ -49,6 +55,7 @@ class FeedSync:
     changes: int = 0
     goes_on: str | None = None
     notes: list[str] = field(default_factory=list)
+    by_time: bool = False
     seconds: float = 0.0
 
     def __str__(self) -> str:
@@ -65,19 +72,25 @@ class FeedSync:
         unfit = f"\n    {self.unfit:,} tasks with a value that does not fit: see _rescued_data" if self.unfit else ""
         gained = f"\n    contract gained {', '.join(self.contract_changes)}" if self.contract_changes else ""
         masks = f"\n    masks: {self.masks_copied:,} copied, {self.masks_failed:,} failed"
-        by_time = f"\n    from {_shown(self.watermark_from)} to {_shown(self.watermark_to)}"
+        times = f"\n    from {_shown(self.watermark_from)} to {_shown(self.watermark_to)}"
         return (
             f"{self.feed}: {self.pages:,} pages, {self.landed:,} deliveries landed, {self.seconds:.1f} s\n"
             f"    tasks: {self.new:,} new, {self.updated:,} updated, {self.unchanged:,} unchanged"
             f"{rejected}{unfit}{gained}"
             f"{masks if self.masks_copied or self.masks_failed else ''}"
-            f"{by_time if self.feed == 'delivered' else ''}{notes}"
+            f"{times if self.by_time else ''}{notes}"
         )
 
 
 @dataclass
 class SyncResult:
-    """What one call of `Client.sync` has done, feed by feed."""
+    """What one sync has done, feed by feed.
+
+    Attributes:
+        project_id: The project.
+        tables: Where its tables lie, with `*` for the table's name.
+        feeds: One result for each feed, in the order in which they were read.
+    """
 
     project_id: str
     tables: str
@@ -85,37 +98,46 @@ class SyncResult:
 
     @property
     def new(self) -> int:
+        """Return the number of tasks that were new, over all feeds."""
         return sum(feed.new for feed in self.feeds)
 
     @property
     def updated(self) -> int:
+        """Return the number of tasks that were updated, over all feeds."""
         return sum(feed.updated for feed in self.feeds)
 
     @property
     def contract_changes(self) -> list[str]:
+        """Return the fields that `tasks` has gained."""
         return [change for feed in self.feeds for change in feed.contract_changes]
 
     @property
     def landed(self) -> int:
+        """Return the number of deliveries that landed, over all feeds."""
         return sum(feed.landed for feed in self.feeds)
 
     @property
     def rejected(self) -> int:
-        """What cannot be read as tasks; the two feeds of deliveries each count all that lies in `deliveries_raw`."""
-        tables = {"deliveries" if feed.feed in _OF_DELIVERIES else feed.feed: feed.rejected for feed in self.feeds}
+        """Return the number of rejected deliveries and tasks.
+
+        Each feed of deliveries counts all that lies in `deliveries_raw`, so only the last of them counts here.
+        """
+        tables = {feed.feed if feed.feed in _CHANGES else "deliveries": feed.rejected for feed in self.feeds}
         return sum(tables.values())
 
     @property
     def notes(self) -> list[str]:
-        """What somebody should look at, each once."""
+        """Return what somebody should look at, each note once."""
         return list(dict.fromkeys(note for feed in self.feeds for note in feed.notes))
 
     @property
     def masks_copied(self) -> int:
+        """Return the number of masks that were copied."""
         return sum(feed.masks_copied for feed in self.feeds)
 
     @property
     def masks_failed(self) -> int:
+        """Return the number of masks that could not be copied."""
         return sum(feed.masks_failed for feed in self.feeds)
 
     def __repr__(self) -> str:

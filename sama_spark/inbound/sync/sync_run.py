@@ -1,206 +1,237 @@
-"""One sync: fetch, land, flatten, type, and say what was done."""
+"""One sync: fetch the deliveries, land them, flatten them, type them, and record what was done."""
 
 from __future__ import annotations
 
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pyspark.sql import functions as F
 
-from sama_spark.delta import sql_in, time_column
-from sama_spark.inbound.read import delivery_contract
-from sama_spark.inbound.sync import unreadable as rejected
+from sama_spark.delta import is_conflict, table_errors, time_column
+from sama_spark.errors import SyncError
+from sama_spark.inbound.sync import unreadable
 from sama_spark.inbound.sync.changed import find_changed
-from sama_spark.inbound.sync.conflicts import tells_conflicts
-from sama_spark.inbound.sync.feeds.batch_feed import sync_batches
-from sama_spark.inbound.sync.feeds.stats_feed import sync_stats
-from sama_spark.inbound.sync.feeds.status_feed import sync_states
 from sama_spark.inbound.sync.label import unseen_label
-from sama_spark.inbound.sync.landing import counted, land
-from sama_spark.inbound.sync.sync_result import Feed, FeedSync, SyncResult
-from sama_spark.inbound.sync.table_types import Contract, SchemaMode, observed
+from sama_spark.inbound.sync.landing import Landing
+from sama_spark.inbound.sync.sync_result import FeedSync, SyncResult
+from sama_spark.inbound.sync.table_types import SchemaMode, TableTypes, observed
 from sama_spark.inbound.sync.tables import RUNS, SyncTables
 from sama_spark.inbound.sync.upsert import replace_annotations, typed, unfit, upsert_tasks
-from sama_spark.inbound.sync.views import ensure_labels
-from sama_spark.inbound.sync.watermark import Reached, reached
+from sama_spark.inbound.sync.watermark import last_cursor, watermark
+from sama_spark.sql_texts import sql_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pyspark.sql import DataFrame, SparkSession
 
-    from sama_spark.api.api_client import ApiClient
-    from sama_spark.api.task_text import Page
     from sama_spark.inbound.sync.changed import Changed
     from sama_spark.inbound.sync.masks import Masks
+    from sama_spark.inbound.sync.watermark import Watermark
     from sama_spark.staging import Stage
     from sama_spark.vendors.sama.reader import Frames, Label
+    from sama_spark.vendors.seam import Feed, Field, Page
 
 log = logging.getLogger("sama_spark")
 
 OVERLAP = timedelta(hours=1)
-_MASKS_AGAIN = 1_000  # that failed before, and are tried again
+_MASKS_AGAIN = 1_000  # masks that failed before and are tried again
+
+
+@runtime_checkable
+class TableFeed(Protocol):
+    """A feed that keeps tables of its own, beside those of the deliveries."""
+
+    @property
+    def name(self) -> str:
+        """The feed's name in results and in the table `runs`."""
+        ...
+
+    def bring(self, tables: SyncTables, progress: FeedSync) -> None:
+        """Bring the feed's tables up to date, and count in `progress` what was done."""
+        ...
 
 
 @dataclass(frozen=True)
-class Sync:
-    """A project, its tables and how to read it; the public face is `Client.sync`."""
+class SyncRun:
+    """One sync of one project. It knows no vendor: the feeds and the envelope come from outside.
 
-    api: ApiClient
+    Attributes:
+        spark: The session.
+        tables: The project's tables.
+        stage: Where the text of deliveries waits; None: it passes through the driver's memory.
+        declared: The types of `data` and `answers` as the vendor declares them.
+        envelope: The columns of `tasks` beside these two.
+        label, frames: As for `flatten_annotations`.
+        overlap: How far before its watermark a feed by time begins.
+        full: Whether feeds that can be read again are read from the beginning.
+        schema_mode: What happens to fields that `tasks` lacks.
+        masks: The copies of masks; None: no mask is copied.
+    """
+
     spark: SparkSession
     tables: SyncTables
     stage: Stage | None
+    declared: TableTypes
+    envelope: Sequence[Field]
     label: Label = None
     frames: Frames = "key"
     overlap: timedelta = OVERLAP
     full: bool = False
-    consumer: str | None = None
-    batches: Sequence[int] = ()
-    max_calls: int | None = None
-    masks: Masks | None = None
     schema_mode: SchemaMode = "evolve"
-    filters: Mapping[str, Any] = field(default_factory=dict)
+    masks: Masks | None = None
 
-    @tells_conflicts
-    def run(self, feeds: Sequence[Feed]) -> SyncResult:
-        """Feed by feed."""
-        declared = Contract(*delivery_contract(self.api, self.tables.project_id))
-        contract = self.tables.open(declared)
-        ensure_labels(self.tables)
-        result = SyncResult(self.tables.project_id, self.tables["*"].name)
-        for feed in feeds:
-            now = datetime.now(timezone.utc)
-            done = FeedSync(feed, uuid.uuid4().hex)
-            with self._recorded(done, now):
-                contract = self._adopt(contract, declared, done)
-                if feed == "delivered":
-                    contract = self._delivered(done, contract, now)
-                elif feed == "since_last_call":
-                    contract = self._since_last_call(done, contract, now)
-                elif feed == "status":
-                    sync_states(self.api, self.tables, done, self.max_calls)
-                elif feed == "batches":
-                    sync_batches(self.api, self.tables, done, self.batches, self.max_calls)
-                else:
-                    sync_stats(self.api, self.tables, done)
-            result.feeds.append(done)
-        print(result)
+    def run(self, feeds: Sequence[Feed | TableFeed]) -> SyncResult:
+        """Sync one feed after the other.
+
+        Raises:
+            SyncError: The tables cannot be used or are frozen, or another writer wrote to them at the same time.
+        """
+        with self._refusals():
+            types = self.tables.open(self.declared, self.envelope)
+            result = SyncResult(self.tables.project_id, self.tables.place)
+            for feed in feeds:
+                progress = FeedSync(feed.name, uuid.uuid4().hex)
+                now = datetime.now(timezone.utc)
+                with self._recorded(progress, now):
+                    types = self._adopt(types, self.declared, progress)
+                    if isinstance(feed, TableFeed):
+                        feed.bring(self.tables, progress)
+                    else:
+                        types = self._sync_deliveries(feed, progress, types, now)
+                result.feeds.append(progress)
         return result
 
-    def _delivered(self, done: FeedSync, contract: Contract, now: datetime) -> Contract:
-        before = reached(self.tables["tasks"], self._source(done))
-        last = before.delivered_at
-        since = None if self.full or last is None else last - self.overlap
-        done.watermark_from, done.watermark_to = since, last
-        pages = self.api.delivered_pages(
-            self.tables.project_id,
-            from_timestamp=None if since is None else f"{since:%FT%T}.{since:%f}Z",
-            **self.filters,
-        )
-        self._land(pages, done, now, since)
-        contract = self._take_over(done, contract, now, since, before)
-        if self.masks is not None:
-            self.masks.fill(self.tables["annotations"], done, None if self.full else _MASKS_AGAIN)
-        return contract
-
-    def _since_last_call(self, done: FeedSync, contract: Contract, now: datetime) -> Contract:
-        pages = self.api.since_last_call_pages(self.tables.project_id, consumer=self.consumer, **self.filters)
-        for page in pages:
-            # Before the next call: Sama does not serve it again.
-            self._land([page], done, now, None)
-        return self._take_over(done, contract, now)
-
-    def _land(self, pages: Iterable[Page], done: FeedSync, now: datetime, since: datetime | None) -> None:
-        origin = {"feed": self._source(done), "run_id": done.run_id, "landed_at": now}
-        land(self.spark, counted(pages, done), self.tables["deliveries_raw"], self.stage, origin, since)
-
-    def _source(self, done: FeedSync) -> str:
-        """The feed and its filters: what comes through a filter has a watermark of its own, since it is not all."""
-        filters = ", ".join(f"{name}={value}" for name, value in self.filters.items())
-        return f"{done.feed}({filters})" if filters else done.feed
+    def _sync_deliveries(self, feed: Feed, progress: FeedSync, types: TableTypes, now: datetime) -> TableTypes:
+        """Land the feed, then take over whatever has landed. Return the types that hold then."""
+        before = watermark(self.tables.tasks, feed.source)
+        since, begin = None, None
+        if feed.resume == "time":
+            progress.by_time = True
+            if not self.full and before.delivered_at is not None:
+                since = before.delivered_at - self.overlap
+                begin = f"{since:%FT%T}.{since:%f}Z"
+            progress.watermark_from, progress.watermark_to = since, before.delivered_at
+        elif feed.resume == "cursor" and not self.full:
+            begin = last_cursor(self.tables.deliveries_raw, feed.source)
+        landing = Landing(self.tables, self.stage, feed.source, progress.run_id, now, since)
+        pages = _counted(feed.pages(begin), progress)
+        if feed.resume == "vendor":
+            for page in pages:  # each lands before the next call, since the vendor does not serve it again
+                landing.land([page], feed.cursor)
+        else:
+            landing.land(pages, feed.cursor)
+        types = self._take_over(feed, progress, types, now, since, before)
+        if self.masks is not None and feed.resume != "vendor":
+            self.masks.fill(self.tables.annotations, progress, None if self.full else _MASKS_AGAIN)
+        return types
 
     def _take_over(
         self,
-        done: FeedSync,
-        contract: Contract,
+        feed: Feed,
+        progress: FeedSync,
+        types: TableTypes,
         now: datetime,
-        since: datetime | None = None,
-        before: Reached | None = None,
-    ) -> Contract:
-        """Whatever has landed and is not in `tasks`, also what a dead run left. Gives the contract that holds then."""
+        since: datetime | None,
+        before: Watermark,
+    ) -> TableTypes:
+        """Bring what has landed, also in runs that died, into `annotations` and `tasks`.
+
+        Returns:
+            The types that hold then.
+        """
         with ThreadPoolExecutor(1, "sama-rejected") as aside:
-            lying = aside.submit(rejected.lying, self.tables)
-            changed = find_changed(self.tables, since, before, done.run_id, now)
+            rejected = aside.submit(unreadable.landed, self.tables)
+            changed = find_changed(self.tables, since, before, progress.run_id, now)
         counts = changed.counts
-        done.landed = counts.landed
-        done.new, done.updated, done.unchanged = counts.new, counts.updated, counts.unchanged
-        if counts.new or counts.updated:
+        progress.landed = counts.landed
+        progress.new, progress.updated, progress.unchanged = counts.new, counts.updated, counts.unchanged
+        if counts.changed:
             with ThreadPoolExecutor(1, "sama-typing") as aside:
-                typing = aside.submit(self._typed, done, contract, changed)
+                typing = aside.submit(self._typed, progress, types, changed)
                 if self.schema_mode == "freeze":
-                    typing.result()  # nothing is written where it refuses
-                replace_annotations(self.tables, changed, self.label, self.frames, self.masks, done)
-                contract, rows = typing.result()
-            origin = {"feed": self._source(done), "synced_at": now, "run_id": done.run_id}
+                    typing.result()  # raises before anything is written
+                replace_annotations(self.tables, changed, self.label, self.frames, self.masks, progress)
+                types, rows = typing.result()
+            origin = {"feed": feed.source, "synced_at": now, "run_id": progress.run_id}
             upsert_tasks(self.tables, changed, rows, origin)
-            done.notes += unseen_label(self._annotations_of(changed), self.label)
+            progress.notes += unseen_label(self._annotations_of(changed), self.label)
             if changed.ids is None:
                 in_this_run = time_column(self.spark, "synced_at") == F.lit(now)  # leaves files out
-                written = in_this_run & (F.col("run_id") == done.run_id)
-                done.unfit = unfit(self.tables["tasks"].read().where(written))
-            if done.feed == "delivered":
-                done.watermark_to = max(filter(None, (done.watermark_to, counts.latest)), default=None)
-        odd = rejected.without_superseded(self.tables, lying.result())
-        done.rejected = len(odd)
-        done.notes += rejected.told(odd)
-        return contract
+                written = in_this_run & (F.col("run_id") == progress.run_id)
+                progress.unfit = unfit(self.tables.tasks.read().where(written))
+            if feed.resume == "time":
+                progress.watermark_to = max(filter(None, (progress.watermark_to, counts.latest)), default=None)
+        left = unreadable.without_superseded(self.tables, rejected.result())
+        progress.rejected = len(left)
+        progress.notes += unreadable.in_words(left)
+        return types
 
     def _annotations_of(self, changed: Changed) -> DataFrame:
-        """The annotations of the changed tasks, where these are few; else all."""
-        annotations = self.tables["annotations"].read()
+        """Return the annotations of the changed tasks if these are few, else all."""
+        annotations = self.tables.annotations.read()
         return annotations if changed.ids is None else annotations.where(sql_in("task_id", changed.ids))
 
-    def _typed(self, done: FeedSync, contract: Contract, changed: Changed) -> tuple[Contract, DataFrame]:
-        """What the annotations need not wait for: the contract that holds now, and the tasks by it."""
+    def _typed(self, progress: FeedSync, types: TableTypes, changed: Changed) -> tuple[TableTypes, DataFrame]:
+        """Return the types that hold now, and the changed tasks by these types. The annotations need neither."""
         are_few = changed.ids is not None
         if self.schema_mode != "discard":
-            contract = self._adopt(contract, observed(changed.parts(), are_few=are_few), done)
-        rows = typed(changed, contract)
+            types = self._adopt(types, observed(changed.parts(), are_few=are_few), progress)
+        rows = typed(changed, types, self.envelope)
         if are_few:  # to parse them once more is quicker than to look for them in the table
-            done.unfit = unfit(rows)
-        return contract, rows
+            progress.unfit = unfit(rows)
+        return types, rows
 
-    def _adopt(self, contract: Contract, seen: Contract, done: FeedSync) -> Contract:
-        contract, gained = self.tables.adopt(contract, seen, self.schema_mode)
-        done.contract_changes += gained
-        return contract
+    def _adopt(self, types: TableTypes, seen: TableTypes, progress: FeedSync) -> TableTypes:
+        types, gained = self.tables.adopt(types, seen, self.schema_mode)
+        progress.contract_changes += gained
+        return types
 
     @contextmanager
-    def _recorded(self, done: FeedSync, now: datetime) -> Iterator[None]:
-        """A row of `runs` for what is done in the block, also where it fails."""
+    def _refusals(self) -> Iterator[None]:
+        """Raise what Spark and Delta refuse in the block, lost races too, as SyncError."""
+        try:
+            with table_errors(f"the tables {self.tables.place} cannot be brought up to date", SyncError):
+                yield
+        except Exception as error:
+            if not is_conflict(error):
+                raise
+            raise SyncError(
+                f"another writer, most likely a second sync of this project, wrote to {self.tables.place} at the "
+                "same time, and this sync stopped; nothing is lost or doubled",
+                project_id=self.tables.project_id,
+                remedy="let one sync of a project run at a time; this one brings what is left when it runs again",
+                retryable=True,
+            ) from error
+
+    @contextmanager
+    def _recorded(self, progress: FeedSync, now: datetime) -> Iterator[None]:
+        """Append a row to `runs` for what the block does, also if the block fails."""
         begun = time.monotonic()
         try:
             yield
         except BaseException as error:
-            done.seconds = time.monotonic() - begun
+            progress.seconds = time.monotonic() - begun
             try:
-                self._record(done, now, f"{type(error).__name__}: {error}"[:4000])
+                self._record(progress, now, f"{type(error).__name__}: {error}"[:4000])
             except Exception:
-                log.exception("the failure of this sync could not be recorded in %s", self.tables["runs"].name)
+                log.exception("the failure of this sync could not be recorded in %s", self.tables.runs.name)
             raise
-        done.seconds = time.monotonic() - begun
-        self._record(done, now, None)
+        progress.seconds = time.monotonic() - begun
+        self._record(progress, now, None)
 
-    def _record(self, done: FeedSync, now: datetime, error: str | None) -> None:
-        row = {**vars(done), "started_at": now, "error": error}
-        runs, rows = self.tables["runs"], self.spark.createDataFrame([row], RUNS)
-        if "notes" not in runs.read().columns:  # a table of an earlier version
-            runs.grow(rows.schema)
-        runs.append(rows)
+    def _record(self, progress: FeedSync, now: datetime, error: str | None) -> None:
+        row = {**vars(progress), "started_at": now, "error": error}
+        del row["by_time"]
+        self.tables.runs.append(self.spark.createDataFrame([row], RUNS))
+
+
+def _counted(pages: Iterable[Page], progress: FeedSync) -> Iterator[Page]:
+    for page in pages:
+        progress.pages += 1
+        yield page

@@ -1,4 +1,4 @@
-"""The contract of a project's tables: the types of `data` and `answers`. It gains fields and never loses one."""
+"""The types of `data` and `answers` that a table keeps as its contract. They gain fields and never lose one."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ _MOST_LOOKED_AT = 5_000
 
 
 @dataclass(frozen=True)
-class Contract:
-    """The two types, under Sama's own names."""
+class TableTypes:
+    """The types of `data` and `answers`, with the vendor's own names for the fields."""
 
     data: T.DataType
     answers: T.DataType
 
     def to_json(self) -> str:
+        """Return both types as JSON text, as the table keeps them in a property."""
         return msgspec.json.encode({"data": self.data.jsonValue(), "answers": self.answers.jsonValue()}).decode()
 
     @classmethod
-    def from_json(cls, text: str) -> Contract:
+    def from_json(cls, text: str) -> TableTypes:
+        """Return the types that `to_json` wrote."""
         holder = T.StructType.fromJson(
             {
                 "type": "struct",
@@ -42,18 +44,20 @@ class Contract:
         )
         return cls(holder["data"].dataType, holder["answers"].dataType)
 
-    def grown(self, seen: Contract) -> tuple[Contract, list[str]]:
-        """This one with what only `seen` has, and the names of that."""
+    def grown(self, seen: TableTypes) -> tuple[TableTypes, list[str]]:
+        """Return these types with the fields that only `seen` has, and the names of those fields."""
         gained: list[str] = []
         data = grown(self.data, seen.data, "data", gained)
-        return Contract(data, grown(self.answers, seen.answers, "answers", gained)), gained
+        return TableTypes(data, grown(self.answers, seen.answers, "answers", gained)), gained
 
 
-def observed(tasks: DataFrame, *, are_few: bool = False) -> Contract:
-    """The types as tasks have them, 5,000 at the most; VOID where none tells.
+def observed(tasks: DataFrame, *, are_few: bool = False) -> TableTypes:
+    """Return the types that `data` and `answers` have in up to 5,000 tasks; VOID where all values are null or empty.
 
-    `tasks` has `data_raw` and `answers_raw`, JSON text. `are_few`: all are looked at, since a limit costs jobs.
+    Args:
+        tasks: has `data_raw` and `answers_raw`, JSON text.
+        are_few: Spark reads all of them, without the extra jobs that a limit costs.
     """
     texts = tasks.select("data_raw", "answers_raw")
     found = observed_schemas(texts if are_few else texts.limit(_MOST_LOOKED_AT))
-    return Contract(*(learnt_type(schema) for schema in found))
+    return TableTypes(*(learnt_type(schema) for schema in found))

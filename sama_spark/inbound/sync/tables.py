@@ -1,4 +1,4 @@
-"""The Delta tables of a project: their names, their columns, and whose they are."""
+"""The Delta tables of a project: their names, their columns, and to which project they belong."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import types as T
 
-from sama_spark.delta import SKIP_BY, DeltaTable, columns_ddl, quoted_ddl, table_errors
+from sama_spark.delta import SKIP_BY, DeltaTable, table_errors
 from sama_spark.errors import SyncError
 from sama_spark.inbound.annotations import ANNOTATIONS
 from sama_spark.inbound.delivery_types import saveable
-from sama_spark.inbound.sync.table_types import Contract, SchemaMode
-from sama_spark.names import check_place, inside, is_path, sql_name
+from sama_spark.inbound.sync.table_types import SchemaMode, TableTypes
+from sama_spark.names import check_place, inside, is_path, quoted, sql_name
+from sama_spark.sql_texts import columns_ddl, ddl_comment, quoted_ddl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pyspark.sql import SparkSession
 
-_LAYOUT = "1"
+    from sama_spark.vendors.seam import Field
+
+_LAYOUT = "2"
 _PROJECT, _LAYOUT_NAME, _CONTRACT = "sama_spark.project", "sama_spark.layout", "sama_spark.contract"
 
-# Without the vectors, a task that is delivered again costs the rewriting of whole files.
+# Without deletion vectors Delta rewrites whole files for each task that is delivered again.
 FEATURES = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
-# By default Delta does so for the first 32 columns and fields, which costs a tenth of a sync.
+# By default Delta keeps statistics of the first 32 columns and fields, which costs a tenth of a sync.
 _OF_RAW = {SKIP_BY: "id,delivered_at,landed_at,problem"}
 _OF_ANNOTATIONS = {SKIP_BY: "task_id,delivered_at,output,kind,label,frame"}
-_OF_TASKS = {SKIP_BY: "id,batch_id,state,created_at,delivered_at,current_state,synced_at"}
 
 RAW = """
     id STRING COMMENT 'of the task',
     delivered_at TIMESTAMP_LTZ,
-    raw STRING COMMENT 'the task as Sama delivered it, JSON text to the byte',
-    parts STRING COMMENT 'start and length in raw of data and answers, ten digits each',
-    feed STRING COMMENT 'delivered or since_last_call',
+    raw STRING COMMENT 'the task as it was delivered, JSON text to the byte',
+    parts STRING COMMENT 'start and length in raw of data and answers, in bytes from 1, ten digits each',
+    feed STRING COMMENT 'the feed that it came from, with its filters',
+    cursor STRING COMMENT 'where the feed goes on after this row; null where the times of the rows tell',
     run_id STRING,
     landed_at TIMESTAMP_LTZ,
     problem STRING COMMENT 'why it cannot be read as a task; null where it can'
@@ -57,33 +60,68 @@ RUNS = """
     notes ARRAY<STRING> COMMENT 'what somebody should look at: rejected deliveries, masks that failed, a wrong label',
     error STRING COMMENT 'null after success'
 """
-_TASKS = """
-    id STRING,
-    project_id BIGINT, batch_id BIGINT, client_batch_id STRING,
-    state STRING COMMENT 'as delivered',
-    current_state STRING COMMENT 'as last heard of',
-    priority INT,
-    created_at TIMESTAMP_LTZ, delivered_at TIMESTAMP_LTZ,
-    data {data} COMMENT 'inputs', answers {answers} COMMENT 'outputs',
-    submitter_ids_by_step STRING, _extras STRING,
+_DELIVERED = """
+    delivered_at TIMESTAMP_LTZ, data {data} COMMENT 'inputs', answers {answers} COMMENT 'outputs'
+"""
+_END_OF_TASKS = """
     _rescued_data STRING COMMENT 'the whole task, where a value does not fit its type',
     feed STRING COMMENT 'of the sync that took this delivery over, with its filters',
     synced_at TIMESTAMP_LTZ, run_id STRING
 """
 
 
+def tasks_ddl(envelope: Sequence[Field], types: TableTypes) -> str:
+    """Return the columns of `tasks` as DDL, in the order of `typed_tasks`."""
+    first = [_field_ddl(field) for field in envelope if field.spark_type != "JSON"]
+    last = [_field_ddl(field) for field in envelope if field.spark_type == "JSON"]
+    delivered = _DELIVERED.format(data=quoted_ddl(saveable(types.data)), answers=quoted_ddl(saveable(types.answers)))
+    return ", ".join(["id STRING", *first, delivered.strip(), *last, _END_OF_TASKS])
+
+
+def _field_ddl(field: Field) -> str:
+    written = {"JSON": "STRING", "TIMESTAMP": "TIMESTAMP_LTZ"}.get(field.spark_type, field.spark_type)
+    return f"{quoted(field.name)} {written}" + (f" COMMENT {ddl_comment(field.comment)}" if field.comment else "")
+
+
+class _Table:
+    """A table of `SyncTables`, by the attribute's own name."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, tables: SyncTables, owner: type) -> DeltaTable:
+        return tables[self._name]
+
+
 @dataclass(frozen=True)
 class SyncTables:
-    """The tables of one project in `into`, a schema or a path, under names that begin with `prefix`.
+    """The tables of one project.
+
+    Attributes:
+        spark: The session.
+        into: Schema or path of a folder.
+        project_id: The project, as the vendor names it.
+        prefix: Begins the tables' names.
+        vendor: Whose project it is.
 
     Raises:
-        InvalidInput: `into` or `prefix` is nothing that can be.
+        InvalidInput: `into` or `prefix` cannot be part of a table's name.
     """
 
     spark: SparkSession
     into: str
     project_id: str
     prefix: str = ""
+    vendor: str = "sama"
+
+    deliveries_raw = _Table()
+    tasks = _Table()
+    annotations = _Table()
+    runs = _Table()
+    task_states = _Table()
+    status_round = _Table()
+    batches = _Table()
+    project_stats = _Table()
 
     def __post_init__(self) -> None:
         check_place(self.into, self.prefix)
@@ -92,66 +130,83 @@ class SyncTables:
         return DeltaTable(self.spark, inside(self.into, f"{self.prefix}{name}"))
 
     @property
+    def place(self) -> str:
+        """Where the tables lie, with `*` for the table's name."""
+        return self["*"].name
+
+    @property
+    def project(self) -> str:
+        """The project, as the tables keep it: `sama/4242`."""
+        return f"{self.vendor}/{self.project_id}"
+
+    @property
     def is_path(self) -> bool:
         """Whether the tables lie in a folder and no catalog knows them."""
         return is_path(self.into)
 
-    def open(self, declared: Contract) -> Contract:
-        """Create what is absent, by the contract as the project's delivery schema has it. Gives the one that holds.
+    def open(self, declared: TableTypes, envelope: Sequence[Field]) -> TableTypes:
+        """Create the tables that are absent, and return the types that `tasks` keeps.
+
+        Args:
+            declared: the types of a new table.
+            envelope: the columns of a new table beside `data` and `answers`.
 
         Raises:
-            SyncError: a table is another project's or somebody else's, or of a layout that is not known, or is gone.
+            SyncError: A table belongs to another project, to somebody else or to another layout, or has been dropped.
         """
-        found = self["tasks"].properties()
+        found = self.tasks.properties()
         if not found:  # or another sync is making it at this moment
-            if not self["tasks"].exists():
-                self._create(declared)
-            found = self["tasks"].properties() or {}
-        self._check(self["tasks"], found if _CONTRACT in found else {})
-        for gone in (name for name in ("deliveries_raw", "annotations") if not self[name].exists()):
+            if not self.tasks.exists():
+                self._create(declared, envelope)
+            found = self.tasks.properties() or {}
+        self._check(self.tasks, found if _CONTRACT in found else {})
+        if gone := [table for table in (self.deliveries_raw, self.annotations) if not table.exists()]:
             raise SyncError(
-                f"there is no table {self[gone].name!r} any more, beside {self['tasks'].name!r}",
+                f"there is no table {gone[0].name!r} any more, beside {self.tasks.name!r}",
                 project_id=self.project_id,
                 remedy="restore it, or drop `tasks` too: the next sync makes them anew",
             )
-        return Contract.from_json(found[_CONTRACT])
+        return TableTypes.from_json(found[_CONTRACT])
 
-    def adopt(self, kept: Contract, seen: Contract, mode: SchemaMode) -> tuple[Contract, list[str]]:
-        """Let the contract gain what only `seen` has. Gives the one that holds then, and what it has gained.
+    def adopt(self, kept: TableTypes, seen: TableTypes, mode: SchemaMode) -> tuple[TableTypes, list[str]]:
+        """Add to `tasks` the fields that only `seen` has.
+
+        Returns:
+            The types that hold from now on, and the names of the fields that were added.
 
         Raises:
-            SyncError: it would gain something and `mode` is "freeze".
+            SyncError: `mode` is "freeze" and there are such fields.
         """
         holds, gained = kept.grown(seen)
         if not gained or mode == "discard":
             return kept, []
         if mode == "freeze":
             raise SyncError(
-                f"{self['tasks'].name!r} is frozen and lacks {', '.join(gained)}",
+                f"{self.tasks.name!r} is frozen and lacks {', '.join(gained)}",
                 project_id=self.project_id,
                 remedy='sync with schema_mode="evolve" to gain these fields, or with "discard" to leave them in '
                 "deliveries_raw; what was fetched has landed there and is not lost",
             )
-        # First the columns: a contract without its columns could not be written by.
-        self["tasks"].grow(T.StructType().add("data", saveable(holds.data)).add("answers", saveable(holds.answers)))
-        self["tasks"].set_properties({_CONTRACT: holds.to_json()})
+        # The columns come first: nothing could be written by types whose columns are missing.
+        self.tasks.grow(T.StructType().add("data", saveable(holds.data)).add("answers", saveable(holds.answers)))
+        self.tasks.set_properties({_CONTRACT: holds.to_json()})
         return holds, gained
 
     def check(self) -> None:
-        """See that a sync has made them, for this project.
+        """Check that a sync has made the tables for this project.
 
         Raises:
-            SyncError: there are none, or they are another project's, somebody else's or of a layout that is not known.
+            SyncError: There are none, or they belong to another project, to somebody else or to another layout.
         """
-        with table_errors(f"{self['tasks'].name!r} cannot be read", SyncError):
-            found = self["tasks"].properties()
+        with table_errors(f"{self.tasks.name!r} cannot be read", SyncError):
+            found = self.tasks.properties()
         if found is None:
             raise SyncError(
-                f"there is no table {self['tasks'].name!r}",
+                f"there is no table {self.tasks.name!r}",
                 project_id=self.project_id,
                 remedy="sync the project first, or look at `into` and `prefix`",
             )
-        self._check(self["tasks"], found)
+        self._check(self.tasks, found)
 
     def _check(self, table: DeltaTable, found: Mapping[str, str]) -> None:
         if _PROJECT not in found:
@@ -160,54 +215,51 @@ class SyncTables:
                 project_id=self.project_id,
                 remedy="sync into another schema or folder, or give the tables a prefix; nothing was written to it",
             )
-        if found.get(_LAYOUT_NAME) != _LAYOUT or found[_PROJECT] != self.project_id:
+        if found.get(_LAYOUT_NAME) != _LAYOUT or found[_PROJECT] != self.project:
             raise SyncError(
                 f"{table.name!r} holds project {found[_PROJECT]} in layout {found.get(_LAYOUT_NAME)}, "
-                f"not project {self.project_id} in layout {_LAYOUT}",
+                f"not project {self.project} in layout {_LAYOUT}",
                 project_id=self.project_id,
-                remedy="give each project a schema of its own, or a prefix; for another layout update sama_spark",
+                remedy="give each project a schema of its own, or a prefix; drop tables of an earlier layout, and the "
+                "next sync makes them anew; for a later layout update sama_spark",
             )
 
     def ensure(
         self, name: str, schema: str, holds: str, cluster_by: str = "", more: Mapping[str, str] | None = None
     ) -> DeltaTable:
-        """A table of this project, which is made when absent. `more`: table properties.
+        """Return a table of this project, and create it when absent.
+
+        Args:
+            name: the table's name, without the prefix.
+            schema: its columns as DDL.
+            holds: what it holds, for its comment.
+            cluster_by: columns to cluster by.
+            more: table properties.
 
         Raises:
-            SyncError: it is there and is another project's or somebody else's, or of a layout that is not known.
+            SyncError: The table belongs to another project, to somebody else or to another layout.
         """
         table = self[name]
         if not table.exists():
-            table.create(schema, f"{holds} {self._of}", {**self._whose, **(more or {})}, cluster_by)
+            of = f"of project {self.project}; written by sama_spark"
+            whose = {_PROJECT: self.project, _LAYOUT_NAME: _LAYOUT}
+            table.create(schema, f"{holds} {of}", {**whose, **(more or {})}, cluster_by)
         self._check(table, table.properties() or {})
         return table
 
-    @property
-    def _of(self) -> str:
-        return f"of project {self.project_id} of Sama; written by sama_spark"
-
-    @property
-    def _whose(self) -> dict[str, str]:
-        return {_PROJECT: self.project_id, _LAYOUT_NAME: _LAYOUT}
-
-    def _create(self, contract: Contract) -> None:
+    def _create(self, types: TableTypes, envelope: Sequence[Field]) -> None:
         if not self.is_path and not self.spark.catalog.databaseExists(sql_name(self.into)):
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {sql_name(self.into)}").collect()
+        annotations, holds = columns_ddl(ANNOTATIONS), "A row for each shape or answer of the tasks"
         made = (
             ("deliveries_raw", RAW, "Deliveries as received", "delivered_at", _OF_RAW),
-            (
-                "annotations",
-                columns_ddl(ANNOTATIONS),
-                "A row for each shape or answer of the tasks",
-                "task_id",
-                FEATURES | _OF_ANNOTATIONS,
-            ),
+            ("annotations", annotations, holds, "task_id", FEATURES | _OF_ANNOTATIONS),
             ("runs", RUNS, "Syncs"),
         )
         with ThreadPoolExecutor(thread_name_prefix="sama-tables") as pool:
             list(pool.map(lambda table: self.ensure(*table), made))
-        # Last: where it is, all are.
-        data, answers = quoted_ddl(saveable(contract.data)), quoted_ddl(saveable(contract.answers))
-        tasks = _TASKS.format(data=data, answers=answers)
-        known = FEATURES | _OF_TASKS | {_CONTRACT: contract.to_json()}
-        self.ensure("tasks", tasks, "The latest delivery of each task", "id", known)
+        # `tasks` is the last: where it exists, all exist.
+        plain = [field.name for field in envelope if field.spark_type != "JSON"]
+        skip_by = {SKIP_BY: ",".join(["id", *plain, "delivered_at", "synced_at"])}
+        known = FEATURES | skip_by | {_CONTRACT: types.to_json()}
+        self.ensure("tasks", tasks_ddl(envelope, types), "The latest delivery of each task", "id", known)

@@ -1,18 +1,21 @@
 """Views over a project's tables: the labels to train on, and what a labelling lead asks every week.
 
-They are texts that Spark reads anew at each use, so they name every column: what `*` once stood for would stay.
+Spark parses a view's text anew at each use, but keeps the columns that `*` stood for when the view was made. So the
+texts name every column.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from sama_spark.delta import ddl_comment, table_errors
+from sama_spark.delta import table_errors
 from sama_spark.errors import SyncError
 from sama_spark.inbound.annotations import ANNOTATIONS
 from sama_spark.inbound.sync.feeds.status_feed import task_states
 from sama_spark.names import quoted
+from sama_spark.sql_texts import ddl_comment
 
 if TYPE_CHECKING:
     from sama_spark.inbound.sync.tables import SyncTables
@@ -23,14 +26,14 @@ _TABLES = ("deliveries_raw", "tasks", "annotations", "task_states", "runs")
 # Any other state of a delivered task means that it is on its way again.
 _DONE = "('delivered', 'acknowledged', 'gone')"
 
-# What two runs at once landed twice counts once.
+# A delivery that two runs landed at the same time counts once.
 _DELIVERIES = """
     SELECT id, min(delivered_at) AS first_at, count(DISTINCT delivered_at) AS times
     FROM {deliveries_raw} WHERE id IS NOT NULL GROUP BY id
 """
 
 _LABELS_COMMENT = "Annotations of tasks that were not sent back since they were delivered: what to train on"
-# Whoever was sent back may show up as delivered, or gone, before the new delivery is in `tasks`.
+# A task that was sent back may be seen as delivered, or gone, before its new delivery is in `tasks`.
 _LABELS_QUERY = f"""
     SELECT {", ".join(f"a.`{name}`" for name in ANNOTATIONS.names)}, t.batch_id, t.client_batch_id, t.current_state
     FROM {{annotations}} a JOIN {{tasks}} t ON a.task_id = t.id
@@ -149,15 +152,28 @@ VIEWS = {
 
 
 def ensure_labels(tables: SyncTables) -> None:
-    """Make `labels_current` where a catalog can keep it and has none."""
-    if not tables.is_path and not tables.spark.catalog.tableExists(tables[LABELS].sql_name):
-        create_views(tables, LABELS)
+    """Create `labels_current` where a catalog can keep this view and has none.
+
+    Raises:
+        SyncError: Spark or the catalog refuses.
+    """
+    with _view_errors(tables):
+        if not tables.is_path and not tables.spark.catalog.tableExists(tables[LABELS].sql_name):
+            _create(tables, (LABELS,))
 
 
 def create_views(tables: SyncTables, *names: str) -> None:
-    """Make or replace these views, or all, beside the tables; where these lie in a folder, for this session alone."""
-    with table_errors(f"the views beside {tables['*'].name} cannot be made", SyncError):
+    """Create or replace these views, or all, beside the tables; for tables in a folder, in this session alone.
+
+    Raises:
+        SyncError: Spark or the catalog refuses.
+    """
+    with _view_errors(tables):
         _create(tables, names or tuple(VIEWS))
+
+
+def _view_errors(tables: SyncTables) -> AbstractContextManager[None]:
+    return table_errors(f"the views beside {tables.place} cannot be made", SyncError)
 
 
 def _create(tables: SyncTables, names: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""How far a project's tables have come, as the table that holds the data tells it."""
+"""How far a project's tables have come. Only rows say so: a watermark is never ahead of the data."""
 
 from __future__ import annotations
 
@@ -11,27 +11,35 @@ if TYPE_CHECKING:
     from sama_spark.delta import DeltaTable
 
 
-class Reached(NamedTuple):
-    """How far `tasks` has come; None where it has nothing.
+class Watermark(NamedTuple):
+    """How far `tasks` has come; None where it has no such row.
 
-    delivered_at: the latest delivery from the feed that is asked for: others may have left earlier ones out. What came
-        from a clock ahead of ours does not count: it would hide all that is delivered until then. Nor does a delivery
-        without a time, whose row has that of its landing.
-    synced_at: when the last run began that wrote to it.
+    Attributes:
+        delivered_at: The latest delivery that one feed brought. Other feeds may have left earlier deliveries out, so
+            their rows do not count. Times in the future do not count: they would hide all that is delivered until
+            then. Nor do deliveries without a time: their rows have the time of their landing.
+        synced_at: When the last run began that wrote to `tasks`.
     """
 
     delivered_at: datetime | None
     synced_at: datetime | None
 
 
-def reached(tasks: DeltaTable, feed: str) -> Reached:
-    """By what the rows of `tasks` say of themselves."""
-    counts = (F.col("feed") == feed) & F.expr("delivered_at < synced_at")
+def watermark(tasks: DeltaTable, source: str) -> Watermark:
+    """Read the watermark from `tasks`; `source` is the feed, as the column `feed` has it."""
+    counts = (F.col("feed") == source) & F.expr("delivered_at < synced_at")
     times = F.max(F.when(counts, F.col("delivered_at"))), F.max("synced_at")
     found = tasks.read().agg(*map(F.unix_micros, times)).collect()[0]
-    return Reached(*(None if at is None else moment(at) for at in found))
+    return Watermark(*(None if at is None else moment(at) for at in found))
+
+
+def last_cursor(deliveries_raw: DeltaTable, source: str) -> str | None:
+    """Return the cursor that landed last from this feed; None where none has landed."""
+    landed = deliveries_raw.read().where((F.col("feed") == source) & F.col("cursor").isNotNull())
+    cursor = landed.agg(F.max_by("cursor", "landed_at")).collect()[0][0]
+    return None if cursor is None else str(cursor)
 
 
 def moment(micros: int) -> datetime:
-    """The time so many microseconds after 1970."""
+    """Return the time that is so many microseconds after 1970."""
     return datetime.fromtimestamp(micros / 1e6, timezone.utc)

@@ -1,9 +1,11 @@
-"""The rows of one run as an outbox looks them up: keys, and where they lie in the run's pieces."""
+"""The rows of one run, for its outbox: their keys, where they lie in the run's pieces, and which are known."""
 
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Window
@@ -16,15 +18,23 @@ from sama_spark.outbound.pieces import PiecePart, StagedPiece, decode_rows
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from sama_spark.outbound.outbox.ledger_rows import KnownInPiece
+
 _OWN = "piece bigint, keys array<string>, contents array<bigint>"
 _SHOWN = 5
 _NUMBER_MARK = "#"
 
 
 class RunRows:
-    """`pieces` of a run; `frame` has `piece`, `position`, `key` and `own_content` of each row.
+    """The rows in `pieces`. `frame` has `piece`, `position`, `key` and `own_content` of each row.
 
-    `by_content`: equal rows may stand more than once, and their keys carry a number.
+    Args:
+        pieces: all pieces of the run.
+        to_frame: makes a DataFrame of lines of text.
+        by_content: without key columns equal rows are different tasks, so equal keys are numbered 1, 2, 3.
+
+    Raises:
+        RepeatedKeys: two rows have one key.
     """
 
     def __init__(
@@ -47,11 +57,11 @@ class RunRows:
             self._refuse_repeated()
 
     def keys(self, number: int) -> list[str]:
-        """The keys of a piece's rows, as the ledger has them."""
+        """Return the keys of a piece's rows, as the ledger has them. `number`: the piece's place in `pieces`."""
         return self._in_ledger(number, self.pieces[number].rows().keys)
 
     def of(self, part: PiecePart) -> tuple[list[str], list[int]]:
-        """Key and content of each row in `part`."""
+        """Return the keys of the rows in `part`, and the hashes of their contents."""
         rows = part.whole.rows()
         keys = self._in_ledger(part.number, rows.keys)
         return [keys[i] for i in part.positions], [rows.contents[i] for i in part.positions]
@@ -83,8 +93,65 @@ class RunRows:
             )
 
 
+_Places = defaultdict[int, set[int]]
+"""Positions by piece."""
+
+
+def _places() -> _Places:
+    return defaultdict(set)
+
+
+@dataclass
+class KnownRows:
+    """The rows of a run that its outbox has, by piece and position.
+
+    `resend_changed`: rows that were sent with other content do not count as known. `batch_ids`: the batches that the
+    rows were bound with.
+    """
+
+    resend_changed: bool = False
+    batch_ids: set[int] = field(default_factory=set)
+    _same: _Places = field(default_factory=_places)
+    _other: _Places = field(default_factory=_places)
+    _unsure: _Places = field(default_factory=_places)
+
+    def add(self, found: KnownInPiece, *, unsure: bool) -> None:
+        """Add what a look-up has found; `unsure`: the batch is unsure."""
+        (self._same if found.same else self._other)[found.piece].update(found.positions)
+        if unsure:
+            self._unsure[found.piece].update(found.positions)
+        self.batch_ids.add(found.batch_id)
+
+    def within(self, piece: int) -> set[int]:
+        """Return the positions in a piece that are not to be sent again."""
+        return self._same[piece] if self.resend_changed else self._same[piece] | self._other[piece]
+
+    def changed(self) -> Iterator[tuple[int, int]]:
+        """Yield piece and position of each row that was sent with other content only, in order."""
+        for piece, places in sorted(self._other.items()):
+            yield from ((piece, place) for place in sorted(places - self._same[piece]))
+
+    @property
+    def count(self) -> int:
+        """How many rows are not to be sent again."""
+        return sum(len(self.within(piece)) for piece in {*self._same, *self._other})
+
+    @property
+    def changed_count(self) -> int:
+        """How many rows were sent with other content only."""
+        return sum(1 for _ in self.changed())
+
+    @property
+    def unsure_count(self) -> int:
+        """How many rows lie in unsure batches."""
+        return sum(map(len, self._unsure.values()))
+
+
 def _may_repeat(hashes: array[int]) -> bool:
-    """Whether two are equal: hardly ever by chance, so that Spark need not look for repeated keys in every run."""
+    """Return whether two hashes are equal.
+
+    By chance they hardly ever are, so Spark need not look for repeated keys in every run.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -93,10 +160,10 @@ def _may_repeat(hashes: array[int]) -> bool:
 
 
 def _own_rows(lines: DataFrame, *, numbered: bool) -> DataFrame:
-    """`piece`, `position`, `key` and `own_content` of each row.
+    """Return `piece`, `position`, `key` and `own_content` of each row.
 
-    `lines`: a piece's number and its rows.
-    `numbered`: equal keys are one row's and another's, so each gets its number among them (`own_number`, from 1).
+    `lines`: a piece's number and its rows, as JSON. `numbered`: rows of equal keys are numbered from 1
+    (`own_number`), and the number becomes part of the key.
     """
     pieces = lines.select(F.from_json("value", _OWN).alias("own"))
     rows = pieces.select("own.piece", F.posexplode(F.arrays_zip("own.keys", "own.contents")).alias("position", "row"))

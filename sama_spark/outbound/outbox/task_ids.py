@@ -1,7 +1,7 @@
-"""Row key -> batch -> task id, in a table beside the outbox.
+"""The task id of each row, in a table beside the outbox.
 
-Sama keeps no key of ours, and the order of tasks is not documented. So a row is matched by the value of one input
-that is part of its key, and only where one row and one task of the batch have that value.
+Sama keeps no row key, and documents no order of tasks. So a row and its task are matched by the value of one input
+that is part of the row key, and only where one row and one task of the batch have that value.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sama_spark.api.api_client import ApiClient
     from sama_spark.outbound.outbox.ledger import Ledger
-    from sama_spark.outbound.upload import Batch
+    from sama_spark.outbound.upload import UploadedBatch
 
 TABLE_SUFFIX = "_tasks"
 _SCHEMA = """
@@ -34,16 +34,31 @@ _FOUND = "batch_id bigint, task_id string, value string"
 _NO_TASK = "no task of the batch has this value: it failed, is still being created, or Sama changed the value"
 
 
-def map_tasks(api: ApiClient, ledger: Ledger, batches: Sequence[Batch], match_on: str) -> DataFrame:
-    """`row_key`, `batch_id`, `task_id` and `reason` (why `task_id` is null) of each row of `batches`.
+def map_tasks(
+    api: ApiClient, ledger: Ledger, batches: Sequence[UploadedBatch], match_on: str, not_sent: Sequence[str] = ()
+) -> DataFrame:
+    """Return `row_key`, `batch_id`, `task_id` and `reason` (why `task_id` is null) of each row of `batches`.
 
-    Also kept in the table `<outbox>_tasks`, from where batches that are complete there are not asked for again.
+    The rows are also kept in the table `<outbox>_tasks`: Sama is not asked again for batches that are complete there.
     On the wire, for each other batch: GET tasks/delivered.json, 1,000 tasks a call, and where tasks are not delivered
     yet GET tasks.json, 100 tasks a call and one call a second.
 
+    Args:
+        api: the client that asks Sama.
+        ledger: the outbox's table.
+        batches: batches of one run.
+        match_on: the column of the row key whose value Sama gives back.
+        not_sent: columns that were not sent.
+
     Raises:
-        InvalidInput: `match_on` is no part of the row key.
+        InvalidInput: `match_on` was not sent, or is no part of the row key.
+        OutboxError: the table cannot be read or written.
     """
+    if match_on in not_sent:
+        raise InvalidInput(
+            f"match_on={match_on!r} names a column that was not sent, so that no task has its value",
+            remedy="take it out of not_sent: Sama gives inputs back",
+        )
     if match_on not in ledger.keys.names:
         raise InvalidInput(
             f"match_on={match_on!r} is no part of the outbox's row key {list(ledger.keys.names)}",
@@ -55,7 +70,9 @@ def map_tasks(api: ApiClient, ledger: Ledger, batches: Sequence[Batch], match_on
         return _mapped(api, ledger, table, batches, match_on)
 
 
-def _mapped(api: ApiClient, ledger: Ledger, table: DeltaTable, batches: Sequence[Batch], match_on: str) -> DataFrame:
+def _mapped(
+    api: ApiClient, ledger: Ledger, table: DeltaTable, batches: Sequence[UploadedBatch], match_on: str
+) -> DataFrame:
     spark = ledger.table.spark
     ids = [batch.batch_id for batch in batches]
     complete = _complete(table, ids)
@@ -79,8 +96,8 @@ def _complete(table: DeltaTable, batch_ids: Sequence[int]) -> set[int]:
     return {row["batch_id"] for row in by_batch.where("complete").collect()}
 
 
-def _tasks_of(api: ApiClient, project_id: str, batch: Batch, name: str) -> Iterator[tuple[int, str, str]]:
-    """Batch, id and the value of input `name`, as text, of each task that can be found."""
+def _tasks_of(api: ApiClient, project_id: str, batch: UploadedBatch, name: str) -> Iterator[tuple[int, str, str]]:
+    """Yield batch id, task id and the value of input `name`, as text, of each task that Sama shows."""
     seen: set[str] = set()
     in_batch = str(batch.batch_id)
     for feed in ("delivered", "status"):
@@ -102,7 +119,7 @@ def _tasks_of(api: ApiClient, project_id: str, batch: Batch, name: str) -> Itera
 
 
 def _matched(rows: DataFrame, tasks: DataFrame, match_on: str) -> DataFrame:
-    """`rows` (`batch_id`, `row_key`) with the task of each, where exactly one of each kind has the value."""
+    """Return `rows` (`batch_id`, `row_key`) with the task of each, where one row and one task have its value."""
     value = F.from_json("row_key", "map<string, string>")[match_on]
     valued = rows.withColumn("value", value)
     counted = valued.groupBy("batch_id", "value").agg(F.count("*").alias("rows"))

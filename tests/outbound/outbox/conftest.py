@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from fake_clock import FakeClock
 
+from kit.fake_clock import FakeClock
 from sama_spark import Client
 
 if TYPE_CHECKING:

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_clock import FakeClock
-from mortal import CLAIM, CONTINUE, Died, Mortal, tasks_of, urls, watch_ledger
-from paper import PaperFrame, PaperSpark, on_paper
 
+from kit.fake_clock import FakeClock
+from kit.mortal import CLAIM, CONTINUE, Died, Mortal, tasks_of, urls, watch_ledger
+from kit.paper import PaperFrame, PaperSpark, on_paper
 from sama_spark.api.sama_errors import BatchesNotStarted, BatchStateError
 from sama_spark.errors import ConnectorError, OutboxError
+from sama_spark.outbound.outbox.lease import CONTINUE as CONTINUE_SECONDS
+from sama_spark.outbound.outbox.lease import GRACE, lease_for
 from sama_spark.outbound.outbox.ledger import Ledger
-from sama_spark.outbound.outbox.settle import CONTINUE as CONTINUE_SECONDS
-from sama_spark.outbound.outbox.settle import GRACE, lease_for
 
 pytestmark = pytest.mark.one_kind
 
@@ -79,6 +79,7 @@ def run(driver: Mortal, df: Any, project: int, outbox: str) -> ConnectorError | 
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.long), None])
 @pytest.mark.parametrize("call", CALLS)
@@ -243,7 +244,7 @@ def test_a_claim_lands_late(sandbox: Sandbox, spark: SparkSession, watched: None
     assert tasks_of(sandbox, project) == {}
     first.land()
     ledger = Ledger.open(spark, box)
-    assert ledger.head().seq == 1
+    assert ledger.state().seq == 1
     # Within the lease its rows are its own; where its batches were cancelled, they come free with it.
     result = Mortal(sandbox, FakeClock(clock.now)).run(df, project, box)
     assert (result.task_count, result.outbox.known) == (0, ROWS)
@@ -252,11 +253,11 @@ def test_a_claim_lands_late(sandbox: Sandbox, spark: SparkSession, watched: None
     result = Mortal(sandbox, clock).run(df, project, box)
     assert tasks_of(sandbox, project) == once()
     assert result.task_count == (ROWS if error else 0)
-    before = ledger.head()
+    before = ledger.state()
     try:
         second.land()
     except Exception as refused:  # Delta has several words for it
         assert "oncurrent" in str(refused) or "ransaction" in str(refused)
-    assert ledger.head() == before
+    assert ledger.state() == before
     assert Mortal(sandbox, clock).run(df, project, box).task_count == 0
     assert tasks_of(sandbox, project) == once()

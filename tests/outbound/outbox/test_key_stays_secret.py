@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from sama_spark.sandbox import Sandbox
+from kit import environment
 
-TESTS = Path(__file__).parents[2]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sama_spark.sandbox import Sandbox
 
 
 @pytest.mark.long
@@ -29,9 +29,9 @@ def test_in_a_whole_process_with_all_logs_on(sandbox: Sandbox, project: int, tmp
         "project": project,
     }
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("everything_logged.py"))],
+        [sys.executable, "-m", "kit.everything_logged"],
         input=json.dumps(place),  # not on the command line, which Spark's logs repeat
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from doomed import ROWS, STEPS
-from fake_clock import FakeClock
-from killing import kill
-from mortal import Mortal, tasks_of, urls
+
+from kit.doomed import ROWS, STEPS
+from kit.fake_clock import FakeClock
+from kit.killing import kill
+from kit.mortal import Mortal, tasks_of, urls
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.sandbox import Sandbox
 
-HERE = Path(__file__).parent
 # What stands in the ledger when the process is gone; "claiming" may go either way.
 BOUND = {step: step not in ("staged", "uploading", "uploaded") for step in STEPS}
 LATER = ("claimed", "two continued, no reply")  # the same call comes when the leases are over
@@ -48,7 +47,7 @@ def killed(
         project = sandbox.create_project({"url": {"type": "string", "required": True}}, second_continue="obey")
         found[step, way] = project, str(folder / f"outbox-{number}")
     drivers = [{"project": p, "outbox": outbox, "step": step} for (step, _), (p, outbox) in found.items()]
-    kill(HERE / "doomed.py", sandbox, server, folder, drivers)
+    kill("kit.doomed", sandbox, server, folder, drivers)
     return found
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from outbox_runs import numbers, once
 from pyspark import cloudpickle
 
+from kit.outbox_runs import numbers, once
 from sama_spark import Client, InvalidInput, MicroBatches
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from outbox_runs import images, numbers, once, send
 
+from kit.outbox_runs import images, numbers, once, send
 from sama_spark import (
     ChangedRows,
     Client,

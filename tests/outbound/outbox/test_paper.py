@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from paper import PaperLedger, PaperSpark
 
+from kit.paper import PaperLedger, PaperSpark
 from sama_spark import OutboxError
-from sama_spark.outbound.outbox.ledger import Claim, Fact, Found, Head, Ledger
+from sama_spark.outbound.outbox.ledger import Ledger
+from sama_spark.outbound.outbox.ledger_rows import BatchEvent, Claim, KnownInPiece, LedgerState
 from sama_spark.outbound.row_keys import OutboxKeys
 
 pytestmark = pytest.mark.one_kind
@@ -23,11 +24,11 @@ KEYS = [f'{{"url":"{n}"}}' for n in range(12)]
 STATES = ["started", "unsure", "void", "failed", "done"]
 
 
-def seen(head: Head, found: list[Found]) -> tuple[Any, ...]:
+def seen(state: LedgerState, found: list[KnownInPiece]) -> tuple[Any, ...]:
     """What both must agree on; positions have no order."""
-    batches = [replace(batch, message=None) for batch in head.batches]
+    batches = [replace(batch, message=None) for batch in state.batches]
     rows = [(f.piece, f.batch_id, f.same, sorted(f.positions)) for f in found]
-    return head.seq, batches, head.has_freed, sorted(rows)
+    return state.seq, batches, state.has_freed, sorted(rows)
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
@@ -37,7 +38,7 @@ def test_both_tell_the_same_after_every_step(spark: SparkSession, outbox: str, s
     real, paper = Ledger.open(spark, outbox, "7", by_url), PaperLedger.open(PaperSpark(), "box", "7", by_url)
     claimed: dict[int, list[str]] = {}
     for step in range(7):
-        seq = real.head().seq + 1
+        seq = real.state().seq + 1
         if step == 4:
             seq -= 1  # a claim that is too late
         if step % 3 != 2:
@@ -52,19 +53,19 @@ def test_both_tell_the_same_after_every_step(spark: SparkSession, outbox: str, s
             assert won == paper.bind(claims, seq, token, 100.0 + step, 1.0) == (step != 4)
             claimed |= mine if won else {}
         else:
-            facts = []
+            events = []
             for batch_id in chance.sample(sorted(claimed), 3):
-                state: Any = chance.choice(STATES)
-                freed = chance.sample(claimed[batch_id], 1) if state == "done" else None
-                facts.append(Fact(state, batch_id, "run", 3, freed, failed=len(freed or ())))
-            real.record(facts, 1.0)
-            paper.record(facts, 1.0)
+                new: Any = chance.choice(STATES)
+                freed = chance.sample(claimed[batch_id], 1) if new == "done" else None
+                events.append(BatchEvent(new, batch_id, "run", 3, freed, failed=len(freed or ())))
+            real.record(events, 1.0)
+            paper.record(events, 1.0)
         own = [(0, i, key, 0) for i, key in enumerate(KEYS)]
         frame = spark.createDataFrame(own, "piece bigint, position int, key string, own_content bigint")
-        head = real.head()
-        after = chance.choice([0, 0, max(head.seq - 1, 0)])
-        here = seen(head, real.find(frame, len(own), head, after))
-        assert here == seen(paper.head(), paper.find(own, len(own), paper.head(), after))
+        now = real.state()
+        after = chance.choice([0, 0, max(now.seq - 1, 0)])
+        here = seen(now, real.find(frame, len(own), now, after))
+        assert here == seen(paper.state(), paper.find(own, len(own), paper.state(), after))
     assert {n: list(k) for n, k in real.keys_of(list(claimed)).items()} == paper.keys_of(list(claimed))
 
 

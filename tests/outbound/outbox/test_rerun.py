@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outbox_runs import images, numbers, once, send
+from kit.outbox_runs import images, numbers, once, send
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

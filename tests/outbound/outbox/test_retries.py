@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from mortal import tasks_of, urls
-from retrying import ROWS
+
+from kit import environment
+from kit.mortal import tasks_of, urls
+from kit.retrying import ROWS
 
 pytestmark = pytest.mark.long
 
@@ -22,10 +24,14 @@ if TYPE_CHECKING:
 def test_failing_tasks_and_dataframes_that_change(sandbox: Sandbox, tmp_path: Path) -> None:
     inputs = {"url": {"type": "string", "required": True}, "note": "string"}
     failing, changing = sandbox.create_project(inputs), sandbox.create_project(inputs)
-    script = Path(__file__).with_name("retrying.py")
     told = [sandbox.base_url, sandbox.api_key, str(failing), str(changing), str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, str(script), *told], check=False, capture_output=True, text=True, timeout=500
+        [sys.executable, "-m", "kit.retrying", *told],
+        env=environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [line for line in done.stdout.splitlines() if line[:1].isdigit() or line.startswith("known")]

@@ -10,12 +10,12 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from mortal import CLAIM, CONTINUE, FIND, HEAD, OPEN, PUT, Died, Mortal, SharedClock, tasks_of, urls, watch_ledger
-from paper import PaperFrame, PaperSpark, on_paper
 
+from kit.mortal import CLAIM, CONTINUE, FIND, OPEN, PUT, STATE, Died, Mortal, SharedClock, tasks_of, urls, watch_ledger
+from kit.paper import PaperFrame, PaperSpark, on_paper
 from sama_spark.errors import ConnectorError
 
-pytestmark = pytest.mark.one_kind
+pytestmark = [pytest.mark.one_kind, pytest.mark.slow]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -141,4 +141,4 @@ def test_the_slow_one_lost_its_lease(sandbox: Sandbox, paper: PaperSpark, vendor
         clock.now += 3600
         Mortal(sandbox, clock).run(df, project, box)
         assert tasks_of(sandbox, project) == dict.fromkeys(urls(*range(6)), 1)
-    assert held >= {HEAD, FIND, OPEN, PUT, CLAIM, CONTINUE}
+    assert held >= {STATE, FIND, OPEN, PUT, CLAIM, CONTINUE}

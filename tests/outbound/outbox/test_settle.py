@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from outbox_runs import images, numbers, once, send
 
+from kit.outbox_runs import images, numbers, once, send
 from sama_spark import BatchesNotStarted, Client, InvalidInput
-from sama_spark.outbound.outbox import settle
+from sama_spark.outbound.outbox import lease
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.upload import Uploader
 
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.one_kind
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fake_clock import FakeClock
     from pyspark.sql import DataFrame, SparkSession
 
+    from kit.fake_clock import FakeClock
     from sama_spark.sandbox import Sandbox
 
 
@@ -52,7 +52,7 @@ def test_a_batch_that_waits_is_continued_once_its_lease_is_over(
     begun = clock.now
     result = send(client, images(spark, 0, 12), project, outbox)
     assert result.outbox is not None
-    assert clock.now - begun >= settle.LEASE + settle.GRACE
+    assert clock.now - begun >= lease.LEASE + lease.GRACE
     assert (result.task_count, result.outbox.known) == (3, 9)
     assert {(b.was, b.now) for b in result.outbox.recovered} == {("bound", "started")}
     assert sum(b.tasks for b in result.outbox.recovered) == 9
@@ -92,7 +92,7 @@ def test_an_empty_dataframe_settles_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     die_before_continuing(client, images(spark, 0, 5), project, outbox, monkeypatch)
-    clock.now += settle.lease_for(1) + settle.GRACE + 1
+    clock.now += lease.lease_for(1) + lease.GRACE + 1
     result = send(client, images(spark, 0, 0), project, outbox)
     assert result.outbox is not None
     assert [(b.was, b.now) for b in result.outbox.recovered] == [("bound", "started")]
@@ -112,7 +112,7 @@ def test_a_continue_is_not_begun_when_the_lease_is_nearly_over(
     start = Uploader.start
 
     def suspended(self: Uploader, *args: Any) -> Any:
-        clock.now += settle.LEASE
+        clock.now += lease.LEASE
         return start(self, *args)
 
     with (
@@ -162,7 +162,7 @@ def test_somebody_cancelled_a_batch_by_hand(
     die_before_continuing(client, images(spark, 0, 9), project, outbox, monkeypatch)
     by_hand = sandbox.batches(project)[0]["batch_id"]
     client.cancel_batch_creation_job(project, by_hand)
-    clock.now += settle.lease_for(2) + settle.GRACE + 1
+    clock.now += lease.lease_for(2) + lease.GRACE + 1
     result = send(client, images(spark, 0, 9), project, outbox)
     assert result.outbox is not None
     assert {b.batch_id: b.now for b in result.outbox.recovered}[by_hand] == "void"
@@ -211,7 +211,7 @@ def test_what_nobody_can_tell_is_listed_until_a_person_settles_it(
 ) -> None:
     batch_id = send(client, images(spark, 0, 5), project, outbox).batch_id
     assert batch_id is not None
-    clock.now += settle.lease_for(1) + settle.GRACE + 1
+    clock.now += lease.lease_for(1) + lease.GRACE + 1
     sandbox.fail("status", status=404)
     for _ in range(2):
         result = send(client, images(spark, 0, 6), project, outbox)

@@ -9,13 +9,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_clock import FakeClock
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from mortal import CLAIM, CONTINUE, FACT, FIND, HEAD, OPEN, PUT, STATUS, Died, Mortal, tasks_of, urls
-from paper import PaperFrame, PaperSpark, on_paper
 
+from kit.fake_clock import FakeClock
+from kit.mortal import CLAIM, CONTINUE, EVENT, FIND, OPEN, PUT, STATE, STATUS, Died, Mortal, tasks_of, urls
+from kit.paper import PaperFrame, PaperSpark, on_paper
 from sama_spark.errors import ConnectorError
 from sama_spark.sandbox import Sandbox
 
@@ -61,11 +61,11 @@ fates = st.one_of(
     st.none(),
     st.tuples(st.integers(1, 25), st.sampled_from(["before", "after"])),
     st.tuples(
-        st.sampled_from([HEAD, FIND, OPEN, PUT, CLAIM, CONTINUE, STATUS, FACT]),
+        st.sampled_from([STATE, FIND, OPEN, PUT, CLAIM, CONTINUE, STATUS, EVENT]),
         st.integers(1, 3),
         st.sampled_from(["before", "after"]),
     ),
-    st.tuples(st.sampled_from([CLAIM, FACT]), st.integers(1, 2), st.sampled_from(WHENS)),
+    st.tuples(st.sampled_from([CLAIM, EVENT]), st.integers(1, 2), st.sampled_from(WHENS)),
 )
 
 
@@ -202,6 +202,7 @@ def paper() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_any_order_of_events(sandbox: Sandbox, paper: None) -> None:
     Outboxes.sandbox = sandbox

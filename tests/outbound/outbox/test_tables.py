@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from outbox_runs import images, numbers, once, send
 
+from kit.outbox_runs import images, numbers, once, send
 from sama_spark import Client, InvalidInput
 
 pytestmark = pytest.mark.one_kind

@@ -1,10 +1,11 @@
-"""The feed of batches: how the creation jobs of the project's tasks stand."""
+"""The feed of batches: the state of the creation jobs of the project's tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyspark.sql import functions as F
 
@@ -28,43 +29,55 @@ _BATCHES = """
 """
 _NOT_FOUND = "not found"
 _FINISHED = (*sorted(ENDED_BADLY), "completed", _NOT_FOUND)
-_PIECE = 500
+_KEPT_AT_ONCE = 500
 
 
-def sync_batches(
-    api: ApiClient, tables: SyncTables, done: FeedSync, named: Sequence[int], max_calls: int | None
-) -> None:
-    """Ask for each batch that `tasks`, `task_states` or `named` know and whose job has not finished."""
-    table = tables.ensure("batches", _BATCHES, "The creation jobs of the batches", "batch_id")
-    kept = table.read()
-    unfinished = (
-        _known(tables, named)
-        .join(kept, "batch_id", "left")
-        .where(~F.coalesce(F.lower("state").isin(*_FINISHED), F.lit(False)))
-        # New ones first; chance sees to it that `max_calls` leaves none out for ever.
-        .orderBy(F.col("state").isNull().desc(), F.rand())
-        .select("batch_id", "state", "created_count", "messages")
-    )
-    due = unfinished.collect()
-    changed: list[tuple[Any, ...]] = []
-    for batch_id, *before in due[:max_calls]:
-        done.pages += 1
-        now = _ask(api, tables.project_id, batch_id)
-        if now != before:
-            changed.append((batch_id, *now, datetime.now(timezone.utc), done.run_id))
-        if len(changed) >= _PIECE:
-            _keep(tables, changed, done)
-            changed = []
-    _keep(tables, changed, done)
-    if len(due) > done.pages:
-        done.goes_on = f"{len(due) - done.pages:,} batches not asked for"
+@dataclass(frozen=True)
+class BatchFeed:
+    """Asks Sama for each batch whose job has not finished.
+
+    Attributes:
+        api: How to call Sama.
+        named: Ids of batches to ask for, beside those that `tasks` and `task_states` know.
+        max_calls: The most calls of one run; None for no bound.
+    """
+
+    name: ClassVar[str] = "batches"
+    api: ApiClient
+    named: Sequence[int]
+    max_calls: int | None
+
+    def bring(self, tables: SyncTables, progress: FeedSync) -> None:
+        """Ask for the batches, and write those that have changed to the table `batches`."""
+        table = tables.ensure("batches", _BATCHES, "The creation jobs of the batches", "batch_id")
+        unfinished = (
+            _known(tables, self.named)
+            .join(table.read(), "batch_id", "left")
+            .where(~F.coalesce(F.lower("state").isin(*_FINISHED), F.lit(False)))
+            # New batches come first. The others come in random order, so that `max_calls` leaves none out for ever.
+            .orderBy(F.col("state").isNull().desc(), F.rand())
+            .select("batch_id", "state", "created_count", "messages")
+        )
+        due = unfinished.collect()
+        changed: list[tuple[Any, ...]] = []
+        for batch_id, *before in due[: self.max_calls]:
+            progress.pages += 1
+            now = _ask(self.api, tables.project_id, batch_id)
+            if now != before:
+                changed.append((batch_id, *now, datetime.now(timezone.utc), progress.run_id))
+            if len(changed) >= _KEPT_AT_ONCE:
+                _keep(tables, changed, progress)
+                changed = []
+        _keep(tables, changed, progress)
+        if len(due) > progress.pages:
+            progress.goes_on = f"{len(due) - progress.pages:,} batches not asked for"
 
 
 def _known(tables: SyncTables, named: Sequence[int]) -> DataFrame:
-    found = tables["tasks"].read().select("batch_id")
-    for name in ("task_states", "batches"):
-        if tables[name].exists():
-            found = found.unionByName(tables[name].read().select("batch_id"))
+    found = tables.tasks.read().select("batch_id")
+    for table in (tables.task_states, tables.batches):
+        if table.exists():
+            found = found.unionByName(table.read().select("batch_id"))
     if named:
         given = tables.spark.createDataFrame([(int(batch_id),) for batch_id in named], "batch_id BIGINT")
         found = found.unionByName(given)
@@ -79,9 +92,9 @@ def _ask(api: ApiClient, project_id: str, batch_id: int) -> list[Any]:
     return [job.state, job.created_count, list(job.messages)]
 
 
-def _keep(tables: SyncTables, changed: list[tuple[Any, ...]], done: FeedSync) -> None:
+def _keep(tables: SyncTables, changed: list[tuple[Any, ...]], progress: FeedSync) -> None:
     if changed:
         rows = tables.spark.createDataFrame(changed, _BATCHES)
         clauses = "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-        tables["batches"].merge(rows, "t.batch_id = s.batch_id", clauses)
-        done.changes += len(changed)
+        tables.batches.merge(rows, "t.batch_id = s.batch_id", clauses)
+        progress.changes += len(changed)

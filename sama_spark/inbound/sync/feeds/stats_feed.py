@@ -1,10 +1,11 @@
-"""The feed of statistics: Sama's own counts, each time they have changed."""
+"""The feed of statistics: a row of Sama's own counts each time they have changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from pyspark.sql import functions as F
@@ -23,21 +24,29 @@ _STATS = """
 """
 
 
-def sync_stats(api: ApiClient, tables: SyncTables, done: FeedSync) -> None:
-    """A row for the project's statistics if they are not those of the last row."""
-    table = tables.ensure("project_stats", _STATS, "Statistics", "seen_at")
-    stats = api.get_project_stats(tables.project_id)
-    done.pages = 1
-    raw = msgspec.json.encode(stats, order="sorted").decode()
-    if table.read().agg(F.max_by("raw", "seen_at")).collect()[0][0] == raw:
-        return
-    row = (datetime.now(timezone.utc), raw, _counts(stats.get("tasks")), _count(stats.get("total")), done.run_id)
-    table.append(tables.spark.createDataFrame([row], _STATS))
-    done.changes = 1
+@dataclass(frozen=True)
+class StatsFeed:
+    """Asks Sama for the project's statistics, in one call."""
+
+    name: ClassVar[str] = "stats"
+    api: ApiClient
+
+    def bring(self, tables: SyncTables, progress: FeedSync) -> None:
+        """Append the statistics to the table `project_stats` if they differ from its last row."""
+        table = tables.ensure("project_stats", _STATS, "Statistics", "seen_at")
+        stats = self.api.get_project_stats(tables.project_id)
+        progress.pages = 1
+        raw = msgspec.json.encode(stats, order="sorted").decode()
+        if table.read().agg(F.max_by("raw", "seen_at")).collect()[0][0] == raw:
+            return
+        now = datetime.now(timezone.utc)
+        row = (now, raw, _counts(stats.get("tasks")), _count(stats.get("total")), progress.run_id)
+        table.append(tables.spark.createDataFrame([row], _STATS))
+        progress.changes = 1
 
 
 def _counts(found: Any) -> dict[str, int] | None:
-    """Sama does not document the reply: what is no count is left to `raw`."""
+    """Return the counts. Sama does not document the reply, so whatever is no count stays in `raw` alone."""
     if not isinstance(found, Mapping):
         return None
     counts = {name: _count(value) for name, value in found.items()}

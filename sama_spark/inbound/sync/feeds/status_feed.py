@@ -1,9 +1,10 @@
-"""The status feed: what became of each task and when, and `tasks.current_state` by it."""
+"""The status feed: the history of each task's states, and from it `tasks.current_state`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pyspark.sql import Window
 from pyspark.sql import functions as F
@@ -32,25 +33,38 @@ _TASK_STATES = """
 """
 
 
-def sync_states(api: ApiClient, tables: SyncTables, done: FeedSync, max_calls: int | None) -> None:
-    """Read on in the status lists, note what has changed, and bring `current_state` up to date."""
-    history = task_states(tables)
-    status_round = StatusRound(api, tables, done, max_calls)
-    is_over = status_round.read(_can_change(tables))
-    seen = status_round.seen()
-    done.changes = _note_changes(tables, history, seen, done.run_id)
-    done.updated = _update_current(tables, history, seen)
-    if is_over:
-        status_round.end()
-    else:
-        status_round.land()
+@dataclass(frozen=True)
+class StateFeed:
+    """Reads Sama's lists of tasks by state.
+
+    Attributes:
+        api: How to call Sama.
+        max_calls: The most calls of one run; None for no bound. The next run goes on where this one stopped.
+    """
+
+    name: ClassVar[str] = "status"
+    api: ApiClient
+    max_calls: int | None
+
+    def bring(self, tables: SyncTables, progress: FeedSync) -> None:
+        """Read on in the lists, record what has changed, and bring `current_state` up to date."""
+        history = task_states(tables)
+        status_round = StatusRound(self.api, tables, progress, self.max_calls)
+        is_over = status_round.read(_can_change(tables))
+        seen = status_round.seen()
+        progress.changes = _record_changes(tables, history, seen, progress.run_id)
+        progress.updated = _update_current(tables, history, seen)
+        if is_over:
+            status_round.end()
+        else:
+            status_round.land()
 
 
 def note_rejected(tables: SyncTables, task_id: str) -> None:
-    """A row for a task that Sama has just sent back for rework, and its `current_state`.
+    """Record that Sama has just sent a task back for rework: in the history and in `current_state`.
 
     Raises:
-        SyncError: the tables could not be written; the task is rejected all the same.
+        SyncError: The tables could not be written; the task is rejected all the same.
     """
     state = TaskStates.REJECTED.value
     try:
@@ -58,8 +72,8 @@ def note_rejected(tables: SyncTables, task_id: str) -> None:
         last = _last_known(history.read().where(F.col("task_id") == task_id)).collect()
         before = last[0] if last else {"batch_id": None, "client_batch_id": None, "known": None}
         now = datetime.now(timezone.utc)
-        noted = (task_id, before["batch_id"], before["client_batch_id"], state, before["known"], None, now, None)
-        row = tables.spark.createDataFrame([noted], _TASK_STATES)
+        columns = (task_id, before["batch_id"], before["client_batch_id"], state, before["known"], None, now, None)
+        row = tables.spark.createDataFrame([columns], _TASK_STATES)
         history.append(row)
         _set_current(tables, row)
     except Exception as error:
@@ -71,11 +85,12 @@ def note_rejected(tables: SyncTables, task_id: str) -> None:
 
 
 def task_states(tables: SyncTables) -> DeltaTable:
-    """The history; made when absent."""
+    """Return the table of the history, and create it when absent."""
     return tables.ensure("task_states", _TASK_STATES, "What became of the tasks, and when", "task_id")
 
 
 def _last_known(history: DataFrame) -> DataFrame:
+    """Return the last row of each task, with its state as `known` and its time as `known_at`."""
     last = F.max_by(F.struct("batch_id", "client_batch_id", F.col("state").alias("known")), "seen_at")
     return (
         history.groupBy("task_id")
@@ -85,19 +100,20 @@ def _last_known(history: DataFrame) -> DataFrame:
 
 
 def _can_change(tables: SyncTables) -> DataFrame:
-    """Tasks that the tables know and that are in no end state."""
+    """Return the known tasks whose state can still change."""
     names = ("task_id", "batch_id", "client_batch_id")
-    delivered = tables["tasks"].read().where(can_change(F.col("current_state"))).withColumnRenamed("id", "task_id")
-    noted = _last_known(tables["task_states"].read()).where(can_change(F.col("known")))
-    return delivered.select(*names).unionByName(noted.select(*names)).dropDuplicates(["task_id"])
+    delivered = tables.tasks.read().where(can_change(F.col("current_state"))).withColumnRenamed("id", "task_id")
+    recorded = _last_known(tables.task_states.read()).where(can_change(F.col("known")))
+    return delivered.select(*names).unionByName(recorded.select(*names)).dropDuplicates(["task_id"])
 
 
-def _note_changes(tables: SyncTables, history: DeltaTable, seen: DataFrame, run_id: str) -> int:
+def _record_changes(tables: SyncTables, history: DeltaTable, seen: DataFrame, run_id: str) -> int:
     known = _last_known(history.read()).select("task_id", "known", "known_at")
     newer = seen.join(known, "task_id", "left").where("known_at IS NULL OR seen_at > known_at")
-    tasks = tables["tasks"].read().select(F.col("id").alias("task_id"), "current_state", "synced_at")
+    tasks = tables.tasks.read().select(F.col("id").alias("task_id"), "current_state", "synced_at")
     before = F.lag("state").over(Window.partitionBy("task_id").orderBy("seen_at"))
-    # A delivery since the last look leaves no row here, and yet what was sent back before it may be sent back again.
+    # A delivery since the last look leaves no row in the history. So a task that was sent back before that delivery
+    # and is sent back again has the same state as in its last row, and yet has changed.
     is_again = F.expr("known_at < synced_at AND synced_at < seen_at AND known = state AND current_state <> state")
     changes = (
         newer.join(tasks, "task_id", "left")
@@ -113,14 +129,16 @@ def _note_changes(tables: SyncTables, history: DeltaTable, seen: DataFrame, run_
 
 
 def _update_current(tables: SyncTables, history: DeltaTable, seen: DataFrame) -> int:
-    """Where a state was seen after the delivery in `tasks` had been fetched, and is another one.
+    """Update `current_state` of tasks that were seen in another state after their delivery had been fetched.
 
-    `synced_at` is when the fetch began, by the clock of a driver as `seen_at` is; Sama's own clock plays no part.
+    Returns:
+        The number of tasks. `synced_at`, when the fetch began, and `seen_at` are both times of a driver's clock, so
+        Sama's clock plays no part.
     """
     last_seen = seen.groupBy("task_id").agg(F.max("seen_at").alias("seen_at"))
     known = last_seen.join(_last_known(history.read()), "task_id")
     latest = known.select("task_id", F.col("known").alias("state"), F.greatest("seen_at", "known_at").alias("seen_at"))
-    tasks = tables["tasks"].read().select(F.col("id").alias("task_id"), "current_state", "synced_at")
+    tasks = tables.tasks.read().select(F.col("id").alias("task_id"), "current_state", "synced_at")
     late = latest.join(tasks, "task_id").where("seen_at > synced_at AND NOT current_state <=> state")
     count = row_count(late)
     if count:
@@ -129,7 +147,7 @@ def _update_current(tables: SyncTables, history: DeltaTable, seen: DataFrame) ->
 
 
 def _set_current(tables: SyncTables, states: DataFrame) -> None:
-    tables["tasks"].merge(
+    tables.tasks.merge(
         states,
         "t.id = s.task_id",
         "WHEN MATCHED AND s.seen_at > t.synced_at THEN UPDATE SET current_state = s.state",

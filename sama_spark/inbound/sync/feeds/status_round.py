@@ -1,8 +1,9 @@
-"""One reading of the status lists, over as many runs as it takes.
+"""One round through the status lists, over as many runs as it takes.
 
-Every state that can still change has its list. What is seen lands in `status_round` with the page that it was on, so
-the place where the next run goes on cannot be ahead of the rows. When all lists have been read, a task that was known
-and has not shown up was acknowledged, deleted, or shifted past by a list that moved: it is asked for by its id.
+Sama has a list for every state. The round reads the lists of all states that can still change. The rows land in the
+table `status_round` with their page, so the place where the next run goes on is never ahead of the rows. After the last
+list, a known task that was in none of them was acknowledged or deleted, or it moved from one list to another between
+two calls. The round asks for each such task by its id.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from sama_spark.inbound.sync.sync_result import FeedSync
     from sama_spark.inbound.sync.tables import SyncTables
 
-# Along the workflow: a task that moves on meanwhile is rather seen twice than not at all.
+# In the order of the workflow, so that a task that moves on meanwhile is seen twice rather than never.
 LISTS = tuple(state.value for state in TaskStates if state is not TaskStates.ACKNOWLEDGED)
 GONE = "gone"
 ENDED = (TaskStates.ACKNOWLEDGED.value, GONE)
@@ -35,34 +36,45 @@ ENDED = (TaskStates.ACKNOWLEDGED.value, GONE)
 _SEEN = """
     task_id STRING COMMENT 'null where the list ended',
     batch_id BIGINT, client_batch_id STRING, state STRING, priority INT,
-    polled STRING COMMENT 'the list; null for a task that was asked for by its id', page INT,
+    polled STRING COMMENT 'the list; null for a task that was requested by its id', page INT,
     seen_at TIMESTAMP_LTZ
 """
 _PIECE = 5000  # rows that wait on the driver
-_BY_ID = 1000  # tasks that a round asks for one by one
+_BY_ID = 1000  # most tasks that a round requests one by one
 
 
 @dataclass
 class StatusRound:
-    """`max_calls`: of this run. `done.pages` counts them."""
+    """A round that is under way.
+
+    Attributes:
+        api: How to call Sama.
+        tables: The project's tables.
+        progress: Its `pages` counts the calls of this run.
+        max_calls: The most calls of this run; None for no bound.
+    """
 
     api: ApiClient
     tables: SyncTables
-    done: FeedSync
+    progress: FeedSync
     max_calls: int | None
     _waiting: list[tuple[Any, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._table = self.tables["status_round"]
+        self._table = self.tables.status_round
         self._has_landed = self._table.exists()
 
     def read(self, known: DataFrame) -> bool:
-        """Go on where the last run stopped; False where `max_calls` ends this one before the round is over.
+        """Go on where the last run stopped.
 
-        `known`: tasks whose state can change, by task_id, batch_id and client_batch_id.
+        The list of acknowledged tasks only grows, so the round reads it only if more tasks are missing than it may
+        request one by one. Tasks that are missing even then wait for the next round.
 
-        The list of acknowledged tasks only grows. It is read only where more tasks are missing than may be asked for
-        one by one; what is missing even then waits for the next round.
+        Args:
+            known: tasks whose state can change, with `task_id`, `batch_id` and `client_batch_id`.
+
+        Returns:
+            Whether the round is over; False if `max_calls` ends this run before.
         """
         places = self._places()
         for polled in LISTS:
@@ -77,13 +89,13 @@ class StatusRound:
         return self._ask(missing[:_BY_ID])
 
     def seen(self) -> DataFrame:
-        """What this round has seen so far."""
+        """Return what this round has seen so far."""
         waiting = self.tables.spark.createDataFrame(self._waiting, _SEEN)
         rows = self._table.read().unionByName(waiting) if self._has_landed else waiting
         return rows.where("task_id IS NOT NULL")
 
     def land(self) -> None:
-        """Keep what has been seen for the runs to come."""
+        """Write what has been seen to the table, for the next run."""
         if self._waiting:
             if not self._has_landed:
                 self._table = self.tables.ensure("status_round", _SEEN, "Tasks seen in the round of lists under way")
@@ -92,12 +104,12 @@ class StatusRound:
             self._waiting = []
 
     def end(self) -> None:
-        """The next run begins a new round."""
+        """Empty the table, so that the next run begins a new round."""
         if self._has_landed:
             self._table.delete(None, "task_id")
 
     def _places(self) -> dict[str, int | None]:
-        """The page to go on with by list, None where a list has ended."""
+        """Return the page to go on with for each list; None where the list has ended."""
         if not self._has_landed:
             return {}
         lists = self._table.read().where("polled IS NOT NULL").groupBy("polled")
@@ -137,28 +149,28 @@ class StatusRound:
         return True
 
     def _may_call(self, place: str) -> bool:
-        if self.max_calls is not None and self.done.pages >= self.max_calls:
-            self.done.goes_on = place
+        if self.max_calls is not None and self.progress.pages >= self.max_calls:
+            self.progress.goes_on = place
             return False
-        self.done.pages += 1
+        self.progress.pages += 1
         return True
 
     def _keep(self, rows: list[tuple[Any, ...] | None]) -> None:
-        """A task that cannot be read is counted, and stands in nobody's way."""
+        """Keep rows; None is a task that cannot be read, which only counts as rejected."""
         readable = [row for row in rows if row is not None]
         self._waiting += readable
-        self.done.rejected += len(rows) - len(readable)
+        self.progress.rejected += len(rows) - len(readable)
         if len(self._waiting) >= _PIECE:
             self.land()
 
 
 def can_change(state: Column) -> Column:
-    """Whether it is none of the end states, or not known."""
+    """Return whether a state is unknown or no end state."""
     return ~F.coalesce(state.isin(*ENDED), F.lit(False))
 
 
 def _row(task: TaskText, polled: str | None, page: int | None, now: datetime) -> tuple[Any, ...] | None:
-    """What is noted of a task; None where it has no id or state."""
+    """Return the row of a task; None if the task has no id or no state."""
     fields = as_dict(task)
     state = fields.get("state")
     if task.id is None or not isinstance(state, str):

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
-from serverless import unguarded
 
+from kit.serverless import unguarded
 from sama_spark.delta import DeltaTable
 
 if TYPE_CHECKING:

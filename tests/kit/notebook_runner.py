@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from sama_spark.delta import sql_text
+from sama_spark.sql_texts import sql_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,8 @@ def run_afresh(
 
 def _run_on_server(notebook: Path, server: str, *arguments: Any, **more: Any) -> Run:
     from pyspark.sql import SparkSession
-    from serverless import guard
+
+    from kit.serverless import guard
 
     session = SparkSession.builder.remote(server).getOrCreate()
     guard(session)

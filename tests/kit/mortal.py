@@ -30,7 +30,7 @@ OPEN, PUT, CONTINUE, STATUS, CANCEL = (
     "get batch job",
     "cancel batch",
 )
-HEAD, FIND, CLAIM, FACT = "read the head", "look rows up", "claim", "record facts"
+STATE, FIND, CLAIM, EVENT = "read the state", "look rows up", "claim", "record events"
 _driving = threading.local()
 
 
@@ -133,12 +133,12 @@ def _as_step(name: str, function: Callable[..., T]) -> Callable[..., T]:
 
 def watch_ledger(patch: pytest.MonkeyPatch, ledger: Any = Ledger, table: Any = DeltaTable) -> None:
     """Let drivers die at statements on the ledger, too."""
-    patch.setattr(ledger, "head", _as_step(HEAD, ledger.head))
+    patch.setattr(ledger, "state", _as_step(STATE, ledger.state))
     patch.setattr(ledger, "find", _as_step(FIND, ledger.find))
     append = table.append
 
     def stepped(self: Any, rows: Any, *, transaction: tuple[str, int] | None = None) -> None:
-        name = CLAIM if transaction else FACT
+        name = CLAIM if transaction else EVENT
         _as_step(name, append)(self, rows, transaction=transaction)
 
     patch.setattr(table, "append", stepped)

@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import psutil
 
+from kit import environment
+
 if TYPE_CHECKING:
     from sama_spark.sandbox import Sandbox
 
 Arrive = Callable[[], None]
-HERE = Path(__file__).parent
 _SAID = "doomed: "
 
 
 def kill(
-    script: Path, sandbox: Sandbox, server: str | None, warehouse: Path, drivers: Sequence[Mapping[str, Any]]
+    module: str, sandbox: Sandbox, server: str | None, warehouse: Path, drivers: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Run `script` with these drivers until each has arrived at its `step`, and see that all of it is gone."""
+    """Run `module` with these drivers until each has arrived at its `step`; then no process of it may be left."""
     told = {
         "base_url": sandbox.base_url,
         "api_key": sandbox.api_key,
@@ -37,11 +38,10 @@ def kill(
         "warehouse": str(warehouse),
         "drivers": drivers,
     }
-    paths = [str(script.parent), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(
-        [sys.executable, str(script), json.dumps(told)],
+        [sys.executable, "-m", module, json.dumps(told)],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env=environment(),
         start_new_session=True,
         text=True,
     )

@@ -1,4 +1,4 @@
-"""A session whose tasks may fail three times: `retrying.py BASE_URL API_KEY PROJECT PROJECT FOLDER`, told by a test."""
+"""A process whose Spark tasks may fail three times: `python -m kit.retrying URL KEY PROJECT PROJECT FOLDER`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An outbox on paper: the whole way of a run but for Spark and Delta, which two dozen lines stand in for.
+"""Runs on paper: all of a run, with an outbox or without, but for Spark and Delta, whose place some lines take.
 
 Spark takes seconds for a run and this takes milliseconds, so that thousands of runs with faults and deaths can be
 tried. `test_paper.py` compares the stand-in with the real ledger.
@@ -7,29 +7,37 @@ tried. `test_paper.py` compares the stand-in with the real ledger.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import starmap
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import msgspec
-from mortal import watch_ledger
 from pyspark.sql.types import StructType
 
+from kit.mortal import watch_ledger
 from sama_spark.errors import OutboxError, RepeatedKeys
 from sama_spark.outbound import create, pieces
+from sama_spark.outbound.chunk import PieceCutter
 from sama_spark.outbound.encode import EncodedRows
 from sama_spark.outbound.outbox import outbox, settle
-from sama_spark.outbound.outbox.ledger import FREED, OPEN, STATES, Claim, Fact, Found, Head, OpenBatch
+from sama_spark.outbound.outbox.ledger_rows import (
+    FREED,
+    OPEN,
+    STATES,
+    BatchEvent,
+    Claim,
+    KnownInPiece,
+    LedgerState,
+    UnsettledBatch,
+)
 from sama_spark.outbound.outbox.run_rows import RunRows
-from sama_spark.outbound.pieces import StreamedPiece, spool_pieces
+from sama_spark.outbound.pieces import StreamedPiece
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.staging import Staging
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 Lines = list[bytes]
@@ -73,12 +81,6 @@ class PaperFrame:
     columns: Sequence[str] = ("url",)
     schema: StructType = field(default_factory=lambda: StructType().add("url", "string"))
 
-    def selectExpr(self, _: str) -> PaperFrame:  # noqa: N802
-        return self
-
-    def isEmpty(self) -> bool:  # noqa: N802
-        return not self.urls
-
     def mapInArrow(self) -> None:  # noqa: N802
         """A DataFrame is known by it."""
 
@@ -98,7 +100,7 @@ class PaperLedger:
         table = spark.tables.setdefault(name, PaperTable(spark, name, project_id or ""))
         return cls(table, table.project_id, keys or OutboxKeys(("url",)))
 
-    def head(self) -> Head:
+    def state(self) -> LedgerState:
         lines = list(self.table.lines)
         by_batch: dict[int, list[dict[str, Any]]] = {}
         for line in lines:
@@ -111,9 +113,9 @@ class PaperLedger:
                 lease, run_id = claims[-1]["lease_until"], claims[0]["run_id"]
                 tasks = max(line["tasks"] for line in own)
                 token, message = claims[-1]["token"], last.get("message")
-                batches.append(OpenBatch(batch_id, last["state"], tasks, run_id, token, lease, message))
+                batches.append(UnsettledBatch(batch_id, last["state"], tasks, run_id, token, lease, message))
         freed = any(line["state"] in FREED or line.get("failed") for line in lines)
-        return Head(max((line["seq"] or 0 for line in lines), default=0), tuple(batches), freed)
+        return LedgerState(max((line["seq"] or 0 for line in lines), default=0), tuple(batches), freed)
 
     def bind(self, claims: Lines, seq: int, token: str, lease_until: float, _: float) -> bool:
         rows = [
@@ -131,12 +133,14 @@ class PaperLedger:
             raise OutboxError("the claim was not written", remedy="run again") from failure
         return tokens == {token}
 
-    def record(self, facts: Iterable[Fact], _: float) -> None:
-        if rows := [{**msgspec.structs.asdict(fact), "seq": None} for fact in facts]:
+    def record(self, events: Iterable[BatchEvent], _: float) -> None:
+        if rows := [{**msgspec.structs.asdict(event), "seq": None} for event in events]:
             self.table.append(rows)
 
-    def find(self, own: list[tuple[int, int, str, int]], _: int, head: Head, after: int = 0) -> list[Found]:
-        if head.seq <= after:
+    def find(
+        self, own: list[tuple[int, int, str, int]], _: int, state: LedgerState, after: int = 0
+    ) -> list[KnownInPiece]:
+        if state.seq <= after:
             return []
         lines = list(self.table.lines)
         freed = {line["batch_id"] for line in lines if line["state"] in FREED}
@@ -151,7 +155,7 @@ class PaperLedger:
         for piece, position, key, content in own:
             for batch_id, sent_content in sent.get(key, ()):
                 found.setdefault((piece, batch_id, content == sent_content), []).append(position)
-        return [Found(*group, positions) for group, positions in found.items()]
+        return [KnownInPiece(*group, positions) for group, positions in found.items()]
 
     def keys_of(self, batch_ids: Sequence[int]) -> dict[int, Sequence[str]]:
         claims = [line for line in self.table.lines if line["seq"] and line["keys"]]
@@ -172,23 +176,28 @@ class PaperRows(RunRows):
             raise RepeatedKeys("row keys stand more than once", remedy="drop duplicates")
 
 
-def _encode(df: PaperFrame, *_: Any) -> EncodedRows:
-    return EncodedRows(df, b'{"priority":0,', (), {}, {})  # type: ignore[arg-type]
-
-
-def _spool(df: Any, cutter: Any, stage: None, folder: Path, *, spooled: bool) -> Any:
+def _encode(run: Any, _: Any) -> EncodedRows | None:
+    """The columns of the rows as they come encoded."""
+    df: PaperFrame = run.df
+    if not df.urls:
+        return None
     flat = [b'"data":' + msgspec.json.encode({"url": url} | ({"note": df.note} if df.note else {})) for url in df.urls]
     keys = [msgspec.json.encode({"url": url}) for url in df.urls]
     contents = [b"%d" % crc32((df.note or "").encode()) for _ in df.urls]
     nothing: list[None] = [None] * len(df.urls)
-    return spool_pieces([flat, nothing, keys, contents], cutter, folder)  # type: ignore[arg-type]
+    rows: Any = [flat, nothing, keys, contents]
+    return EncodedRows(rows, b'{"priority":0,', (), {}, {})
+
+
+def _stream(rows: Any, cutter: PieceCutter) -> Iterator[StreamedPiece]:
+    return starmap(StreamedPiece, cutter.pieces([rows]))
 
 
 def on_paper(patch: pytest.MonkeyPatch) -> None:
     """Runs and `resume` take a `PaperFrame` or `PaperSpark` from here on."""
-    patch.setattr(pieces, "stream_pieces", lambda rows, cutter: starmap(StreamedPiece, cutter.pieces([rows])))
+    for module in (pieces, create):
+        patch.setattr(module, "stream_pieces", _stream)
     patch.setattr(create, "_encode", _encode)
-    patch.setattr(create, "_pieces", _spool)
     patch.setattr(Staging, "stage", lambda *_: None)
     patch.setattr(outbox, "Ledger", PaperLedger)
     patch.setattr(settle, "Ledger", PaperLedger)

@@ -1,4 +1,4 @@
-"""A process full of drivers, each held at its step, which then kills itself: `doomed.py JSON`, told by a test.
+"""A process full of drivers, each held at its step, which then kills itself: `python -m kit.doomed JSON`.
 
 The JSON is as `killing.kill` makes it; its drivers have `project`, `outbox` and the `step` at which each is when the
 process ends.
@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from killing import Arrive, hold_all, stand_still
-from mortal import CLAIM, CONTINUE, FACT, OPEN, PUT, Mortal, watch_ledger
 
+from kit.killing import Arrive, hold_all, stand_still
+from kit.mortal import CLAIM, CONTINUE, EVENT, OPEN, PUT, Mortal, watch_ledger
 from sama_spark.http.retry import SystemClock
 from sama_spark.sandbox import Sandbox
 
@@ -28,7 +28,7 @@ STEPS = {
     "one continued": (CONTINUE, 1, True),
     "two continued, no reply": (CONTINUE, 2, True),
     "all continued": (CONTINUE, 3, True),
-    "recorded": (FACT, 1, True),
+    "recorded": (EVENT, 1, True),
 }
 ROWS = 6
 

@@ -9,8 +9,7 @@ import pickle
 import sys
 import traceback
 
-from outbox_runs import images, send
-
+from kit.outbox_runs import images, send
 from sama_spark import Client, ConnectorError
 from sama_spark.local import local_session
 from sama_spark.sandbox import Sandbox

@@ -1,4 +1,4 @@
-"""A process full of syncs, each held at its step, which then kills itself: `doomed_sync.py JSON`, told by a test.
+"""A process full of syncs, each held at its step, which then kills itself: `python -m kit.doomed_sync JSON`.
 
 The JSON is as `killing.kill` makes it; its drivers have `project`, `into`, `feed`, `consumer`, `page_size`, and the
 `step` at which each is when the process ends.
@@ -13,8 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from killing import Arrive, hold_all, stand_still
-
+from kit.killing import Arrive, hold_all, stand_still
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
 
@@ -38,11 +37,11 @@ STEPS = {
 MADE = 1  # of a first sync each table has been made before it is written to
 _CREATIONS = [step for step in STEPS if step.endswith("made")]
 _this = threading.local()
-_held: dict[str, Any] = {}  # by folder: where its driver is held, what tells so, and its writes by table
+_held: dict[str, Any] = {}  # by folder: where its driver is held, what to call then, and its writes by table
 
 
 def main() -> None:
-    told = json.loads(sys.argv[1])
+    plan = json.loads(sys.argv[1])
     for name in ("create", "append", "fill", "replace", "replace_by", "merge"):
         setattr(DeltaTable, name, _watched(getattr(DeltaTable, name)))
 
@@ -51,12 +50,12 @@ def main() -> None:
         if driver["first"] and driver["step"] not in _CREATIONS:
             which += MADE
         _held[driver["into"]] = ((table, which, after), arrive, Counter())
-        options = {"base_url": told["base_url"], "delivered_page_size": driver["page_size"]}
-        with Client(told["api_key"], **options) as client:
+        options = {"base_url": plan["base_url"], "delivered_page_size": driver["page_size"]}
+        with Client(plan["api_key"], **options) as client:
             feeds, consumer = [driver["feed"]], driver["consumer"]
             client.sync(spark, str(driver["project"]), driver["into"], feeds=feeds, consumer=consumer)
 
-    hold_all(told, drive)
+    hold_all(plan, drive)
 
 
 def _watched(write: Callable[..., None]) -> Callable[..., None]:

@@ -1,0 +1,65 @@
+"""The steps of a run that has no outbox: they have the names of the outbox's own steps, and keep nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sama_spark.errors import InvalidInput
+from sama_spark.outbound.pieces import Piece, pack
+from sama_spark.outbound.upload import StartableBatches, UploadedBatch, Uploader
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from sama_spark.outbound.wait import Outcome
+
+
+class NoOutbox:
+    """The methods of `Outbox`."""
+
+    keys = None
+
+    def look_up(self, pieces: Iterable[Piece], chunk_rows: int, chunk_bytes: int) -> NoLookup:
+        """Cut all pieces into chunks, as they come."""
+        return NoLookup(pack(pieces, chunk_rows, chunk_bytes))
+
+    def record_outcome(self, _outcome: Outcome, _batches: Iterable[UploadedBatch]) -> None:
+        """Record nothing."""
+
+    def keys_of(self, _batch_ids: Sequence[int]) -> Mapping[int, Sequence[str]]:
+        """Return no keys: none were kept."""
+        return {}
+
+    def tasks(self, _batches: Sequence[UploadedBatch], _match_on: str, _not_sent: Sequence[str]) -> DataFrame:
+        """Refuse.
+
+        Raises:
+            InvalidInput: always.
+        """
+        raise InvalidInput(
+            "without an outbox the keys of the rows were not kept",
+            remedy="create the tasks with outbox= and row_key=",
+        )
+
+
+@dataclass(frozen=True)
+class NoLookup:
+    """The methods of `Lookup`. `chunks` can be read once where the pieces stream."""
+
+    chunks: Iterable[Sequence[Piece]]
+
+    def claim(self, batches: Sequence[UploadedBatch], _uploader: Uploader) -> UnclaimedBatches:
+        """Return the batches as they are."""
+        return UnclaimedBatches(batches)
+
+    def report(self) -> None:
+        """Return None: there is nothing to report."""
+
+
+class UnclaimedBatches(StartableBatches):
+    """The methods of `ClaimedBatches`."""
+
+    def finish(self) -> None:
+        """Return None: there is nothing to settle or report."""
