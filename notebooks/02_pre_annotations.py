@@ -55,7 +55,7 @@ images = spark.table(setting("images"))
 
 
 def predict(images):
-    """Adds `boxes` (left, top, right, bottom, in pixels), `classes` and `scores` to each row."""
+    """Add `boxes` (left, top, right, bottom, in pixels), `classes` and `scores` to each row."""
     return images.selectExpr(
         "*",
         "array(array(20D, 30D, 120D, 110D), array(10D, 10D, 25D, 22D)) AS boxes",

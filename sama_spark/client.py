@@ -327,7 +327,7 @@ class Client(DataFrames):
         copies = None if masks is None else Masks(self, str(project_id), local_path(masks).absolute())
         check_session(spark)
         tables = SyncTables(spark, into, str(project_id), prefix)
-        feeds_of_sama = sama_feeds(
+        chosen = sama_feeds(
             options.feeds,
             self,
             str(project_id),

@@ -52,6 +52,16 @@ def from_text(kind: type[Options], given: Mapping[str, str]) -> Options:
     return _read(kind, given, _parsed, lambda name: f"option `{name}`", text=True)
 
 
+def refuse_unknown(kind: type[msgspec.Struct], given: Iterable[str], *more: str) -> None:
+    """Refuse names that are neither options of `kind` nor among `more`."""
+    known = [*kind.__struct_fields__, *more]
+    for name in given:
+        if name not in known:
+            raise InvalidInput(
+                f"there is no option `{name}`", remedy=remedy_for(name, sorted(known), otherwise="the options are ")
+            )
+
+
 def remedy_for(name: str, known: Iterable[str], *, quote: str = "`", otherwise: str = "") -> str:
     """Return a remedy for a misspelt name: "do you mean ...?", or all known names after `otherwise`."""
     known = list(known)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from sama_spark import Client, InvalidInput
+from sama_spark import Client, InvalidInput, MicroBatches
 from sama_spark.inbound.sync.sync_options import SyncOptions
 from sama_spark.options import default, fields_of, from_arguments, from_text
 from sama_spark.outbound.creation_options import NEEDS_SESSION, CreationOptions
@@ -104,6 +104,12 @@ def test_an_error_about_a_text_never_repeats_it(name: str) -> None:
         assert error.__context__ is None
     else:
         assert fields_of(CreationOptions)[name].default in (None, "databricks_connector"), "it takes any text"
+
+
+def test_micro_batches_refuse_an_unknown_option_at_once() -> None:
+    MicroBatches(lambda: Client(KEY), 1, outbox="t", row_key="k", staging="/tmp", chunk_rows=5)  # noqa: S108
+    with pytest.raises(InvalidInput, match=r"no option `chunk_row`\. Do you mean `chunk_rows`"):
+        MicroBatches(lambda: Client(KEY), 1, outbox="t", row_key="k", chunk_row=5)
 
 
 def test_feeds_are_a_list() -> None:

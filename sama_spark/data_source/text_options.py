@@ -11,7 +11,7 @@ import msgspec
 from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of
 from sama_spark.keys import KEY_ENV, KeyReference
-from sama_spark.options import Text, about, from_text, remedy_for
+from sama_spark.options import Text, about, from_text, refuse_unknown
 from sama_spark.staging import local_path
 
 More = TypeVar("More", bound=msgspec.Struct)
@@ -21,7 +21,7 @@ _KEYS = ("api_key", "apikey", "api-key", "access_key", "key", "token", "secret",
 _OF_SPARK = ("checkpointlocation",)
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class SharedOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options that reading and writing share."""
 
     project: Annotated[Text | None, about("Sama's project")] = None
@@ -66,7 +66,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_text(
     given: Mapping[str, str], more: type[More], refused: Mapping[str, InvalidInput], without: Collection[str] = ()
-) -> tuple[Place, More]:
+) -> tuple[SharedOptions, More]:
     """Return the options that all uses share, and those of the struct `more`.
 
     Args:
@@ -78,7 +78,7 @@ def read_text(
     Raises:
         InvalidInput: an option is unknown or not understood. The text never repeats a value, which may be a key.
     """
-    places = Place.__struct_fields__
+    places = SharedOptions.__struct_fields__
     names = [name for name in more.__struct_fields__ if name not in without]
     options = {name.lower(): text for name, text in given.items() if name.lower() not in _OF_SPARK}
     for name in options:
@@ -92,10 +92,6 @@ def read_text(
             raise refused[name]
         if name == "path":
             raise InvalidInput("load(), save() and start() take no path here", remedy='say .option("project", "4242")')
-        if name not in (*places, *names):
-            known = sorted([*places, *names])
-            raise InvalidInput(
-                f"there is no option `{name}`", remedy=remedy_for(name, known, otherwise="the options are ")
-            )
-    place = from_text(Place, {name: text for name, text in options.items() if name in places})
+    refuse_unknown(SharedOptions, options, *names)
+    place = from_text(SharedOptions, {name: text for name, text in options.items() if name in places})
     return place, from_text(more, {name: text for name, text in options.items() if name in names})

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sama_spark.arguments import check_function, check_text, check_texts, names_of
 from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of
+from sama_spark.options import refuse_unknown
+from sama_spark.outbound.creation_options import CreationOptions
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -61,6 +63,7 @@ class MicroBatches:
         check_text("outbox", outbox)
         check_texts(query=query)
         names_of("row_key", row_key)
+        refuse_unknown(CreationOptions, options, "staging")
         if make_client is None:
             raise InvalidInput("make_client is None", remedy="give a function that makes the client")
         if row_key == "content" and not query:

@@ -12,7 +12,7 @@ import pytest
 
 from kit.scripted_server import KEY, Answer, ScriptedServer
 from sama_spark.api import ApiClient
-from sama_spark.data_source.text_options import Place
+from sama_spark.data_source.text_options import SharedOptions
 from sama_spark.errors import InvalidInput
 
 GOOD = [
@@ -142,7 +142,7 @@ def test_a_key_in_place_of_an_id_is_not_shown(client: ApiClient) -> None:
 
 
 def test_options_of_format_sama() -> None:
-    assert [Place(project=text).the_project() for text in (" 4242 ", "4242.0", "4242")] == ["4242"] * 3
+    assert [SharedOptions(project=text).the_project() for text in (" 4242 ", "4242.0", "4242")] == ["4242"] * 3
     for text in ("nan", "True", "https://app.sama.com/4242"):
         with pytest.raises(InvalidInput, match="option `project`"):
-            Place(project=text).the_project()
+            SharedOptions(project=text).the_project()

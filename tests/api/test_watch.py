@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fake_clock import FakeClock
-from scripted_server import Answer, ScriptedServer
 
+from kit.fake_clock import FakeClock
+from kit.scripted_server import Answer, ScriptedServer
 from sama_spark.api import ApiClient, batches
 
 

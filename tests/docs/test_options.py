@@ -36,7 +36,7 @@ from sama_spark.sandbox import Sandbox
 pytest.importorskip("pyspark.sql.datasource")  # or `format("sama")` has no options
 
 from sama_spark.data_source.read_options import ReadOptions
-from sama_spark.data_source.text_options import Place
+from sama_spark.data_source.text_options import SharedOptions
 
 DOCS = Path(sama_spark.__file__).parent / "docs"
 REQUIRED = inspect.Parameter.empty
@@ -186,7 +186,7 @@ def test_filters_say_which_feeds_take_them(feed: str) -> None:
 STRUCTS: dict[str, type[Struct]] = {
     "`create_task_batch_from_table`": CreationOptions,
     "`sync`": SyncOptions,
-    "Both ways": Place,
+    "Both ways": SharedOptions,
     "Reading": ReadOptions,
 }
 
