@@ -107,9 +107,9 @@ def views_end_with_their_file(pytestconfig: pytest.Config) -> Iterator[None]:
     """Drop the views that a file's tests have left: the session, and with it the names, is everybody's."""
     yield
     session = pytestconfig.stash.get(SESSION, None)
-    for table in session.catalog.listTables() if session is not None else []:
-        if table.isTemporary:
-            session.catalog.dropTempView(table.name)
+    for view in session.sql("SHOW VIEWS").collect() if session is not None else []:
+        if view.isTemporary:
+            session.catalog.dropTempView(view.viewName)
 
 
 @pytest.fixture(scope="session")
