@@ -19,8 +19,8 @@ from pyspark.sql.types import StructType
 
 from sama_spark.errors import OutboxError, RepeatedKeys
 from sama_spark.outbound import create, pieces
-from sama_spark.outbound.chunk import EncodedBatch
 from sama_spark.outbound.encode import EncodedRows
+from sama_spark.outbound.encoded_batch import EncodedBatch
 from sama_spark.outbound.outbox import outbox, settle
 from sama_spark.outbound.outbox.ledger import FREED, OPEN, STATES, Claim, Fact, Found, Head, OpenBatch
 from sama_spark.outbound.outbox.run_rows import RunRows
