@@ -349,7 +349,7 @@ class Client(DataFrames):
             schema_mode=schema_mode,
             masks=copies,
         )
-        result = sync.run(feeds_of_sama)
+        result = sync.run(chosen)
         print(result)
         ensure_labels(tables)
         if views:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import msgspec
@@ -18,6 +18,7 @@ from msgspec import structs
 from sama_spark.api.marked_values import is_marked, problem_in
 from sama_spark.http.secrets import redact_urls
 from sama_spark.outbound import output_shapes as shapes
+from sama_spark.outbound.encoded_batch import EncodedBatch, EncodedRow, Texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,49 +30,6 @@ ROWS_AT_A_TIME = 500  # so few stay in the processor's cache: twice as fast as S
 _SHOWN_BYTES = 200
 _BRACE = ord("{")
 _TASK_END = b"}}"
-
-Texts = Sequence[bytes | None]
-"""A column of JSON texts."""
-
-
-class EncodedBatch(NamedTuple):
-    """Some encoded rows, column by column, as `encode` selects them.
-
-    Attributes:
-        tasks: the JSON of each task from where tasks differ up to the end of `data`, without the spliced texts.
-        problems: for a row that cannot become a task, JSON of its column, reason and value; else None.
-        keys: the row's key as text, None where no row key is named.
-        contents: digits of the hash of the row's content, None without an outbox.
-        spliced: the columns of JSON texts that go into `data` unparsed.
-    """
-
-    tasks: Texts
-    problems: Texts
-    keys: Texts
-    contents: Texts
-    spliced: Sequence[Texts]
-
-    @classmethod
-    def of(cls, columns: Sequence[Texts]) -> EncodedBatch:
-        """Name the columns of encoded rows, which come in this order."""
-        tasks, problems, keys, contents, *spliced = columns
-        return cls(tasks, problems, keys, contents, spliced)
-
-    def rows(self) -> Iterator[EncodedRow]:
-        """Yield row by row."""
-        spliced = zip(*self.spliced, strict=True) if self.spliced else [()] * len(self.tasks)
-        return map(EncodedRow, self.tasks, self.problems, self.keys, self.contents, spliced)
-
-
-class EncodedRow(NamedTuple):
-    """One row of an `EncodedBatch`."""
-
-    task: bytes | None
-    problem: bytes | None
-    key: bytes | None
-    content: bytes | None
-    spliced: Sequence[bytes | None]
-
 
 _Task = tuple[bytes, bytes | None, bytes | None]
 """A task's own JSON (without what all tasks begin and end with), its key and its content. A plain tuple, since there is

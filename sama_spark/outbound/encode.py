@@ -35,7 +35,7 @@ _BINARY = T.BinaryType()
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """A plan: `rows` computes the columns of `chunk.EncodedBatch`, a row for each task.
+    """A plan: `rows` computes the columns of an `EncodedBatch`, a row for each task.
 
     Attributes:
         rows: the encoded rows.

@@ -17,9 +17,9 @@ from sama_spark.errors import ContractError
 from sama_spark.exact import plain_type
 from sama_spark.exact_values import quoted
 from sama_spark.outbound import addresses
-from sama_spark.outbound.chunk import EncodedBatch, Texts
 from sama_spark.outbound.column_plan import ANY, NULL_INPUT, ColumnPlan, plan_columns, refuse
 from sama_spark.outbound.creation_schema import CreationSchema, OutputFormat, Rule
+from sama_spark.outbound.encoded_batch import EncodedBatch, Texts
 from sama_spark.outbound.outputs import SpliceMode
 from sama_spark.outbound.problems import SHOWN_CHARACTERS
 from sama_spark.outbound.render import is_native_json

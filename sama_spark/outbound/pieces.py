@@ -26,13 +26,13 @@ from sama_spark.outbound.chunk import (
     PIECE_BYTES,
     PIECE_TASKS,
     ROWS_AT_A_TIME,
-    EncodedBatch,
     InvalidRow,
     KeyedHeader,
     PieceCutter,
     PieceHeader,
     PieceRows,
 )
+from sama_spark.outbound.encoded_batch import EncodedBatch
 from sama_spark.staging import driver_path, spark_uri
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sama_spark.errors import StagingError
-from sama_spark.outbound.chunk import EncodedBatch, PieceCutter, PieceHeader
+from sama_spark.outbound.chunk import PieceCutter, PieceHeader
+from sama_spark.outbound.encoded_batch import EncodedBatch
 from sama_spark.outbound.pieces import (
     HEADER_END,
     PIECE_END,
