@@ -22,8 +22,6 @@ __all__ = ["BatchCalls", "BatchItem", "BatchJob", "WaitingBatch", "start", "uplo
 
 _log = logging.getLogger("sama_spark")
 
-STARTED = frozenset({"queued", "processing", "completed"})
-ENDED_BADLY = frozenset({"failed", "canceled", "cancelled"})
 _UPLOAD_TRIES = 3
 _CONTINUE_TRIES = 3
 # Pauses, in seconds, between looks at the state after a `continue` without an answer: it may be under way still.

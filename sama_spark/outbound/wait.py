@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sama_spark.api.batches import BatchItem, BatchJob, watch
+from sama_spark.api.batch_replies import BatchItem, BatchJob
+from sama_spark.api.batches import watch
 from sama_spark.api.job_state import JobState
 from sama_spark.api.sama_errors import TasksUnaccounted, WaitTimedOut
 from sama_spark.errors import ConnectorError

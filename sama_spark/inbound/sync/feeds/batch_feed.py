@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyspark.sql import functions as F
 
-from sama_spark.api.batches import ENDED_BADLY
+from sama_spark.api.job_state import WORDS_OF_ENDED
 from sama_spark.http.call_errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _BATCHES = """
     run_id STRING
 """
 _NOT_FOUND = "not found"
-_FINISHED = (*sorted(ENDED_BADLY), "completed", _NOT_FOUND)
+_FINISHED = (*WORDS_OF_ENDED, _NOT_FOUND)
 _KEPT_AT_ONCE = 500
 
 
