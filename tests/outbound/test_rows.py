@@ -313,7 +313,13 @@ def test_any_nested_rows(spark: SparkSession, data: st.DataObject) -> None:
     df, rows = frame(spark, NESTED, data)
     function = by_the_function(df, CreationSchema())
     assert_same(by_the_writer(df, CreationSchema()), function)
-    assert_same(by_values(df, rows, CreationSchema()), function)
+    assert_same(in_order(by_values(df, rows, CreationSchema())), in_order(function))
+
+
+def in_order(found: Found) -> Found:
+    """With sorted keys: on its way to Spark a dict loses its order. Digits stay as they are."""
+    tasks = (json.loads(task, parse_float=lambda t: [t], parse_int=lambda t: [t]) for task in found[0])
+    return [json.dumps(task, sort_keys=True) for task in tasks], found[1]
 
 
 def test_slices_of_many_rows(spark: SparkSession) -> None:
