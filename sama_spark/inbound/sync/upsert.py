@@ -32,7 +32,7 @@ def replace_annotations(
 ) -> None:
     """Put the annotations of each changed task in place of those that it had, in one commit."""
     tasks = changed.parts().select("id", "delivered_at", "answers_raw")
-    rows = flatten_annotations(tasks, label=label, frames=frames)
+    rows = flatten_annotations(tasks, vendor=tables.vendor, label=label, frames=frames)
     if masks is not None:
         rows = masks.named(tasks, rows, progress)
     _replace(tables.annotations, "task_id", rows, changed)
