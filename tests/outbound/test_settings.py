@@ -38,7 +38,8 @@ TOUCHES_VALUES = re.compile(
 NOT_TRIED = re.compile(
     r"streaming|hive|thrift|warehouse|metastore|\.ui\.|cbo|broadcast|bucketing|profiler|faulthandler|daemon|"
     r"failOnError|debug|extensions|connect|^spark\.databricks|inMemoryColumnar|cache|artifact|planChangeValidation"
-    r"|stateStore|lockedFiles|checkpoint|repl\.|scripttransform|logging|operatorPipe|maxRecordsPerFile",
+    r"|stateStore|lockedFiles|checkpoint|repl\.|scripttransform|logging|operatorPipe|maxRecordsPerFile"
+    r"|parquet\.binaryAsString",  # with it Spark cannot read the rows' own file
     re.IGNORECASE,
 )
 VALUES = {
