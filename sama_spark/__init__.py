@@ -2,7 +2,9 @@
 
 The rooms of the house, in the order in which a row meets them:
 
-- `client`: `Client`, the public face. `options` reads what a caller gives, `arguments` and `ids` check it.
+- `client`: `Client`, the public face. `options` reads what a caller gives, `arguments` and `ids` check it. An option is
+  declared once, as a field of `outbound.creation_options`, `outbound.outbox.outbox_options`,
+  `inbound.sync.sync_options` or, for `format("sama")`, of the options in `data_source`.
 - `outbound`: DataFrame -> tasks. Checks rows against the project, encodes them, cuts chunks, uploads and continues
   batches; `outbound.outbox` makes reruns safe.
 - `pre_annotations`: boxes of a model, or earlier answers, as first answers of new tasks.
@@ -10,12 +12,14 @@ The rooms of the house, in the order in which a row meets them:
 - `api`: Sama's endpoints as plain Python, without Spark; `http` below it sends, retries, and hides the key.
 - `inbound`: deliveries -> DataFrames; `inbound.sync` keeps Delta tables of them.
 - `vendors`: reads what one vendor's answers look like.
+- `purge`: removes rows for good, from an outbox or from the tables of a sync.
 - `pictures`: labels over images, and charts.
 
-Other ways in use the same rooms: `data_source` is Spark's own `format("sama")`; `jobs` and `cli` run from YAML files,
-which `plain_yaml` reads, with the key that `keys` finds; `demo` shows everything at once. `sandbox` is a local Sama,
-`local` a Spark session on this machine. `sessions`, `delta`, `names` and `exact` help with Spark. `errors` has the root
-of all errors. `docs/` has the pages for users, and `docs/promises.md` a glossary: batch, stage, outbox, watermark...
+Other ways in use the same rooms: `data_source` is Spark's own `format("sama")`, which `pyspark_sama` makes known to
+Spark; `jobs` and `cli` run from YAML files, which `plain_yaml` reads, with the key that `keys` finds; `demo` shows
+everything at once. `sandbox` is a local Sama, `local` a Spark session on this machine. `sessions`, `delta`, `names` and
+`sql_texts` help with Spark; `exact` writes values as text in Spark, `exact_values` the same in Python. `errors` has the
+root of all errors. `docs/` has the pages for users, and `docs/promises.md` a glossary: batch, stage, outbox...
 """
 
 from __future__ import annotations

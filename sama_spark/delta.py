@@ -68,7 +68,7 @@ class DeltaTable:
     """A table that exists or is to be created.
 
     Attributes:
-        spark: The session.
+        spark: the session.
         name: A name of one to three levels, or a path: whatever has a slash.
     """
 
@@ -95,7 +95,7 @@ class DeltaTable:
             cluster_by: columns to cluster by, with commas.
 
         Raises:
-            TableError: Something that is no Delta table is in this place.
+            TableError: something that is no Delta table is in this place.
         """
         # Delta miscounts characters such as emoji before CLUSTER BY and cuts the statement at the wrong place.
         has_wide = any(character > "\uffff" for character in f"{self.name}{schema}")

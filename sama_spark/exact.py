@@ -1,7 +1,7 @@
 """Text and JSON of values, by expressions that no setting of the session, the cluster or the workspace reaches.
 
-What is sent, by what an outbox knows a row, and what is read back must not depend on
-`spark.sql.jsonGenerator.ignoreNullFields`, ANSI rules, time zones, `timeParserPolicy` or collations. So all code calls
+Session settings must not change what is sent, the keys in an outbox, or what is read back. Such settings are
+`spark.sql.jsonGenerator.ignoreNullFields`, ANSI rules, time zones, `timeParserPolicy` and collations. So all code calls
 the `to_json` of this module, gives casts a type object (a type's name would be parsed by the session's rules), and
 writes dates, moments and decimals by this module's expressions.
 

@@ -1,4 +1,6 @@
-"""Options that are written down once, as the fields of a struct.
+"""Declares options as struct fields.
+
+Repeat a new one in the call's signature, docs/options.md and conf/<job>.yml; tests compare them.
 
 A field holds an option's name, type, bounds and default, and its description says what the option does. From the fields
 follow the checks of a call's arguments (`from_arguments`) and the call's docstring (`documented`), options as text for

@@ -88,7 +88,7 @@ def purge_outbox(
         outbox: the outbox's table.
         rejected_table: the table of rejected rows, None to leave it as it is.
         rows: has the outbox's key columns; None for everything.
-        stage: None where there is none.
+        stage: none where there is none.
 
     Raises:
         OutboxError: there is no such outbox, or Spark or Delta refuses.
@@ -167,7 +167,7 @@ def purge_synced(tables: SyncTables, task_ids: Sequence[str] | None, masks: Path
         tables: the project's tables.
         task_ids: Sama's ids; None for all that is kept of the project.
         masks: the project's folder of masks; None to leave it as it is.
-        stage: None where there is none.
+        stage: none where there is none.
 
     Raises:
         SyncError: there are no such tables, they belong to another project, or Spark or Delta refuses.

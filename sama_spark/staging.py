@@ -61,7 +61,7 @@ class Stage:
         """Create a folder for one run.
 
         Raises:
-            StagingError: The folder cannot be created.
+            StagingError: the folder cannot be created.
         """
         run = self.path / run_name(kind)
         with stage_errors(self.path):
@@ -74,7 +74,7 @@ class Stage:
         """Create a folder, and remove it when the block ends, however it ends.
 
         Raises:
-            StagingError: The folder cannot be created, or the block could not write to it.
+            StagingError: the folder cannot be created, or the block could not write to it.
         """
         folder = self.new_run(kind)
         try:

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import sama_spark
 
 ROOT = Path(sama_spark.__file__).parent
@@ -25,15 +23,6 @@ LAYER_OF = {room: number for number, rooms in enumerate(LAYERS.values()) for roo
 # The sandbox could be a package of its own; of this one it has only what knows nothing of Sama and Spark.
 SANDBOX_MAY = {"plain_yaml"}
 SANDBOX_IS_STARTED_BY = {"cli", "demo"}
-
-# What is still to be mended: take a line out with the import that it names.
-UPWARDS = {
-    ("inbound.table", "data_source.stream_times"),
-}
-CIRCLES: set[tuple[str, str]] = set()
-# Names that nobody confuses: they never meet in one module, and each is explained where it is.
-CLASSES_TWICE = {}
-FILES_TWICE: set[str] = set()
 
 
 def name_of(file: Path) -> str:
@@ -73,7 +62,7 @@ def test_every_room_has_its_layer() -> None:
 
 def test_nothing_imports_upwards() -> None:
     inside = [(one, other) for one, other in EDGES if "sandbox" not in (room(one), room(other))]
-    assert {(one, other) for one, other in inside if LAYER_OF[room(one)] < LAYER_OF[room(other)]} == UPWARDS
+    assert {(one, other) for one, other in inside if LAYER_OF[room(one)] < LAYER_OF[room(other)]} == set()
 
 
 def test_the_sandbox_stands_alone() -> None:
@@ -90,8 +79,6 @@ def test_no_vendor_imports_another() -> None:
 def test_no_circle() -> None:
     """What is left when modules that import nothing of what is left are taken away, over and over, is circles."""
     left = {module: set(found) for module, found in IMPORTS.items()}
-    for one, other in CIRCLES:
-        left[one].discard(other)
     while free := [module for module, found in left.items() if not found & left.keys()]:
         for module in free:
             del left[module]
@@ -102,23 +89,15 @@ def test_no_circle() -> None:
     assert sorted(left) == []
 
 
-@pytest.mark.parametrize("circle", sorted(CIRCLES), ids=" ".join)
-def test_a_known_circle_is_still_there(circle: tuple[str, str]) -> None:
-    one, other = circle
-    assert other in IMPORTS[one], f"take {circle} out of CIRCLES"
-    assert one in IMPORTS[other], f"take {circle} out of CIRCLES"
-
-
 def test_no_class_name_stands_twice() -> None:
     where: dict[str, list[str]] = {}
     for module, tree in TREES.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 where.setdefault(node.name, []).append(module)
-    twice = {name: set(modules) for name, modules in where.items() if len(modules) > 1}
-    assert twice == {name: set(modules.split(", ")) for name, modules in CLASSES_TWICE.items()}
+    assert {name: modules for name, modules in where.items() if len(modules) > 1} == {}
 
 
 def test_no_file_name_stands_twice() -> None:
     names = Counter(file.name for file in ROOT.rglob("*.py") if file.name != "__init__.py")
-    assert {name for name, count in names.items() if count > 1} == FILES_TWICE
+    assert {name for name, count in names.items() if count > 1} == set()

@@ -4,11 +4,11 @@ The client, and the modules that its calls meet in this order:
 
 - `api_client`: `ApiClient`, one method per endpoint; its groups are `creation`, `progress`, `tasks`, `feeds`,
   `projects`.
-- `calls`: what these groups share: how a call is put together, and how its arguments are checked.
+- `calls`: builds calls and checks their arguments, for all groups.
 - `records`, `marked_values`: Python records as Sama's JSON, and values that could not be made.
-- `dialect`: how Sama's API is spoken over `sama_spark.http`.
+- `sama_dialect`: where a call to Sama carries the key, and what Sama's error replies mean.
 - `batches`, `job_state`: the steps of a batch, and what the states of its creation job mean.
-- `paging`: a list that moves while it is read, read to its end.
+- `paging`: reads lists to the end although tasks move between pages.
 - `replies`, `batch_replies`: replies, decoded to the shape that a call expects.
 - `task_text`, `states`: a task as the server wrote it, and the states of a task.
 - `broken_json`, `broken_replies`: what can be read of JSON that a strict parser rejects.

@@ -1,4 +1,4 @@
-"""What Sama's replies say about a batch: its upload URL, its creation job, and the items of that job."""
+"""Sama's replies about a batch: its upload URL, its creation job, and the items of that job."""
 
 from __future__ import annotations
 

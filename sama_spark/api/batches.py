@@ -24,8 +24,8 @@ _log = logging.getLogger("sama_spark")
 
 _UPLOAD_TRIES = 3
 _CONTINUE_TRIES = 3
-# Pauses, in seconds, between looks at the state after a `continue` without an answer: it may be under way still.
-_GRACE = (1.0, 2.0, 4.0, 8.0, 15.0)
+# After a `continue` that timed out, the server may still carry it out: look at the state again after these seconds.
+_PAUSES_AFTER_TIMEOUT = (1.0, 2.0, 4.0, 8.0, 15.0)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0  # seconds between two looks at a job
 
 
@@ -132,40 +132,40 @@ def start(
 def _start(
     api: BatchCalls, project_id: str | int, batch_id: str | int, permit: Callable[[], float] | None
 ) -> dict[str, Any]:
-    in_doubt, word = False, "not known"
+    may_have_started, state_word = False, "not known"
     for _ in range(_CONTINUE_TRIES):
         try:
             return api.continue_batch(project_id, batch_id, deadline=permit() if permit else None)
         except ConnectorError as error:
             failure = error
-        in_doubt = in_doubt or failure.maybe_done
-        if not in_doubt and not isinstance(failure, BadRequestError):
+        may_have_started = may_have_started or failure.maybe_done
+        if not may_have_started and not isinstance(failure, BadRequestError):
             raise failure
         timed_out = isinstance(failure, RequestTimedOut)
-        word = _state_after_continue(api, project_id, batch_id, patient=timed_out)
-        _log.debug("continue of batch %s: %s; its state is %s", batch_id, failure.message, word)
-        state = JobState.of(word)
+        state_word = _state_after_continue(api, project_id, batch_id, patient=timed_out)
+        _log.debug("continue of batch %s: %s; its state is %s", batch_id, failure.message, state_word)
+        state = JobState.of(state_word)
         if state.is_started:
             return {"batch_id": batch_id}
         if state.ended_badly:
             raise BatchStateError(
-                f"the batch is {word} ({failure.message})",
+                f"the batch is {state_word} ({failure.message})",
                 call="continue batch",
                 project_id=project_id,
                 batch_id=batch_id,
-                state=word,
+                state=state_word,
                 remedy="Look at the messages of get_batch_job().",
             )
         if state is not JobState.WAITING or timed_out:
             break
-    if state is JobState.WAITING and not in_doubt:
+    if state is JobState.WAITING and not may_have_started:
         raise failure
     raise BatchUnsure(
-        f"{failure.message}; the batch's state is {word}",
+        f"{failure.message}; the batch's state is {state_word}",
         call="continue batch",
         project_id=project_id,
         batch_id=batch_id,
-        state=word,
+        state=state_word,
         maybe_done=True,
         remedy=f"See get_batch_job({project_id!r}, {batch_id!r}): if it still waits after some minutes, "
         "continue or cancel it by hand; do not send its rows again before.",
@@ -177,15 +177,15 @@ def _state_after_continue(api: BatchCalls, project_id: str | int, batch_id: str 
 
     If `patient`, give the batch half a minute to leave "waiting".
     """
-    for pause in (*_GRACE, 0.0) if patient else (0.0,):
+    for pause in (*_PAUSES_AFTER_TIMEOUT, 0.0) if patient else (0.0,):
         try:
-            word = api.get_batch_job(project_id, batch_id).state.lower()
+            state_word = api.get_batch_job(project_id, batch_id).state.lower()
         except ConnectorError:
             return "not known"
-        if JobState.of(word) is not JobState.WAITING or not pause:
+        if JobState.of(state_word) is not JobState.WAITING or not pause:
             break
         api.clock.sleep(pause)
-    return word
+    return state_word
 
 
 def watch(

@@ -1,4 +1,4 @@
-"""What every group of endpoints shares: how a call is put together, and how its arguments are checked."""
+"""Builds calls and checks their arguments, for every group of endpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an interrupted run leaves at Sama: written to the log, and onto the exception itself."""
+"""Reports what an interrupted run leaves at Sama, in the log and on the exception itself."""
 
 from __future__ import annotations
 

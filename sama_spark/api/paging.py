@@ -1,4 +1,4 @@
-"""How a list that moves while it is read is read to its end: nothing lost, nothing twice.
+"""Reads lists to the end although tasks move between pages: nothing lost, nothing twice.
 
 Only an empty page ends a list, and a short page says nothing. A server that repeats the same tasks without end is an
 error. A task without an id is known by its text. Every scan is bounded.

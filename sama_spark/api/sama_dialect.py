@@ -1,4 +1,4 @@
-"""How Sama's API is spoken: the key in the query as `access_key`, errors as JSON under `errors` or `message`."""
+"""Sama's conventions for calls: the key in the query as `access_key`, errors as JSON under `errors` or `message`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _types_and_messages(reply: Any) -> tuple[list[str], list[str]]:
 
 
 def _kind(status: int, types: Sequence[str]) -> type[ConnectorError]:
-    """Return the kind of error. Its own type says more than the status, and where the status is 2xx, it may be one."""
+    """Return the kind of error. "InvalidInputSchema" decides, else the status; of a 2xx, a type such as "404"."""
     if "InvalidInputSchema" in types:
         return InvalidInputSchema
     statuses = [int(kind) for kind in types if re.fullmatch("[1-5][0-9]{2}", kind)]

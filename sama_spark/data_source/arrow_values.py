@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from sama_spark.outbound.chunk import ROWS_AT_A_TIME
+from sama_spark.outbound.cut import ROWS_AT_A_TIME
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,4 +1,4 @@
-"""`spark.read.format("sama")`: planning fetches the feed into the stage, beside the driver; workers read the stage."""
+"""`spark.read.format("sama")`: the driver's machine fetches the feed into the stage; workers read the stage."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TaskReader(DataSourceReader):
         self._options, self._schema = options, schema
 
     def partitions(self) -> list[InputPartition]:
-        """Fetch and stage all pages, beside the driver, and return the files for each Spark task."""
+        """Fetch and stage all pages, on the driver's machine, and return the files for each Spark task."""
         stage = self._options.stage
         stage.sweep(KIND)
         with self._options.pages() as pages:
@@ -54,7 +54,7 @@ class TaskReader(DataSourceReader):
 
 
 def stage_pages(pages: Iterable[Page], stage: Stage) -> tuple[Path, list[StagedPages]]:
-    """Write all pages into a new folder, beside the driver. Remove the folder if that fails.
+    """Write all pages into a new folder, on the driver's machine. Remove the folder if that fails.
 
     Raises:
         StagingError: the folder cannot be written.

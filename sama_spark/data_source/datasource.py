@@ -18,7 +18,7 @@ except ImportError as error:
 from sama_spark.data_source.batch_read import TaskReader
 from sama_spark.data_source.read_options import read_options
 from sama_spark.data_source.read_rows import SCHEMA, checked
-from sama_spark.data_source.staged_write import Staged, Target, clear, send, stage_rows, tasks_in
+from sama_spark.data_source.staged_write import Staged, Target, checked_pieces, clear, send, stage_rows
 from sama_spark.data_source.stream_read import TaskStreamReader
 from sama_spark.data_source.write_options import WriteOptions, write_options
 from sama_spark.errors import InvalidInput
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def register(spark: SparkSession) -> None:
-    """Make `format("sama")` known to a session. This is not needed where the wheel is installed beside the driver.
+    """Make `format("sama")` known to a session. Not needed where the wheel is installed on the driver's machine.
 
     Args:
         spark: a session of Spark 4.0 or newer, classic or Connect.
@@ -78,9 +78,9 @@ class SamaDataSource(DataSource):
 
     Options are text, and their names may be in any case. Those for writing have the names of the function's parameters:
         project (or project_id): Sama's project.
-        api_key_env: environment variable beside the driver that holds the key, by default SAMA_API_KEY. It has to
+        api_key_env: environment variable on the driver's machine that holds the key, by default SAMA_API_KEY. It has to
             be set before the session starts.
-        api_key_file: a file beside the driver that holds the key, instead.
+        api_key_file: a file on the driver's machine that holds the key, instead.
         staging: a folder that driver and workers share and may write, such as /Volumes/catalog/schema/volume. The
             default is a temporary folder, which suffices on a single machine.
         base_url: the API's root, for a sandbox or proxy.
@@ -157,11 +157,11 @@ class TaskWriter(DataSourceArrowWriter):
         return stage_rows(iterator, self._rows, self._options.target.options, self._folder)
 
     def commit(self, messages: Sequence[WriterCommitMessage | None]) -> None:
-        """Send what all workers staged, beside the driver."""
+        """Send what all workers staged, on the driver's machine."""
         target = self._options.target
         try:
             staged = [message for message in messages if isinstance(message, Staged)]
-            if pieces := tasks_in(staged, target.options):
+            if pieces := checked_pieces(staged, target.options):
                 with closing(target.connect()) as api:
                     send(api, target, pieces)
         finally:

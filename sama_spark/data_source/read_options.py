@@ -14,9 +14,9 @@ from msgspec import Meta, structs
 
 from sama_spark.api.api_client import ApiClient
 from sama_spark.api.task_text import Page
-from sama_spark.data_source.stream_times import micros
 from sama_spark.data_source.text_options import read_text
 from sama_spark.errors import InvalidInput
+from sama_spark.inbound.times import micros
 from sama_spark.keys import KeyReference
 from sama_spark.options import Text, about
 from sama_spark.staging import Stage

@@ -15,9 +15,9 @@ import msgspec
 import pyarrow as pa
 from pyspark.sql import types as T
 
-from sama_spark.data_source.stream_times import micros
 from sama_spark.errors import InvalidInput
 from sama_spark.inbound.lines import cut_line
+from sama_spark.inbound.times import micros
 
 BATCH_BYTES = 16 << 20
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)

@@ -1,6 +1,6 @@
-"""The two halves of `df.write.format("sama")`: workers stage tasks, and Python beside the driver sends them.
+"""The two halves of `df.write.format("sama")`: workers stage tasks, the driver's machine sends them.
 
-Neither half has a session or dbutils. The key is a reference; only the half beside the driver resolves it.
+Neither half has a session or dbutils. The key is a reference; only the half on the driver's machine resolves it.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def stage_rows(batches: Iterable[pa.RecordBatch], rows: RowEncoder, options: Cre
     return Staged(file, offset, tuple(pieces))
 
 
-def tasks_in(staged: Sequence[Staged], options: CreationOptions) -> list[StagedPiece]:
-    """Return the staged tasks, beside the driver, after a check of all rows and files. Makes no call.
+def checked_pieces(staged: Sequence[Staged], options: CreationOptions) -> list[StagedPiece]:
+    """Check all files and rows, then return the pieces. Runs on the driver's machine, calls nothing.
 
     Raises:
         StagingError: driver and workers do not share the stage.

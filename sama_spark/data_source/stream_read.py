@@ -17,8 +17,9 @@ from pyspark.sql.datasource import DataSourceStreamReader
 
 from sama_spark.data_source.batch_read import KIND, StagedPages, read_pages, stage_pages
 from sama_spark.data_source.read_options import LAG
-from sama_spark.data_source.stream_times import Window, micros, to_text
+from sama_spark.data_source.stream_window import Window
 from sama_spark.errors import InvalidInput
+from sama_spark.inbound.times import micros, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,9 +30,9 @@ class SharedOptions(msgspec.Struct, frozen=True, kw_only=True):
     )
     base_url: Annotated[Text, about("address of Sama's API up to its version, for a sandbox or proxy")] = BASE_URL
     api_key_env: Annotated[
-        Text | None, about(f"environment variable beside the driver that holds the key; by default `{KEY_ENV}`")
+        Text | None, about(f"environment variable on the driver's machine that holds the key; by default `{KEY_ENV}`")
     ] = None
-    api_key_file: Annotated[Text | None, about("a file beside the driver that holds the key, instead")] = None
+    api_key_file: Annotated[Text | None, about("a file on the driver's machine that holds the key, instead")] = None
     staging: Annotated[
         Text | None,
         about("whole path of a folder that driver and workers share; by default a temporary one, for a single machine"),
@@ -86,7 +86,7 @@ def read_text(
             raise InvalidInput(
                 f"option `{name}` would show the key in plans and logs",
                 remedy=f"name an environment variable in `api_key_env` (by default {KEY_ENV}) or a file in "
-                "`api_key_file`; both are read beside the driver; and change the key, which Spark may have logged",
+                "`api_key_file`, on the driver's machine, and change the key, which Spark may have logged",
             )
         if name in refused:
             raise refused[name]

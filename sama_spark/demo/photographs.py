@@ -85,7 +85,7 @@ def galaxies(photo: Array) -> list[Detection]:
 
 @dataclass(frozen=True)
 class _Photograph:
-    """Its pixels, the number of columns and rows of tiles to cut it into, and its detector."""
+    """A photograph: loads its pixels, is cut into `columns` times `rows` tiles, and finds objects in a tile."""
 
     load: Callable[[], Array]
     columns: int

@@ -5,7 +5,7 @@ A call meets these modules in this order:
 - `call`: one call, as data.
 - `dialect`: what differs between vendors: where the key goes, what an error reply means.
 - `transport`: sends a call, and repeats it where that is safe, until its deadline.
-- `retry`: whether to repeat, and after how long; clocks; one call per second where a server asks for that.
+- `retry`: whether to repeat, and after how long; clocks; `Pacer`: at most one `paced` call a second and key.
 - `attempts`: one try: the reply becomes a value or an error.
 - `wire`: one exchange: a request goes out, a reply of bounded size comes back.
 - `proxies`: the proxy for a URL.

@@ -1,4 +1,4 @@
-"""What differs between two vendors' APIs over HTTP, as a `Protocol`. `Transport` knows a vendor by this alone."""
+"""`Protocol` of what differs between two vendors' APIs over HTTP. `Transport` knows a vendor by this alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a call may be sent again, and after how long. Time and chance are arguments."""
+"""Decides whether a call is sent again and after how long, and paces calls. Callers bring clock and random numbers."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Pacer:
             self._clock.sleep(turn - now)
 
 
-# Each lives as long as a client with its key.
+# A pacer is dropped with the last client that uses its key.
 _pacers: WeakValueDictionary[tuple[Clock, bytes, str], Pacer] = WeakValueDictionary()
 _pacers_lock = threading.Lock()
 

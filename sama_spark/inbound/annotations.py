@@ -34,7 +34,7 @@ def _numbers(*names: str) -> T.StructType:
     return T.StructType([T.StructField(name, _NUMBER) for name in names])
 
 
-# These come with the task. All others are the fields of `Annotation`.
+# Columns from the task. Each other column needs a field of the same name in `seam.Annotation`.
 _OF_TASK: tuple[tuple[str, T.DataType, str], ...] = (
     ("vendor", _TEXT, "System in which the annotation was made, such as sama; the key is (vendor, task_id, ordinal)"),
     ("task_id", _TEXT, "Id of the task"),
@@ -133,8 +133,8 @@ def flatten_annotations(
 
     Returns:
         A DataFrame with the columns of `ANNOTATIONS`, whatever was delivered. `delivered_at` is null where `df` has no
-        such column. Odd answers raise no error: a value that does not fit its column is null there, an answer that
-        cannot be read is a row of kind `unknown`, and `raw` holds the JSON text.
+        such column. Answers of another form raise no error: a value that does not fit its column is null there, an
+        answer that cannot be read is a row of kind `unknown`, and `raw` holds the JSON text.
 
     Raises:
         InvalidInput: `df` lacks a column, `vendor` or `frames` is unknown, or `label` is no name.

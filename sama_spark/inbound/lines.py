@@ -129,7 +129,7 @@ def stage_lines(pages: Iterable[Page], folder: Path) -> int:
         The number of tasks.
 
     Raises:
-        StagingError: The folder cannot be written.
+        StagingError: the folder cannot be written.
     """
     tasks = 0
     end = LINE_END.encode()
@@ -199,7 +199,7 @@ def streamed_lines(spark: SparkSession, tables: Iterable[pa.Table]) -> DataFrame
     """Hand the lines to Spark table by table, and return all of them.
 
     Raises:
-        StagingError: There are more than 2 GB.
+        StagingError: there are more than 2 GB.
     """
     lines = spark.createDataFrame([], "value string")
     size = 0

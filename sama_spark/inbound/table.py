@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.data_source.stream_times import LEAST, MOST
 from sama_spark.errors import InvalidInput
 from sama_spark.inbound.dates import dates_as_text, no_date, try_timestamp, with_dates
 from sama_spark.inbound.delivery_types import delivery_types, observed_type, saveable
 from sama_spark.inbound.lines import line_columns
 from sama_spark.inbound.observe import observed_schemas
+from sama_spark.inbound.times import LEAST, MOST
 from sama_spark.names import quoted, sql_name
 from sama_spark.sql_texts import sql_text
 from sama_spark.vendors.sama.envelope import ENVELOPE
@@ -155,7 +155,7 @@ def _is_text(found: T.DataType) -> bool:
 
 
 def as_timestamp(text: Column) -> Column:
-    """Return the time that a text means, null where it means none, by the rules of `stream_times.micros`."""
+    """Return the time that a text means, null where it means none, by the rules of `times.micros`."""
     # Nearly every text has the plain form; the others cost regular expressions.
     is_plain = text.endswith("Z") & (F.substring(text, 5, 1) == "-") & F.substring(text, 11, 1).isin("T", " ")
     time = F.coalesce(F.when(is_plain, try_timestamp(text)), _unusual_timestamp(text))

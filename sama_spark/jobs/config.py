@@ -21,7 +21,7 @@ from sama_spark.outbound.outbox.settle import Verdict
 
 _PREFIX = "begins the names of the tables"
 _INTO = "where the tables are: a schema, or a folder with a slash in its name"
-StatusFeed = Literal["status", "batches", "stats"]
+StatusFeedName = Literal["status", "batches", "stats"]
 Seconds = Annotated[int, Meta(ge=0, le=31_536_000)]  # a year
 
 
@@ -78,7 +78,7 @@ class Upload(Job, frozen=True):
     source: Annotated[
         Source, about("the rows: {table: name}, {query: SELECT ...} or {path: p, format: f, options: {}}")
     ]
-    max_tasks: Annotated[Annotated[int, Meta(ge=0)], about("creates nothing where there are more rows")]
+    max_tasks: Annotated[Annotated[int, Meta(ge=0)], about("creates nothing where more rows than this would be sent")]
     options: CreationOptions = CreationOptions()
     wait_seconds: Annotated[Seconds, about("how long to wait until Sama has created the tasks; 0 does not wait")] = 3600
 
@@ -96,7 +96,7 @@ class Status(Job, frozen=True):
 
     into: Annotated[str, about(_INTO)]
     prefix: Annotated[str, about(_PREFIX)] = ""
-    feeds: Annotated[tuple[StatusFeed, ...], about("what to ask for")] = get_args(StatusFeed)
+    feeds: Annotated[tuple[StatusFeedName, ...], about("what to ask for")] = get_args(StatusFeedName)
     max_calls: Annotated[int | None, about("the most calls that status and batches make, each")] = 600
     outbox: Annotated[str | None, about("an outbox, to tell which of its batches are open or unsure")] = None
 

@@ -1,4 +1,4 @@
-"""What the doctor tries on the session: its capabilities, a table of its own, and two rivals for one outbox."""
+"""Tries of the doctor on the session: its capabilities, a table of its own, and two rivals for one outbox."""
 
 from __future__ import annotations
 

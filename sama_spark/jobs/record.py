@@ -1,4 +1,4 @@
-"""What a job leaves for others to read: a row of `runs`, task values, a line of JSON."""
+"""Writes what a job leaves for others to read: a row of `runs`, task values, a line of JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each job does: its configuration becomes a call of `Client`, the result becomes plain values."""
+"""Does the work of each job: its configuration becomes a call of `Client`, the result becomes plain values."""
 
 from __future__ import annotations
 

@@ -5,14 +5,19 @@ The modules, in the order in which a row meets them:
     create            the way of a run from here to the end, step by step; begin to read there
     creation_options  what the caller chose
     creation_schema   what the project accepts, read from Sama
-    encode            a row becomes JSON text, in the JVM: which column goes where
-      columns         columns of the plan, many of one type at a time
-      render          the JSON of each Spark type
+    column_plan       which column goes where
       outputs         how an `output_` column travels: as JSON or as text
+      task_fields     what a task has beside its inputs
+    encode            a row becomes JSON text, in the JVM
+      columns         one expression for many columns of a type
+      render          the JSON of each Spark type
       addresses       paths that Sama cannot reach
-      problems        why a row cannot become a task
+      problems        collects the checks and reports each row's first problem
       row_keys        what tells a row from others, and whether its content has changed
-    chunk             on the workers: check the texts, put them into the tasks, cut the tasks into pieces
+    encode_values     the same as `encode` for Python values, for the writer of `format("sama")`
+      render_values   the JSON of each Spark type, for Python values
+    encoded_batch     the encoded rows, on their way to `cut`
+    cut               on the workers: check the texts, put them into the tasks, cut the tasks into pieces
       output_shapes   checks pre-annotations against the project's schema
     pieces            from the workers to the driver: in files, or streamed; there packed into chunks
     rejected          rows that cannot become tasks raise, or are kept as data
@@ -20,7 +25,7 @@ The modules, in the order in which a row meets them:
     upload            on the driver: each chunk becomes a batch; all uploads are complete before one batch starts
     creation_result   what the caller gets
     dry_run           what the caller gets of a run that sends nothing
-      looks           what looks odd about pre-annotations
+      looks           valid pre-annotations that may be a mistake
     wait              what became of each task
     micro_batches     all of this for each micro-batch of a stream
 

@@ -1,4 +1,4 @@
-"""What becomes of each column: an input, a pre-annotation, a member beside `data`, or nothing.
+"""Plans what each column becomes: an input, a pre-annotation, a member beside `data`, or nothing.
 
 `encode` follows these plans in the JVM, `encode_values` in Python.
 """
@@ -38,7 +38,7 @@ class ColumnPlan:
         name, data_type: of the column; the type is a plain one (`exact.plain_type`).
         description: what becomes of it, for users.
         is_input: whether it goes into `data`, as an input or a pre-annotation.
-        rule: what its values have to be. Of inputs alone, as all that follows but `beside`.
+        rule: what its values have to be. This field, and all that follow but `beside`, matter for inputs alone.
         output_format: for a pre-annotation, how its values travel and why.
         mode: how a worker checks its JSON text and puts it into the task unparsed; None where it does not.
         required: whether a null makes the row invalid.

@@ -69,7 +69,8 @@ def create_tasks(
 ) -> CreationResult:
     """Create a task for each row of `df`; the public face is `Client.create_task_batch_from_table`.
 
-    Nothing is paid for before all rows were looked at, all uploads are complete, and the outbox has the claim.
+    No batch is continued before all rows were looked at, all uploads are complete, and the outbox has the claim. An
+    empty DataFrame still opens the outbox and settles what earlier runs left.
     """
     run = _Run(api, df, str(project_id), options, stage)
     uploader = Uploader(
@@ -83,22 +84,24 @@ def create_tasks(
             return _dry_run(run, encoded, pieces, outbox)
 
         rejected = _rejected_rows(run, staging)
-        lookup = outbox.look_up(_accepted(pieces, rejected), options.chunk_rows, options.chunk_bytes)
+        lookup = outbox.look_up_and_pack(_accepted(pieces, rejected), options.chunk_rows, options.chunk_bytes)
         chunks = lookup.chunks
-        if not run.streams:  # so that all rows were looked at before a batch is opened
+        # Read all pieces before opening a batch. Streamed pieces cannot wait: they would fill the driver's memory.
+        if not run.streams:
             chunks = list(chunks)
             refuse_too_many(sum(piece.header.tasks for chunk in chunks for piece in chunk), options.max_tasks)
 
         def claim(batches: list[UploadedBatch]) -> ClaimedBatches | UnclaimedBatches:
             if rejected is not None:
-                rejected.append()  # before anything is paid for: each row becomes a task or is in the table
+                # No batch is continued before its rejected rows are in their table.
+                rejected.append()
             return lookup.claim(batches, uploader)
 
-        sent = send_chunks(uploader, chunks, claim)
-        report = sent.finish()
+        claimed = send_chunks(uploader, chunks, claim)
+        report = claimed.settle_other_runs()
         return CreationResult(
             run.project_id,
-            tuple(sent.batches),
+            tuple(claimed.batches),
             encoded.output_rules if encoded else {},
             time.monotonic() - run.begun,
             stage is not None,
@@ -107,7 +110,7 @@ def create_tasks(
             rejected=rejected.frame() if rejected else None,
             outbox=report,
             api=api,
-            tables=RunTables(sent.batches, options.fields, rejected, outbox),
+            tables=RunTables(claimed.batches, options.fields, rejected, outbox),
         )
 
 
@@ -119,10 +122,15 @@ def _next_step(options: CreationOptions) -> str | None:
 
 
 def _open_outbox(run: _Run, folder: Path) -> Outbox | NoOutbox:
+    """Open the outbox, which settles what dead runs left.
+
+    So this calls Sama, and may continue batches of those runs, before any row of this run is looked at. A dry run
+    settles nothing.
+    """
     options, dry_run = run.options.outbox_options, run.options.dry_run
     if options is None:
         return NoOutbox()
-    # Before the table is made, which is bound to these columns for good.
+    # Check before creating the table: it keeps these key columns for good.
     run.options.fields.inputs(run.df.columns)
     options.keys.check(run.df.schema)
     spark = run.df.sparkSession
@@ -166,9 +174,9 @@ def _rejected_rows(run: _Run, staging: Staging) -> RejectedRows | None:
 
 
 def _accepted(pieces: Iterable[Piece], rejected: RejectedRows | None) -> Iterator[Piece]:
-    """Yield the pieces of tasks.
+    """Yield the pieces of tasks. Invalid rows go to `rejected`.
 
-    Invalid rows go to `rejected`. Without it they raise, once all pieces were looked at.
+    Without `rejected`, invalid rows raise after the last piece.
     """
     invalid = InvalidRows()
     for piece in task_pieces(pieces, invalid if rejected is None else rejected):
@@ -179,7 +187,7 @@ def _accepted(pieces: Iterable[Piece], rejected: RejectedRows | None) -> Iterato
 
 def _dry_run(run: _Run, encoded: EncodedRows, pieces: Iterable[Piece], outbox: Outbox | NoOutbox) -> DryRun:
     options, invalid = run.options, InvalidRows()
-    lookup = outbox.look_up(task_pieces(pieces, invalid), options.chunk_rows, options.chunk_bytes)
+    lookup = outbox.look_up_and_pack(task_pieces(pieces, invalid), options.chunk_rows, options.chunk_bytes)
     chunks = [
         (sum(piece.header.tasks for piece in chunk), sum(piece.header.bytes + 1 for piece in chunk) + 1)
         for chunk in lookup.chunks

@@ -1,4 +1,7 @@
-"""What a caller can choose about the creation of tasks."""
+"""Options of task creation.
+
+Repeat a new one in the call's signature, docs/options.md and conf/<job>.yml; tests compare them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run of task creation returns: its batches, and how to wait for them."""
+"""The result of task creation: its batches, and methods to wait for them."""
 
 from __future__ import annotations
 

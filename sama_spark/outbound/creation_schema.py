@@ -1,4 +1,4 @@
-"""What a project accepts, read from its creation schema (JSON Schema, draft 7)."""
+"""Reads what a project accepts from its creation schema (JSON Schema, draft 7)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CreationSchema:
 
     Attributes:
         inputs, outputs: rules by name; outputs without the prefix `output_`.
-        known: False if no schema could be read.
+        known: false if no schema could be read.
         open_ended: whether the project also accepts inputs of other names.
     """
 

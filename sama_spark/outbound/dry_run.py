@@ -1,4 +1,4 @@
-"""What a dry run returns."""
+"""The result of a dry run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from sama_spark.outbound.chunk import InvalidRow
 from sama_spark.outbound.creation_result import CreationResult
+from sama_spark.outbound.cut import InvalidRow
 
 
 @dataclass(frozen=True, repr=False)
@@ -19,7 +19,7 @@ class DryRun(CreationResult):
         columns: for each column, what would become of it.
         invalid_rows: how many rows cannot become tasks.
         invalid: some of these rows: column, reason, value, row.
-        warnings: what looks odd all the same, such as shapes that all lie within one pixel.
+        warnings: what is valid and may be a mistake, such as shapes that all lie within one pixel.
     """
 
     task_count: int = 0

@@ -1,6 +1,6 @@
-"""Rows of Python values to task JSON: what `encode` does in the JVM, where there is none.
+"""Encodes rows of Python values as task JSON, as `encode` does in the JVM.
 
-The workers of `format("sama")` use it. It needs neither a session nor Arrow, so the driver can use it too.
+The workers of `format("sama")` use this module: they have no JVM. It needs neither a session nor Arrow.
 `render_values` has the rendering of each type.
 """
 
@@ -74,7 +74,7 @@ class _ColumnCheck:
 
 @dataclass(frozen=True)
 class RowEncoder:
-    """How rows become tasks. It is planned once, pickled and used on workers.
+    """Encodes rows as tasks. The driver plans it once; Spark pickles it for the workers.
 
     `head` and `spliced`: as in `encode.EncodedRows`.
     """

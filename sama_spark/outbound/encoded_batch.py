@@ -1,4 +1,4 @@
-"""Encoded rows on their way from `encode` or `encode_values` to `chunk`: the columns and what they hold."""
+"""Encoded rows on their way from `encode` or `encode_values` to `cut`: the columns and what they hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warnings of a dry run about rows that are valid and look odd."""
+"""Warnings of a dry run about rows that are valid and may be a mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the values of an `output_` column become JSON."""
+"""Decides how the values of an `output_` column become JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sama_spark.outbound.output_shapes import misfits
 from sama_spark.outbound.render import is_native_json
 
 SpliceMode = str
-"""How a worker puts JSON text into a task.
+"""The way a worker puts JSON text into a task.
 
 "json": the text has to be an object or array. "auto": any other text becomes a string. Any other mode is JSON Schema,
 as text: the text has to be an object or array that fits the schema.

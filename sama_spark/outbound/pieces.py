@@ -1,6 +1,6 @@
 """Pieces of encoded tasks on their way from Spark to the driver: through files, or streamed; then packed into chunks.
 
-A piece is some hundred tasks of one partition, a chunk the body of one batch.
+A piece is up to 1,000 tasks or `PIECE_BYTES` of one partition, a chunk the body of one batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from msgspec import structs
 
 from sama_spark.errors import StagingError, TooManyTasks
-from sama_spark.outbound.chunk import (
+from sama_spark.outbound.cut import (
     BODY,
     FEW_INVALID,
     HEADER,
@@ -54,7 +54,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def cutter_for(head: bytes, spliced: tuple[tuple[str, SpliceMode], ...], options: CreationOptions) -> PieceCutter:
-    """Return what cuts the encoded rows of a run into pieces. `head`, `spliced`: as in `EncodedRows`."""
+    """Return the `PieceCutter` of a run. `head`, `spliced`: as in `EncodedRows`."""
     return PieceCutter(
         head=head,
         spliced=spliced,
@@ -73,7 +73,7 @@ def refuse_too_many(tasks: int, max_tasks: int | None) -> None:
     """
     if max_tasks is not None and tasks > max_tasks:
         raise TooManyTasks(
-            f"the DataFrame has more rows than max_tasks = {max_tasks:,}: nothing was created",
+            f"more than max_tasks = {max_tasks:,} rows would be sent: nothing was created",
             remedy="raise max_tasks if you mean to pay for them, or filter the DataFrame",
         )
 

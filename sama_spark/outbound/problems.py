@@ -1,4 +1,4 @@
-"""What makes a row invalid. One expression checks all columns of one type; the first problem of a row is reported."""
+"""Collects the checks and reports each row's first problem. One expression checks all columns of a type."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class _Check:
     """One kind of problem in some columns.
 
     Attributes:
-        numbers: the columns that are checked.
-        place: column, as SQL text, with the place of the first bad value among them, from 1; 0 for none.
+        numbers: the places of the checked columns in the DataFrame.
+        place: name of a computed column: where in `numbers` the first column with a bad value is, from 1; 0 for none.
         reason: why such a value is bad.
         data_type: type of the columns; None where nulls are checked, which have no value to show.
     """

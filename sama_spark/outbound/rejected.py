@@ -13,7 +13,7 @@ from pyspark.sql import types as T
 
 from sama_spark.delta import DeltaTable, table_errors
 from sama_spark.errors import InvalidRowsError, StagingError
-from sama_spark.outbound.chunk import FEW_INVALID
+from sama_spark.outbound.cut import FEW_INVALID
 from sama_spark.outbound.pieces import Piece, invalid_rows_in
 from sama_spark.outbound.row_keys import key_in
 from sama_spark.sql_texts import columns_ddl
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from sama_spark.outbound.chunk import InvalidRow
+    from sama_spark.outbound.cut import InvalidRow
     from sama_spark.outbound.wait import BatchOutcome, Outcome
 
 SCHEMA = T.StructType(

@@ -31,6 +31,7 @@ _KEY_TYPES = (
     T.DateType,
     T.BooleanType,
 )
+# Types whose text needs no JSON around it.
 _ATOMIC = (*_KEY_TYPES, T.FloatType, T.DoubleType, T.TimestampType, T.TimestampNTZType)
 NULL_KEY = "is null, and tells the row from others in the outbox"
 
@@ -108,17 +109,17 @@ class OutboxKeys:
         """Return the key of each row, as text."""
         if self.names:
             return key_of(columns, self.names)
-        whole = _json_of(_of_each_type(columns, computed, _written))
+        whole = _hashable_json(_of_each_type(columns, computed, _written))
         return F.concat(F.lit(self.prefix), F.left(F.sha2(whole, 256), F.lit(32)))
 
     def content(self, columns: Sequence[Member], computed: Computed) -> Column:
         """Return a hash of each row's values, as text. It leaves out `ignored` columns, nulls and queries of URLs."""
         compared = [column for column in columns if column.name not in self.ignored]
-        return F.xxhash64(_json_of(_of_each_type(compared, computed, _without_queries))).cast(exact.TEXT)
+        return F.xxhash64(_hashable_json(_of_each_type(compared, computed, _without_queries))).cast(exact.TEXT)
 
 
-def _json_of(members: Sequence[Member]) -> Column:
-    """Return JSON of the members, as bytes. They are sorted by name, so the order of columns does not matter."""
+def _hashable_json(members: Sequence[Member]) -> Column:
+    """Return JSON of the members, as bytes to hash. Sorted by name: the order of columns does not matter."""
     text = json_of(sorted(members, key=lambda member: member.name)) if members else F.lit("")
     return text.cast(T.BinaryType())
 
@@ -148,7 +149,7 @@ def _without_queries(columns: Sequence[Member], computed: Computed) -> list[Memb
     elif _is_flat(data_type):
         return _written(columns, computed)
     else:
-        texts = computed.each([c.column for c in columns], lambda c: _without_query(_json_of_one(c, data_type)))
+        texts = computed.each([c.column for c in columns], lambda c: _without_query(_wrapped_json(c, data_type)))
     return [Member(column.name, text, exact.TEXT) for column, text in zip(columns, texts, strict=True)]
 
 
@@ -156,7 +157,7 @@ def _is_flat(data_type: T.DataType) -> bool:
     return isinstance(data_type, _ATOMIC)
 
 
-def _json_of_one(value: Column, data_type: T.DataType) -> Column:
+def _wrapped_json(value: Column, data_type: T.DataType) -> Column:
     return exact.to_json(F.struct(_written_one(value, data_type).alias("v")))
 
 

@@ -1,4 +1,4 @@
-"""What a task has beside its inputs, and which columns are no inputs."""
+"""Fields of a task beside its inputs, and the columns that are no inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of every task of a run, once Sama has ended all its batches."""
+"""Waits until Sama has ended all batches of a run, and says what became of every task."""
 
 from __future__ import annotations
 

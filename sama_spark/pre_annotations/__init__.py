@@ -8,6 +8,6 @@ Both work on columns and compute nothing before Spark runs. Behind `from_models`
 - `given_columns`: parses the user's columns and describes what is wrong with their values.
 - `shapes_column`: builds the value of an image output with its shapes, tags and problems.
 
-A value that cannot be made is no error, which would end the whole job. It is marked (`api.marked_values`), and its row
-is reported as one that cannot become a task.
+A value that cannot be made does not raise, because an error would end the job. It is marked (`api.marked_values`): the
+value carries its problem, and its row is reported as one that cannot become a task.
 """

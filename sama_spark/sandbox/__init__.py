@@ -1,9 +1,12 @@
-"""A local SamaHub: the API with its upload store, for demos, tests and CI without an account.
+"""A local SamaHub, for demos, tests and CI without an account.
+
+SamaHub is Sama's platform for annotation, with its API and upload store.
 
 The sandbox knows nothing of the connector and could be a package of its own. Its modules, in the order in which a
 call meets them:
 
-- `sandbox`: `Sandbox`, what a program uses: start and stop, staff, time and bad luck.
+- `sandbox`: `Sandbox`, what a program uses: starts and stops the server, lets people annotate, moves the
+  clock, and makes calls fail.
 - `server_process`, `__main__`, `server`: the process in which the server runs, and its socket.
 - `guard`: refuses web pages and control calls without the key.
 - `faults`: counts and logs the calls, and lets those fail that `Sandbox.fail` has named.

@@ -32,7 +32,7 @@ def annotate(
     delivered_at: int | None = None,
 ) -> int:
     """Finish and deliver what is pending, urgent and old tasks first; return how many tasks."""
-    project.settle()
+    project.advance()
     pending = [
         task
         for task in project.tasks.values()

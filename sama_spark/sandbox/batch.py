@@ -75,8 +75,8 @@ class CreationJob:
         """Whether the job is over."""
         return self.state in ("completed", "failed", "canceled")
 
-    def resume(self) -> None:
-        """Obey `continue`.
+    def continue_job(self) -> None:
+        """Start the job, as Sama does on `continue`.
 
         Raises:
             ApiError: 400 without a file, or the second time (unless the switch `second_continue` says `obey`).
@@ -92,7 +92,7 @@ class CreationJob:
 
     def _again(self) -> None:
         self._delay = 0
-        self.settle()
+        self.advance()
         if self.stored is None or self.state in ("failed", "canceled"):
             raise bad_request(f"batch {self.id} is {self.state}")
         before, counts = self.entries, (self._done, self._created)
@@ -100,7 +100,7 @@ class CreationJob:
         self._parse()
         self.entries = before + self.entries
         self._done, self._created = counts
-        self.settle()
+        self.advance()
 
     def start(self, body: bytes) -> None:
         """Begin to create the tasks in `body`."""
@@ -115,7 +115,7 @@ class CreationJob:
         Raises:
             ApiError: 400 once the job is over.
         """
-        self.settle()
+        self.advance()
         if self.state in ("completed", "failed"):
             raise bad_request(f"batch {self.id} is {self.state} and cannot be canceled")
         if self.state != "canceled":
@@ -125,8 +125,8 @@ class CreationJob:
             self.state = "canceled"
             self.messages.append(f"canceled; {self._created} tasks created before")
 
-    def settle(self) -> None:
-        """Bring the job to where it has to be by now."""
+    def advance(self) -> None:
+        """Advance the job to the clock's time."""
         if not self.running:
             return
         self._parse()
@@ -192,7 +192,7 @@ class CreationJob:
 
     def status(self, page: int, page_size: int, *, omit_failed_data: bool) -> dict[str, Any]:
         """Return the job as clients read it. `page_size` 0 leaves the items out."""
-        self.settle()
+        self.advance()
         switches = self.project.switches
         answer: dict[str, Any] = {
             "batch_id": self.id,

@@ -1,4 +1,4 @@
-"""The control interface: what staff, time and bad luck do in the real SamaHub.
+"""The control interface: what people, time and failures do in the real SamaHub.
 
 A command is `{"do": name, "with": arguments}`: the method of `Hub` of that name, whose signature says the types.
 """
@@ -85,7 +85,7 @@ _KNOWN = frozenset(Seed.__struct_encode_fields__)
 def seed(hub: Hub, project_id: int, lines: bytes) -> int:
     """Take ready-made deliveries, one JSON object a line, and return how many. A known id is delivered anew."""
     project = hub.project(project_id)
-    project.settle()
+    project.advance()
     seeds = msgspec.json.Decoder(Seed).decode_lines(lines)
     members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines(lines)
     for one, by_name in zip(seeds, members, strict=True):

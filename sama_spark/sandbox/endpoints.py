@@ -97,7 +97,7 @@ class Api:
         )
 
     async def stats(self, request: Request, project: Project) -> Response:
-        project.settle()
+        project.advance()
         start, end = requests.moment(request, "from"), requests.moment(request, "to")
         tests = reading.Filter(start=start, end=end).tests(time=True)
         states = Counter(task.state for task in project.tasks.values() if all(test(task) for test in tests))
@@ -150,7 +150,7 @@ class Api:
         batch.start(bytes(opened.tasks))
         content = {"batch_id": batch.id}
         if project.switches.inline_task_ids:
-            batch.settle()
+            batch.advance()
             content["task_ids"] = [entry.id for entry in batch.entries]
         return answer(content, self._created(project, 202))
 
@@ -167,7 +167,7 @@ class Api:
 
     async def continue_batch(self, request: Request, project: Project) -> Response:
         batch = project.batch(requests.path_batch_id(request))
-        batch.resume()
+        batch.continue_job()
         return answer({"batch_id": batch.id}, self._created(project, 202))
 
     async def cancel_batch(self, request: Request, project: Project) -> Response:

@@ -114,13 +114,13 @@ class Hub:
     def tasks(self, project_id: int) -> list[dict[str, Any]]:
         """List all tasks in order of creation."""
         project = self.project(project_id)
-        project.settle()
+        project.advance()
         return [_listed(row[3]) for row in project.created.rows()]
 
     def batches(self, project_id: int) -> list[dict[str, Any]]:
         """List all batches."""
         project = self.project(project_id)
-        project.settle()
+        project.advance()
         return [
             {
                 "batch_id": batch.id,

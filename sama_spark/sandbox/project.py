@@ -76,14 +76,14 @@ class Project:
         self._ids += 1
         return f"{self.clock.now() // 10**9 & 0xFFFFFFFF:08x}{self._machine}{self._ids & 0xFFFFFF:06x}"
 
-    def settle(self) -> None:
+    def advance(self) -> None:
         """Create the tasks that are due. No thread does this: each look at the project does."""
         for batch in self.batches.values():
-            batch.settle()
+            batch.advance()
 
     def task(self, task_id: str) -> Task:
         """Return a task. Raises ApiError (404) where there is none."""
-        self.settle()
+        self.advance()
         try:
             return self.tasks[task_id]
         except KeyError:

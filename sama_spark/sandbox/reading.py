@@ -80,13 +80,13 @@ class Filter(msgspec.Struct, kw_only=True):
 
 def status_page(project: Project, wanted: Filter, page: int, size: int) -> list[Task]:
     """Return a page of all tasks, by time of creation."""
-    project.settle()
+    project.advance()
     return _page(project, project.created.rows(), wanted.tests(time=True), page, size)
 
 
 def delivered_page(project: Project, wanted: Filter, page: int, size: int) -> list[Task]:
     """Return a page of the delivered tasks, by time of delivery."""
-    project.settle()
+    project.advance()
     first = wanted.first()
     start = 0 if first is None else project.delivered.since(first)
     return _page(project, project.delivered.rows(), wanted.tests(time=False), page, size, start)
@@ -109,7 +109,7 @@ def _passing(tasks: Iterable[Task], tests: list[Test]) -> Iterable[Task]:
 
 def since_last_call(project: Project, token: str | None, wanted: Filter, limit: int) -> list[Task]:
     """Return the next deliveries that this consumer has not had. Rows that the filter skips stay unread."""
-    project.settle()
+    project.advance()
     consumer = project.consumers.setdefault(token, Consumer())
     rows, tests = project.delivered.rows(), wanted.tests(time=False)
     position = start = project.delivered.since(*consumer.low)

@@ -1,4 +1,4 @@
-"""What a request holds, read strictly: key, numbers, times, JSON bodies. Anything odd is refused with a 400."""
+"""Reads requests strictly: key, numbers, times, JSON bodies. Anything else is refused with a 400."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Sama leaves open, each choice switchable, so that a client can be tried against either answer."""
+"""Switches for what Sama leaves open, so that a client can be tried against either answer."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 - `seam`: what each vendor implements, such as an `AnnotationReader`
 - `sama`: Sama
 
-A vendor's folder imports the engine and never another vendor.
+A vendor's folder may import checks of arguments and what is that vendor's own, such as `sama_spark.api` for Sama; it
+never imports another vendor, and no Spark.
 """
 
 from __future__ import annotations

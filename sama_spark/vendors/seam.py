@@ -1,4 +1,4 @@
-"""What the engine asks of a vendor, as protocols: a vendor writes classes of this shape, and no base class is needed.
+"""Protocols that a vendor implements: a vendor writes classes of this shape, and no base class is needed.
 
 Nothing here imports Spark, and nothing imports another part of the package.
 """
@@ -29,12 +29,12 @@ class DeliveryText(Protocol):
     """One delivery of a task.
 
     Attributes:
-        id: The task's id, text or a number; None where it has none.
-        delivered_at: When the task was delivered or last changed, as the vendor writes times; None where unknown.
-        text: The task's whole JSON text, to the byte.
-        data, answers: The JSON texts of inputs and outputs, or `null`. They are views into the memory of `text`, as
-            `msgspec.Raw` fields of a decoded text are: the engine takes their places in `text` from their addresses.
-        problem: Why the delivery cannot be read as a task; None where it can.
+        id: the task's id, text or a number; None where it has none.
+        delivered_at: when the task was delivered or last changed, as the vendor writes times; None where unknown.
+        text: the task's whole JSON text, to the byte.
+        data, answers: the JSON texts of inputs and outputs, or `null`. They are views into the memory of `text`, as
+            `msgspec.Raw` fields of a decoded text are: a sync takes their places in `text` from their addresses.
+        problem: why the delivery cannot be read as a task; None where it can.
     """
 
     id: Any
@@ -52,11 +52,11 @@ class Field(NamedTuple):
     """A column of the table `tasks` that is read from a task's JSON text.
 
     Attributes:
-        name: The column's name.
+        name: the column's name.
         spark_type: STRING, BIGINT, INT or TIMESTAMP; or JSON, a text that holds an object or array as the vendor
             wrote it. Columns of type JSON come last. A value that does not fit its type is null.
-        json_path: The member of the task's text, with dots between levels, as in `metadata.dataset`.
-        comment: What the column holds, as the table says it.
+        json_path: the member of the task's text, with dots between levels, as in `metadata.dataset`.
+        comment: what the column holds, as the table says it.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Feed(Protocol):
         """Yield the pages, in the vendor's order.
 
         Args:
-            since: Where to begin: a time in RFC 3339 (UTC) or a cursor, as `resume` says. None means all.
+            since: where to begin: a time in RFC 3339 (UTC) or a cursor, as `resume` says. None means all.
         """
         ...
 
@@ -158,4 +158,4 @@ class AnnotationReader(Protocol):
     """Turns the answers of one task into annotations. Spark pickles the reader to workers, which have no network."""
 
     def rows(self, answers: bytes) -> Iterator[Annotation]:
-        """Yield the annotations in a task's answers (JSON text), in its order; raise nothing on odd answers."""
+        """Yield the annotations in a task's answers (JSON text), in its order; raise no error, whatever its form."""

@@ -10,7 +10,7 @@ from kit.scripted_server import KEY, Answer, ScriptedServer
 from sama_spark.api import ApiClient, batches
 from sama_spark.api.sama_errors import BatchFailed, BatchUnsure, SamaError, WaitTimedOut
 from sama_spark.http.call_errors import InvalidResponse
-from sama_spark.outbound.chunk import PieceHeader
+from sama_spark.outbound.cut import PieceHeader
 from sama_spark.outbound.pieces import StreamedPiece
 from sama_spark.outbound.upload import Uploader
 

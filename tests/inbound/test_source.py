@@ -28,10 +28,11 @@ from sama_spark.data_source import batch_read as read
 from sama_spark.data_source.datasource import SamaDataSource
 from sama_spark.data_source.read_options import read_options
 from sama_spark.data_source.read_rows import SCHEMA, arrow_batches
-from sama_spark.data_source.stream_times import Window, micros, to_text
+from sama_spark.data_source.stream_window import Window
 from sama_spark.errors import InvalidInput, StagingError
 from sama_spark.inbound.lines import LINE_END, stage_lines, staged_lines
 from sama_spark.inbound.table import task_table
+from sama_spark.inbound.times import micros, to_text
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -24,8 +24,8 @@ from sama_spark.data_source import stream_read as stream
 from sama_spark.data_source.datasource import SamaDataSource
 from sama_spark.data_source.read_rows import SCHEMA
 from sama_spark.data_source.stream_read import TaskStreamReader
-from sama_spark.data_source.stream_times import micros, to_text
 from sama_spark.errors import InvalidInput
+from sama_spark.inbound.times import micros, to_text
 from sama_spark.staging import Stage
 
 if TYPE_CHECKING:

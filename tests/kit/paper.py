@@ -19,7 +19,7 @@ from pyspark.sql.types import StructType
 from kit.mortal import watch_ledger
 from sama_spark.errors import OutboxError, RepeatedKeys
 from sama_spark.outbound import create, pieces
-from sama_spark.outbound.chunk import PieceCutter
+from sama_spark.outbound.cut import PieceCutter
 from sama_spark.outbound.encode import EncodedRows
 from sama_spark.outbound.encoded_batch import EncodedBatch
 from sama_spark.outbound.outbox import outbox, settle

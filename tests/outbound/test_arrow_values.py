@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("pyspark.sql.datasource")
 
 from sama_spark.data_source.arrow_values import column_batches
-from sama_spark.outbound.chunk import ROWS_AT_A_TIME
+from sama_spark.outbound.cut import ROWS_AT_A_TIME
 
 DAY, DAYS = date(2024, 2, 29), 19_782
 MOMENT, MICROS = datetime(1969, 12, 31, 23, 59, 59, 999_999, timezone.utc), -1

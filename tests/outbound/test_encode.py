@@ -15,9 +15,9 @@ from pyspark.sql import types as T
 
 from kit.serverless import unguarded
 from sama_spark.errors import ContractError
-from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.creation_schema import CreationSchema, Rule
+from sama_spark.outbound.cut import InvalidRow, PieceCutter
 from sama_spark.outbound.encode import EncodedRows, encode
 from sama_spark.outbound.pieces import ChunkBuffer, Piece, cutter_for, invalid_rows_in, stream_pieces
 

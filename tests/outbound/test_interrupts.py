@@ -19,7 +19,7 @@ from sama_spark import Client, MicroBatches
 from sama_spark.api import ApiClient
 from sama_spark.data_source.staged_write import Target, send
 from sama_spark.http.wire import Wire
-from sama_spark.outbound.chunk import PieceHeader
+from sama_spark.outbound.cut import PieceHeader
 from sama_spark.outbound.outbox.lease import GRACE, lease_for
 from sama_spark.outbound.pieces import StagedPiece, StreamedPiece
 from sama_spark.outbound.upload import NEVER_AGAIN, Uploader

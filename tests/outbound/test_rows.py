@@ -32,9 +32,9 @@ from test_encode import (
 
 from sama_spark.data_source.arrow_values import column_batches
 from sama_spark.errors import ContractError
-from sama_spark.outbound.chunk import InvalidRow, PieceCutter
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.creation_schema import CreationSchema, Rule
+from sama_spark.outbound.cut import InvalidRow, PieceCutter
 from sama_spark.outbound.encode import encode
 from sama_spark.outbound.encode_values import Columns, plan_rows
 from sama_spark.outbound.pieces import ChunkBuffer, StreamedPiece, cutter_for, invalid_rows_in, stream_pieces

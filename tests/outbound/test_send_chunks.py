@@ -10,7 +10,7 @@ import pytest
 
 from sama_spark.api import ApiClient
 from sama_spark.api.sama_errors import BatchesNotStarted, LeaseOver
-from sama_spark.outbound.chunk import PieceHeader
+from sama_spark.outbound.cut import PieceHeader
 from sama_spark.outbound.outbox.no_outbox import NoLookup, NoOutbox, UnclaimedBatches
 from sama_spark.outbound.outbox.outbox import ClaimedBatches, Lookup, Outbox
 from sama_spark.outbound.pieces import StreamedPiece

@@ -14,8 +14,8 @@ from test_rows import by_the_writer
 from sama_spark import boxes_to_output
 from sama_spark.errors import ContractError
 from sama_spark.outbound import output_shapes as shapes
-from sama_spark.outbound.chunk import PieceCutter
 from sama_spark.outbound.creation_schema import CreationSchema
+from sama_spark.outbound.cut import PieceCutter
 from sama_spark.outbound.encode import encode
 from sama_spark.outbound.encode_values import plan_rows
 from sama_spark.outbound.encoded_batch import EncodedBatch

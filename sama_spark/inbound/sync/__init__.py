@@ -6,8 +6,10 @@ The place at which a feed goes on follows from the rows, and is never ahead of t
 
 The modules, in the order in which a delivery meets them:
 
+- `sync_options`: the options of `Client.sync`.
 - `sync_run`: one sync, feed by feed; it knows no vendor.
-- `tables`: the tables of a project, their columns, and to which project they belong.
+- `tables`: the tables of a project, their columns, and to which project they belong. The
+  columns of `annotations` are in `inbound.annotations`.
 - `watermark`: how far the tables have come, and so where a feed goes on.
 - `feeds`: what Sama's feeds deliver, and how to ask for it.
 - `landing`: appends deliveries to `deliveries_raw` as text, each once.
@@ -19,5 +21,6 @@ The modules, in the order in which a delivery meets them:
 - `label`: reports a `label` that no shape has.
 - `sync_result`: the result, as a user sees it and as `runs` keeps it.
 - `views`: views over the tables, such as `labels_current`.
-- `purge`: removes tasks, or a whole project, from the tables.
+
+`sama_spark.purge` removes tasks, or a whole project, from the tables.
 """

@@ -27,13 +27,13 @@ _MOST_BROADCAST = 1_000_000
 
 
 class Counts(NamedTuple):
-    """What was compared.
+    """How many tasks and deliveries the comparison found.
 
     Attributes:
-        new, updated, unchanged: Tasks.
-        landed: Deliveries that this run landed.
-        max_deliveries: Most deliveries that a single task has.
-        latest: Newest `delivered_at` among new and updated tasks, leaving out times in the future and deliveries to
+        new, updated, unchanged: tasks.
+        landed: deliveries that this run landed.
+        max_deliveries: most deliveries that a single task has.
+        latest: newest `delivered_at` among new and updated tasks, leaving out times in the future and deliveries to
             which the vendor gave no time.
     """
 
@@ -55,10 +55,10 @@ class Changed:
     """The tasks that are new or updated.
 
     Attributes:
-        rows: One row of `deliveries_raw` for each task: its newest delivery. A delivery without a time that can be
+        rows: one row of `deliveries_raw` for each task: its newest delivery. A delivery without a time that can be
             read has the time of its landing.
-        ids: The ids of the tasks if they are few, so that a condition can name them; else None.
-        counts: What was compared.
+        ids: the ids of the tasks if they are few, so that a condition can name them; else None.
+        counts: how many tasks and deliveries were compared.
     """
 
     rows: DataFrame
@@ -72,17 +72,21 @@ class Changed:
 
 
 def find_changed(tables: SyncTables, since: datetime | None, before: Watermark, run_id: str, now: datetime) -> Changed:
-    """Compare what has landed, in whatever run, with `tasks`.
+    """Compare all that has landed with `tasks`, including what runs landed that died.
 
     Everything that landed after the last run that wrote to `tasks` is examined, however old its `delivered_at`. If a
     run dies after landing late deliveries, only this finds them.
 
     Args:
         tables: the project's tables.
-        since: examine only deliveries from this time on, beside those; None means all.
+        since: also examine deliveries made from this time on; None: examine all.
         before: how far `tasks` had come before this run.
         run_id: the id of this run.
         now: when this run began.
+
+    Returns:
+        The new and updated tasks. The `delivered_at` of their rows is the landing time where the delivery has no
+        time, and their columns `is_timed` and `has_unreliable_time` are those of `timed`.
     """
     raw = tables.deliveries_raw.read()
     if since is not None:
@@ -103,25 +107,27 @@ def find_changed(tables: SyncTables, since: datetime | None, before: Watermark, 
         keys = F.broadcast(keys)
     rows = raw.where("id IS NOT NULL")
     is_all_new = not (counts.updated or counts.unchanged or counts.max_deliveries > 1)
+    # Where every delivery is a new task, all rows are wanted: no join.
     if named is not None or not is_all_new:
         rows = rows.join(keys, ["id", "delivered_at"])
-    if counts.max_deliveries > 1:  # two runs at once may have landed the same delivery
+    if counts.max_deliveries > 1:  # a second sync, against the rule, may have landed the same delivery
         rows = rows.dropDuplicates(["id", "delivered_at"])
     return Changed(rows, None if named is None else [task_id for task_id, _ in named], counts)
 
 
 def timed(raw: DataFrame) -> DataFrame:
-    """Return all deliveries with a time, and with `is_timed` and `is_odd`. The `id` of an unreadable one is null.
+    """Return all deliveries with a time, `is_timed` and `has_unreliable_time`. The `id` of an unreadable one is null.
 
-    A delivery without a time takes the time of its landing. Such a delivery is odd, and so is one from the future. If
-    a task has an odd delivery, the one that landed last is its newest: else the odd one would hide all that follow.
+    A delivery without a time takes the time of its landing. The time is unreliable if it was missing or lies after the
+    landing. If a task has a delivery with an unreliable time, the delivery that landed last is the task's newest. A
+    wrong time in the future would otherwise win over every later delivery.
     """
     return raw.withColumns(
         {
             "id": F.when(F.col("problem").isNull(), F.col("id")),
             "delivered_at": F.coalesce("delivered_at", "landed_at"),
             "is_timed": F.col("delivered_at").isNotNull(),
-            "is_odd": F.coalesce(F.col("delivered_at") > F.col("landed_at"), F.lit(True)),
+            "has_unreliable_time": F.coalesce(F.col("delivered_at") > F.col("landed_at"), F.lit(True)),
         }
     )
 
@@ -141,13 +147,14 @@ def compare(raw: DataFrame, tasks: DeltaTable | None, run_id: str) -> DataFrame:
     """
     delivery = F.struct("delivered_at", "landed_at", "is_timed")
     by_landing = F.max_by(delivery, F.struct("landed_at", "delivered_at"))
+    unreliable = F.bool_or("has_unreliable_time")
     newest = raw.groupBy("id").agg(
-        F.bool_or("is_odd").alias("is_odd"),
-        F.when(F.bool_or("is_odd"), by_landing).otherwise(F.max_by(delivery, "delivered_at")).alias("newest"),
+        unreliable.alias("has_unreliable_time"),
+        F.when(unreliable, by_landing).otherwise(F.max_by(delivery, "delivered_at")).alias("newest"),
         F.count("*").alias("deliveries"),
         F.count_if(F.col("run_id") == run_id).alias("landed"),
     )
-    found = newest.select("id", "newest.*", "is_odd", "deliveries", "landed")
+    found = newest.select("id", "newest.*", "has_unreliable_time", "deliveries", "landed")
     if tasks is None:
         nothing = F.lit(None).cast(T.TimestampType())
         found = found.withColumns({"known_at": nothing, "synced_at": nothing})
@@ -156,7 +163,7 @@ def compare(raw: DataFrame, tasks: DeltaTable | None, run_id: str) -> DataFrame:
         known_at = F.coalesce("delivered_at", "synced_at").alias("known_at")
         found = found.join(tasks.read().select("id", known_at, "synced_at"), "id", "left")
     is_task, is_new = F.col("id").isNotNull(), F.col("known_at").isNull()
-    at_landing = F.col("is_odd") | F.expr("known_at >= synced_at")
+    at_landing = F.col("has_unreliable_time") | F.expr("known_at >= synced_at")
     later = F.when(at_landing, F.expr("landed_at > synced_at")).otherwise(F.expr("delivered_at > known_at"))
     return found.withColumns(
         {"is_new": is_task & is_new, "is_updated": is_task & ~is_new & F.coalesce(later, F.lit(False))}

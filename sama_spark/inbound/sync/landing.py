@@ -39,11 +39,11 @@ class Landing:
     """One run's way into `deliveries_raw`.
 
     Attributes:
-        tables: The project's tables.
-        stage: Where the text waits; None: it passes through the driver's memory.
-        source: What the column `feed` says.
-        run_id, landed_at: What these columns say.
-        since: Only deliveries from this time on can be in the table already; None means any.
+        tables: the project's tables.
+        stage: where the text waits; None: it passes through the driver's memory.
+        source: what the column `feed` says.
+        run_id, landed_at: what these columns say.
+        since: only deliveries from this time on can be in the table already; None means any.
     """
 
     tables: SyncTables
@@ -59,8 +59,8 @@ class Landing:
         With a stage, Spark appends all pages in one commit. Without one it appends pieces of some 64 MB.
 
         Args:
-            pages: What to land.
-            cursor: Called once all pages are read. What it returns lands with the last rows, in one commit. If the
+            pages: what to land.
+            cursor: called once all pages are read. What it returns lands with the last rows, in one commit. If the
                 table has all of these rows, it does not land, and the next sync reads the same pages again.
         """
         spark, fetched = self.tables.spark, ahead(iter(pages))

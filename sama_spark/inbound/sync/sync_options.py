@@ -1,4 +1,4 @@
-"""What a caller can choose about a sync."""
+"""Options of a sync."""
 
 from __future__ import annotations
 

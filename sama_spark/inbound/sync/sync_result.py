@@ -16,26 +16,26 @@ class FeedSync:
     """What a sync has done in one feed. While the sync runs, it counts here.
 
     Attributes:
-        feed: Name of the feed.
-        pages: Pages that were read; of "status", "batches" and "stats", calls that were made.
-        landed: Deliveries that `deliveries_raw` did not have yet.
-        new, updated, unchanged: Tasks, among those of which the sync read a delivery. Of "status", `updated` counts
+        feed: name of the feed.
+        pages: pages that were read; of "status", "batches" and "stats", calls that were made.
+        landed: deliveries that `deliveries_raw` did not have yet.
+        new, updated, unchanged: tasks, among those of which the sync read a delivery. Of "status", `updated` counts
             the tasks whose `current_state` changed.
-        rejected: All deliveries in `deliveries_raw`, also of earlier syncs, that cannot be read as tasks and of whose
+        rejected: all deliveries in `deliveries_raw`, also of earlier syncs, that cannot be read as tasks and of whose
             task no later delivery could be read. Of "status", tasks in its lists that could not be read.
-        unfit: New and updated tasks with a value that does not fit its type.
-        contract_changes: Fields that `tasks` has gained.
-        masks_copied: Masks that were fetched.
-        masks_failed: Masks that could not be fetched; their `mask_path` is null.
-        watermark_from: The sync read deliveries from this time on; None means all.
-        watermark_to: The next sync reads from this time on, less its overlap. Both times are None where the feed does
+        unfit: new and updated tasks with a value that does not fit its type.
+        contract_changes: fields that `tasks` has gained.
+        masks_copied: masks that were fetched.
+        masks_failed: masks that could not be fetched; their `mask_path` is null.
+        watermark_from: the sync read deliveries from this time on; None means all.
+        watermark_to: the next sync reads from this time on, less its overlap. Both times are None where the feed does
             not go on by time.
-        changes: States, batches or statistics that were recorded.
-        goes_on: What `max_calls` left to the next sync.
-        notes: What somebody should look at, in words: rejected deliveries and why, masks that failed, a `label` that
+        changes: states, batches or statistics that were recorded.
+        goes_on: what `max_calls` left to the next sync.
+        notes: what somebody should look at, in words: rejected deliveries and why, masks that failed, a `label` that
             no shape has.
-        by_time: Whether the feed goes on by time.
-        seconds: How long it took.
+        by_time: whether the feed goes on by time.
+        seconds: how long it took.
     """
 
     feed: str
@@ -87,9 +87,9 @@ class SyncResult:
     """What one sync has done, feed by feed.
 
     Attributes:
-        project_id: The project.
-        tables: Where its tables lie, with `*` for the table's name.
-        feeds: One result for each feed, in the order in which they were read.
+        project_id: the project.
+        tables: where its tables lie, with `*` for the table's name.
+        feeds: one result for each feed, in the order in which they were read.
     """
 
     project_id: str

@@ -61,16 +61,16 @@ class SyncRun:
     """One sync of one project. It knows no vendor: the feeds and the envelope come from outside.
 
     Attributes:
-        spark: The session.
-        tables: The project's tables.
-        stage: Where the text of deliveries waits; None: it passes through the driver's memory.
-        declared: The types of `data` and `answers` as the vendor declares them.
-        envelope: The columns of `tasks` beside these two.
-        label, frames: As for `flatten_annotations`.
-        overlap: How far before its watermark a feed by time begins.
-        full: Whether feeds that can be read again are read from the beginning.
-        schema_mode: What happens to fields that `tasks` lacks.
-        masks: The copies of masks; None: no mask is copied.
+        spark: the session.
+        tables: the project's tables.
+        stage: where the text of deliveries waits; None: it passes through the driver's memory.
+        declared: the types of `data` and `answers` as the vendor declares them.
+        envelope: the columns of `tasks` beside these two.
+        label, frames: as for `flatten_annotations`.
+        overlap: how far before its watermark a feed by time begins.
+        full: whether feeds that can be read again are read from the beginning.
+        schema_mode: what happens to fields that `tasks` lacks.
+        masks: the copies of masks; None: no mask is copied.
     """
 
     spark: SparkSession
@@ -89,7 +89,7 @@ class SyncRun:
         """Sync one feed after the other.
 
         Raises:
-            SyncError: The tables cannot be used or are frozen, or another writer wrote to them at the same time.
+            SyncError: the tables cannot be used or are frozen, or another writer wrote to them at the same time.
         """
         with self._refusals():
             types = self.tables.open(self.declared, self.envelope)
@@ -107,7 +107,7 @@ class SyncRun:
         return result
 
     def _sync_deliveries(self, feed: Feed, progress: FeedSync, types: TableTypes, now: datetime) -> TableTypes:
-        """Land the feed, then take over whatever has landed. Return the types that hold then."""
+        """Land the feed, then apply whatever has landed. Return the types that hold then."""
         before = watermark(self.tables.tasks, feed.source)
         since, begin = None, None
         if feed.resume == "time":
@@ -125,12 +125,12 @@ class SyncRun:
                 landing.land([page], feed.cursor)
         else:
             landing.land(pages, feed.cursor)
-        types = self._take_over(feed, progress, types, now, since, before)
+        types = self._apply_landed(feed, progress, types, now, since, before)
         if self.masks is not None and feed.resume != "vendor":
             self.masks.fill(self.tables.annotations, progress, None if self.full else _MASKS_AGAIN)
         return types
 
-    def _take_over(
+    def _apply_landed(
         self,
         feed: Feed,
         progress: FeedSync,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from sama_spark.vendors.seam import Field
 
+# Raise it whenever a column of a table changes: tables of another layout are refused.
 _LAYOUT = "2"
 _PROJECT, _LAYOUT_NAME, _CONTRACT = "sama_spark.project", "sama_spark.layout", "sama_spark.contract"
 
@@ -98,11 +99,11 @@ class SyncTables:
     """The tables of one project.
 
     Attributes:
-        spark: The session.
-        into: Schema or path of a folder.
-        project_id: The project, as the vendor names it.
-        prefix: Begins the tables' names.
-        vendor: Whose project it is.
+        spark: the session.
+        into: schema or path of a folder.
+        project_id: the project, as the vendor names it.
+        prefix: begins the tables' names.
+        vendor: whose project it is.
 
     Raises:
         InvalidInput: `into` or `prefix` cannot be part of a table's name.
@@ -196,7 +197,7 @@ class SyncTables:
         """Check that a sync has made the tables for this project.
 
         Raises:
-            SyncError: There are none, or they belong to another project, to somebody else or to another layout.
+            SyncError: there are none, or they belong to another project, to somebody else or to another layout.
         """
         with table_errors(f"{self.tasks.name!r} cannot be read", SyncError):
             found = self.tasks.properties()
@@ -243,7 +244,7 @@ class SyncTables:
             more: table properties.
 
         Raises:
-            SyncError: The table belongs to another project, to somebody else or to another layout.
+            SyncError: the table belongs to another project, to somebody else or to another layout.
         """
         table = self[name]
         if not table.exists():

@@ -51,8 +51,8 @@ def upsert_tasks(tables: SyncTables, changed: Changed, rows: DataFrame, origin: 
         tables: the project's tables.
         changed: the changed tasks.
         rows: their new rows.
-        origin: the columns `feed`, `synced_at` and `run_id`, of this run. It may take over what a dead run of another
-            feed left: such rows must not move the watermark of that feed.
+        origin: the columns `feed`, `synced_at` and `run_id`, of this run. This run may write rows that another
+            feed's dead run left: they must not move the watermark of that feed.
     """
     _replace(tables.tasks, "id", rows.withColumns({name: F.lit(value) for name, value in origin.items()}), changed)
 

@@ -1,4 +1,4 @@
-"""How far a project's tables have come. Only rows say so: a watermark is never ahead of the data."""
+"""Reads from the rows how far a project's tables have come: a watermark is never ahead of the data."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Watermark(NamedTuple):
     """How far `tasks` has come; None where it has no such row.
 
     Attributes:
-        delivered_at: The latest delivery that one feed brought. Other feeds may have left earlier deliveries out, so
+        delivered_at: the latest delivery that one feed brought. Other feeds may have left earlier deliveries out, so
             their rows do not count. Times in the future do not count: they would hide all that is delivered until
             then. Nor do deliveries without a time: their rows have the time of their landing.
-        synced_at: When the last run began that wrote to `tasks`.
+        synced_at: when the last run began that wrote to `tasks`.
     """
 
     delivered_at: datetime | None

@@ -1,4 +1,4 @@
-"""What Sama says of a batch, as an event for the ledger."""
+"""Asks Sama about a batch, and makes the answer an event for the ledger."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ class Ledger:
         """Return which of a run's own rows the ledger has, by the claims numbered above `after`.
 
         Args:
-            own: `piece`, `position`, `key` and `own_content` of each row.
+            own: `piece`, `position`, `key` and `content` of each row.
             own_rows: how many rows `own` has.
             state: of this moment or earlier.
             after: number of a conditional commit; 0 for all claims.
@@ -225,7 +225,7 @@ class Ledger:
         pairs = F.explode(F.arrays_zip("keys", "contents")).alias("row")
         claims = ledger.where(F.col("seq") > after).select("batch_id", pairs)
         claims = claims.select(
-            "batch_id", F.col("row.keys").cast(TEXT).alias("key"), F.col("row.contents").alias("content")
+            "batch_id", F.col("row.keys").cast(TEXT).alias("key"), F.col("row.contents").alias("claimed_content")
         )
         hits = claims.join(F.broadcast(own) if own_rows <= _MOST_BROADCAST else own, "key")
         if state.has_freed:
@@ -235,7 +235,7 @@ class Ledger:
             failed = failed.withColumn("key", F.col("key").cast(TEXT))
             hits = hits.join(freed, "batch_id", "left_anti").join(failed, ["batch_id", "key"], "left_anti")
         # Collected into few rows: a row for each hit costs twice as much.
-        found = hits.groupBy("piece", "batch_id", (F.col("content") == F.col("own_content")).alias("same")).agg(
+        found = hits.groupBy("piece", "batch_id", (F.col("claimed_content") == F.col("content")).alias("same")).agg(
             F.collect_list("position").alias("positions")
         )
         return [KnownInPiece(**row.asDict()) for row in found.toLocalIterator()]

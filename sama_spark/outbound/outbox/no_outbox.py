@@ -1,4 +1,4 @@
-"""The steps of a run that has no outbox: they have the names of the outbox's own steps, and keep nothing."""
+"""Stand-ins for the classes of `outbox`, for a run that has none. They have the same methods and keep nothing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class NoOutbox:
-    """The methods of `Outbox`."""
+    """Stands in for `Outbox` where a run has none; keeps nothing."""
 
     keys = None
 
-    def look_up(self, pieces: Iterable[Piece], chunk_rows: int, chunk_bytes: int) -> NoLookup:
+    def look_up_and_pack(self, pieces: Iterable[Piece], chunk_rows: int, chunk_bytes: int) -> NoLookup:
         """Cut all pieces into chunks, as they come."""
         return NoLookup(pack(pieces, chunk_rows, chunk_bytes))
 
@@ -46,7 +46,7 @@ class NoOutbox:
 
 @dataclass(frozen=True)
 class NoLookup:
-    """The methods of `Lookup`. `chunks` can be read once where the pieces stream."""
+    """Stands in for `Lookup` where a run has no outbox. `chunks` can be read once where the pieces stream."""
 
     chunks: Iterable[Sequence[Piece]]
 
@@ -59,7 +59,7 @@ class NoLookup:
 
 
 class UnclaimedBatches(StartableBatches):
-    """The methods of `ClaimedBatches`."""
+    """Stands in for `ClaimedBatches` where a run has no outbox."""
 
-    def finish(self) -> None:
+    def settle_other_runs(self) -> None:
         """Return None: there is nothing to settle or report."""

@@ -1,10 +1,10 @@
 """One run and its outbox, step by step: each step returns what can be done next.
 
 Outbox(...)              open the ledger, settle what earlier runs left
-  .look_up(pieces)       -> Lookup: which rows are known, and the chunks of the others
-  .claim(batches)        -> ClaimedBatches: uploaded batches are bound to this run
-  .permit()              before each `continue`
-  .finish()              -> OutboxReport: the batches in which other runs hold rows of ours are settled
+  .look_up_and_pack(pieces, ...)  -> Lookup: which rows are known, and the chunks of the others
+  .claim(batches)                 -> ClaimedBatches: uploaded batches are bound to this run
+  .permit()                       before each `continue`
+  .settle_other_runs()            -> OutboxReport: settle other runs' batches that hold rows of this run
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Outbox:
         self.recovered: list[SettledBatch] = [] if look_only else self.settler.settle(self.state)
         if self.recovered:
             _log.info("outbox %s: %d batches of earlier runs were settled", options.table, len(self.recovered))
-        if self.recovered or self.settler.tokens:  # a take-over uses up a number, even one that came to nothing
+        if self.recovered or self.settler.tokens:  # a claim uses up a number, even if another run won
             self.state = self.ledger.state()
 
     @property
@@ -92,8 +92,8 @@ class Outbox:
         """How the outbox knows rows again."""
         return self.ledger.keys
 
-    def look_up(self, pieces: Iterable[Piece], chunk_rows: int, chunk_bytes: int) -> Lookup:
-        """Look up the rows of staged pieces, and cut those that are not known into chunks.
+    def look_up_and_pack(self, pieces: Iterable[Piece], chunk_rows: int, chunk_bytes: int) -> Lookup:
+        """Look up the rows of staged pieces in the ledger, and pack those that are not known into chunks.
 
         Raises:
             RepeatedKeys: two rows have one key.
@@ -221,10 +221,10 @@ class ClaimedBatches(StartableBatches):
 
     lookup: Lookup = field(kw_only=True)
 
-    def finish(self) -> OutboxReport:
-        """Settle the batches in which other runs hold rows of ours, and return what the run found.
+    def settle_other_runs(self) -> OutboxReport:
+        """Settle other runs' batches that hold rows of this run, and return what this run found.
 
-        It waits until these batches are started, and starts them itself once nobody else may.
+        Wait until their owners have continued these batches. Continue a batch here once its owner's lease is over.
         """
         lookup, box = self.lookup, self.lookup.outbox
         others = {batch.batch_id for batch in lookup.state.batches if batch.state == "bound"} & lookup.known.batch_ids

@@ -1,4 +1,4 @@
-"""What a caller can choose about the outbox of a run."""
+"""Options of a run's outbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run found in its outbox, for the caller."""
+"""Report of a run's findings in its outbox, for the caller."""
 
 from __future__ import annotations
 

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from sama_spark.outbound.outbox.ledger_rows import KnownInPiece
 
-_OWN = "piece bigint, keys array<string>, contents array<bigint>"
+_PIECE_ROWS = "piece bigint, keys array<string>, contents array<bigint>"
 _SHOWN = 5
 _NUMBER_MARK = "#"
 
 
 class RunRows:
-    """The rows in `pieces`. `frame` has `piece`, `position`, `key` and `own_content` of each row.
+    """The rows in `pieces`. `frame` has `piece`, `position`, `key` and `content` of each row.
 
     Args:
         pieces: all pieces of the run.
@@ -47,12 +47,12 @@ class RunRows:
         self.pieces = pieces
         self.count = sum(piece.header.tasks for piece in pieces)
         hashes = array("q")
-        self.frame = _own_rows(to_frame(self._lines(hashes)), numbered=by_content)
+        self.frame = _run_rows(to_frame(self._lines(hashes)), numbered=by_content)
         self._numbers: dict[int, dict[int, int]] | None = {} if by_content else None
         if by_content:
-            repeated = self.frame.where("own_number > 1").select("piece", "position", "own_number")
+            repeated = self.frame.where("repeat_number > 1").select("piece", "position", "repeat_number")
             for row in repeated.toLocalIterator():
-                self._numbers_of(row["piece"])[row["position"]] = row["own_number"]
+                self._numbers_of(row["piece"])[row["position"]] = row["repeat_number"]
         elif _may_repeat(hashes):
             self._refuse_repeated()
 
@@ -159,17 +159,19 @@ def _may_repeat(hashes: array[int]) -> bool:
     return bool(pc.count_distinct(values).as_py() < len(hashes))
 
 
-def _own_rows(lines: DataFrame, *, numbered: bool) -> DataFrame:
-    """Return `piece`, `position`, `key` and `own_content` of each row.
+def _run_rows(lines: DataFrame, *, numbered: bool) -> DataFrame:
+    """Return `piece`, `position`, `key` and `content` of each row.
 
     `lines`: a piece's number and its rows, as JSON. `numbered`: rows of equal keys are numbered from 1
-    (`own_number`), and the number becomes part of the key.
+    (`repeat_number`), and the number becomes part of the key.
     """
-    pieces = lines.select(F.from_json("value", _OWN).alias("own"))
-    rows = pieces.select("own.piece", F.posexplode(F.arrays_zip("own.keys", "own.contents")).alias("position", "row"))
-    rows = rows.select("piece", "position", F.col("row.keys").alias("key"), F.col("row.contents").alias("own_content"))
+    pieces = lines.select(F.from_json("value", _PIECE_ROWS).alias("rows"))
+    rows = pieces.select(
+        "rows.piece", F.posexplode(F.arrays_zip("rows.keys", "rows.contents")).alias("position", "row")
+    )
+    rows = rows.select("piece", "position", F.col("row.keys").alias("key"), F.col("row.contents").alias("content"))
     if not numbered:
         return rows
     number = F.row_number().over(Window.partitionBy("key").orderBy("piece", "position"))
-    numbers = rows.withColumn("own_number", number)
-    return numbers.withColumn("key", F.concat("key", F.lit(_NUMBER_MARK), F.col("own_number").cast("string")))
+    numbers = rows.withColumn("repeat_number", number)
+    return numbers.withColumn("key", F.concat("key", F.lit(_NUMBER_MARK), F.col("repeat_number").cast("string")))

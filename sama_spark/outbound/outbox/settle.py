@@ -1,4 +1,4 @@
-"""What became of the unsettled batches of an outbox: ask Sama, continue what a dead run left waiting, record it."""
+"""Settles the batches of an outbox: asks Sama, continues what a dead run left waiting, records the answer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _AT_A_TIME = 4
 _PAUSES = (0.5, 1.0, 2.0, 5.0)  # seconds
 
 Verdict = Literal["created", "void"]
-"""What a person found out about an unsure batch: its tasks exist, or none exists and none will."""
+"""A person's finding about an unsure batch: its tasks exist, or none exists and none will."""
 
 
 @dataclass
@@ -54,10 +54,10 @@ class Settler:
         return self.ledger.project_id
 
     def new_token(self) -> str:
-        """Return a fresh token for one claim.
+        """Return a fresh token: a random text that names one claim of this run in the ledger.
 
-        Delta skips a repeated txnVersion in silence; with one token for all, a skipped claim would take an earlier
-        one for its own.
+        Delta silently skips a commit whose number is already there. So `Ledger.bind` reads the token back: it finds
+        this claim's token only if this claim was written. One token for all claims could not show that.
         """
         token = uuid.uuid4().hex
         self.tokens.add(token)
@@ -159,8 +159,8 @@ class Settler:
         return batch.state == "started" or _is_over(self.api, batch)
 
     def _continue_all(self, waiting: Sequence[UnsettledBatch], state: LedgerState) -> list[BatchEvent]:
-        """Take over batches that wait and continue them; an interrupt names them in its note."""
-        taken = self._take_over(waiting, state.seq) if waiting else ()
+        """Claim batches that wait, and continue them; an interrupt names them in its note."""
+        taken = self._claim_for_this_run(waiting, state.seq) if waiting else ()
         events: dict[int, BatchEvent | None] = {}
         try:
             for batch in taken:
@@ -178,7 +178,7 @@ class Settler:
             raise
         return [event for event in events.values() if event]
 
-    def _take_over(self, waiting: Sequence[UnsettledBatch], seq: int) -> Sequence[UnsettledBatch]:
+    def _claim_for_this_run(self, waiting: Sequence[UnsettledBatch], seq: int) -> Sequence[UnsettledBatch]:
         """Claim these batches for this run; return none of them where another run claimed first."""
         now = self.api.clock.time()
         lease_until = now + lease_for(len(waiting))
@@ -210,7 +210,7 @@ class Settler:
 
 
 def _is_over(api: ApiClient, batch: UnsettledBatch) -> bool:
-    """Whether nobody owns a bound batch any more: its lease and the grace are over."""
+    """Return whether nobody owns a bound batch any more: its lease, and the grace after it, are over."""
     return batch.state == "bound" and api.clock.time() > batch.lease_until + GRACE
 
 

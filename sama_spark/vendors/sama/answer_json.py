@@ -1,4 +1,4 @@
-"""Parses the parts of answers. A part that is odd or no valid JSON is left out; no function here raises an error."""
+"""Parses the parts of answers. What it cannot read is left out; no function here raises an error."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _group(element: Raw) -> ShapeGroup:
 
 
 def read(raw: Raw, kind: type[P]) -> P | None:
-    """Return a shape or place, without the fields that are odd; None where `raw` is no object."""
+    """Return a shape or place, without the fields of another form; None where `raw` is no object."""
     try:
         found: P = _whole[kind](raw)
         return found

@@ -9,8 +9,9 @@
 | null, an empty list | none |
 | anything else | one of kind `unknown` |
 
-Odd answers raise no error: a value that does not fit its column is null there, and `raw` has the JSON text. Nothing in
-an answer tells a menu from a text, so any text with a pipe is split into the levels of a menu, without blanks around.
+Answers of another form raise no error: a value that does not fit its column is null there, and `raw` has the JSON text.
+Nothing in an answer tells a menu from a text, so any text with a pipe is split into the levels of a menu, without
+blanks around.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def test_both_tell_the_same_after_every_step(spark: SparkSession, outbox: str, s
             real.record(events, 1.0)
             paper.record(events, 1.0)
         own = [(0, i, key, 0) for i, key in enumerate(KEYS)]
-        frame = spark.createDataFrame(own, "piece bigint, position int, key string, own_content bigint")
+        frame = spark.createDataFrame(own, "piece bigint, position int, key string, content bigint")
         now = real.state()
         after = chance.choice([0, 0, max(now.seq - 1, 0)])
         here = seen(now, real.find(frame, len(own), now, after))

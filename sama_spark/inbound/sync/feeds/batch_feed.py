@@ -37,9 +37,9 @@ class BatchFeed:
     """Asks Sama for each batch whose job has not finished.
 
     Attributes:
-        api: How to call Sama.
-        named: Ids of batches to ask for, beside those that `tasks` and `task_states` know.
-        max_calls: The most calls of one run; None for no bound.
+        api: how to call Sama.
+        named: ids of batches to ask for, beside those that `tasks` and `task_states` know.
+        max_calls: the most calls of one run; None for no bound.
     """
 
     name: ClassVar[str] = "batches"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sama_spark.inbound.sync.feeds.batch_feed import BatchFeed
 from sama_spark.inbound.sync.feeds.stats_feed import StatsFeed
-from sama_spark.inbound.sync.feeds.status_feed import StateFeed
+from sama_spark.inbound.sync.feeds.status_feed import StatusFeed
 
 if TYPE_CHECKING:
     from sama_spark.api.api_client import ApiClient
@@ -79,7 +79,7 @@ def sama_feeds(
     known: dict[FeedName, Feed | TableFeed] = {
         "delivered": DeliveredFeed(api, project_id, filters),
         "since_last_call": SinceLastCallFeed(api, project_id, consumer, filters),
-        "status": StateFeed(api, max_calls),
+        "status": StatusFeed(api, max_calls),
         "batches": BatchFeed(api, batches, max_calls),
         "stats": StatsFeed(api),
     }

@@ -34,12 +34,12 @@ _TASK_STATES = """
 
 
 @dataclass(frozen=True)
-class StateFeed:
+class StatusFeed:
     """Reads Sama's lists of tasks by state.
 
     Attributes:
-        api: How to call Sama.
-        max_calls: The most calls of one run; None for no bound. The next run goes on where this one stopped.
+        api: how to call Sama.
+        max_calls: the most calls of one run; None for no bound. The next run goes on where this one stopped.
     """
 
     name: ClassVar[str] = "status"
@@ -64,7 +64,7 @@ def note_rejected(tables: SyncTables, task_id: str) -> None:
     """Record that Sama has just sent a task back for rework: in the history and in `current_state`.
 
     Raises:
-        SyncError: The tables could not be written; the task is rejected all the same.
+        SyncError: the tables could not be written; the task is rejected all the same.
     """
     state = TaskStates.REJECTED.value
     try:

@@ -48,10 +48,10 @@ class StatusRound:
     """A round that is under way.
 
     Attributes:
-        api: How to call Sama.
-        tables: The project's tables.
-        progress: Its `pages` counts the calls of this run.
-        max_calls: The most calls of this run; None for no bound.
+        api: how to call Sama.
+        tables: the project's tables.
+        progress: its `pages` counts the calls of this run.
+        max_calls: the most calls of this run; None for no bound.
     """
 
     api: ApiClient

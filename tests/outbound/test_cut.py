@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sama_spark.errors import StagingError
-from sama_spark.outbound.chunk import PieceCutter, PieceHeader
+from sama_spark.outbound.cut import PieceCutter, PieceHeader
 from sama_spark.outbound.encoded_batch import EncodedBatch
 from sama_spark.outbound.pieces import (
     HEADER_END,

@@ -1,23 +1,12 @@
-"""Times of deliveries, in microseconds since 1970, and the windows of time that are a stream's micro-batches.
-
-A window holds the deliveries from its start on and before its end. So consecutive windows hold each delivery once, even
-if several have the same time.
-"""
+"""Times of deliveries, in microseconds since 1970: Python values, by the rules of `inbound.table.as_timestamp`."""
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from sama_spark.api.task_text import Page
-
-log = logging.getLogger("sama_spark")
-
-# The forms that `inbound.table.as_timestamp` takes: old samples write 20240301T10:15:30, and no zone means UTC.
+# Old samples write 20240301T10:15:30, and no zone means UTC.
 _TIME = re.compile(
     r"(?:(\d{4})-(\d\d)-(\d\d)[T ]|(\d{4})(\d\d)(\d\d)T)"
     r"(?:(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?|(\d\d)(\d\d)(\d\d)(?:\.(\d{1,9}))?)"
@@ -66,33 +55,3 @@ def _micros(text: Any) -> int | None:
 def to_text(time: int) -> str:
     """Return RFC 3339 in UTC, to the microsecond."""
     return (_EPOCH + time * _MICRO).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-class Window:
-    """The deliveries from `start` on and before `end`. `last` is the latest of them that was seen."""
-
-    def __init__(self, start: int, end: int) -> None:
-        self.start, self.end = start, end
-        self.last: int | None = None
-
-    def of(self, pages: Iterable[Page]) -> Iterator[Page]:
-        """Yield the tasks of the pages that lie in the window.
-
-        A task without a readable time lies in no window: it is left out, and a warning says so.
-        """
-        for page in pages:
-            inside = []
-            for task in page:
-                time = micros(task.delivered_at)
-                if time is None:
-                    log.warning(
-                        "task %s is left out of the stream, which has no place for it: it was delivered at %r. "
-                        "client.sync and spark.read give it",
-                        task.id,
-                        task.delivered_at,
-                    )
-                elif self.start <= time < self.end:
-                    inside.append(task)
-                    self.last = time if self.last is None else max(self.last, time)
-            if inside:
-                yield inside

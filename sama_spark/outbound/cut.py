@@ -1,7 +1,7 @@
 """On workers: check JSON texts, put them into the tasks, and cut the tasks into pieces. No network, no key.
 
-A piece is some hundred tasks joined by commas. It is small enough to stream. The driver joins pieces of all partitions
-into chunks, so that many small partitions do not become many small batches.
+A piece is up to 1,000 tasks or `PIECE_BYTES`, joined by commas. It is small enough to stream. The driver joins pieces
+of all partitions into chunks, so that many small partitions do not become many small batches.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class PieceCutter:
 
     Attributes:
         head: the JSON that all tasks begin with, before `data`.
-        spliced: name and mode (see `outputs.SpliceMode`) of each column of JSON text.
+        spliced: name and mode (see `outputs.SpliceMode`) of each column of JSON text that goes into `data` unparsed.
         max_tasks, max_bytes: of one piece. A single larger task is a piece of its own.
         most_invalid: how many of a partition's invalid rows are described; the others are only counted.
         keyed: whether headers tell which rows a piece holds, for an outbox.
@@ -215,6 +215,8 @@ class PieceCutter:
 
 @dataclass
 class _Rejected:
+    """Invalid rows of a partition that no piece holds yet: all are counted, the first `most` are described."""
+
     most: int
     count: int = 0
     described: list[bytes] = field(default_factory=list)
@@ -237,7 +239,10 @@ class _Rejected:
 
 
 def _all_fit(texts: Texts, mode: str) -> bool:
-    """Return whether each text is null, or an object or array (from its first byte on) that passes the check."""
+    """Return whether every text can go into its task as it is: null, or an object or array that passes the check.
+
+    False also where a text must be looked at closer, such as one with blanks before the bracket.
+    """
     fits = _check(mode)
     try:
         for text in texts:
