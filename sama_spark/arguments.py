@@ -32,7 +32,7 @@ def check_seconds(name: str, value: Any, *, above_zero: bool = False, most: floa
     Args:
         name: the argument's name, for the error.
         value: what the caller gave.
-        above_zero: true to reject 0.
+        above_zero: True to reject 0.
         most: the largest number that is allowed.
     """
     fits = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -50,7 +50,7 @@ class Client(DataFrames):
 
     Args:
         api_key: the account's key. It stays in this process and is shown nowhere.
-        silent: false prints, or logs to `logger`, a line for each call. Waits are reported either way.
+        silent: False prints, or logs to `logger`, a line for each call. Waits are reported either way.
         logger: where those lines go; None prints them.
         log_level: the level of those lines.
         base_url: the API's root, for a sandbox or proxy.

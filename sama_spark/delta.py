@@ -69,7 +69,7 @@ class DeltaTable:
 
     Attributes:
         spark: the session.
-        name: A name of one to three levels, or a path: whatever has a slash.
+        name: a name of one to three levels, or a path: whatever has a slash.
     """
 
     spark: SparkSession

@@ -39,8 +39,8 @@ class ConnectorError(Exception):
         error_types: the server's own error types, such as ("InvalidInputSchema",).
         request_id: the server's request id, None where it gave none.
         project_id, batch_id: where the call failed, None where that does not apply.
-        retryable: true if the same call may succeed later, with nothing changed and nothing done twice.
-        maybe_done: true if the server may have carried the call out although it failed here.
+        retryable: True if the same call may succeed later, with nothing changed and nothing done twice.
+        maybe_done: True if the server may have carried the call out although it failed here.
         remedy: what to do about the error.
     """
 

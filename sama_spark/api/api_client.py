@@ -31,13 +31,13 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
 
     Args:
         api_key: the account's key; sent as the query parameter `access_key`, shown nowhere.
-        silent: true for no output but warnings while a failing call is repeated. False for one line per call, to
+        silent: True for no output but warnings while a failing call is repeated. False for one line per call, to
             `logger`, or printed where there is no `logger`.
         logger: where the lines go.
         log_level: the level of the lines. A call that is repeated is reported at its first failure and then now and
             then, as a warning of the logger "sama_spark" where `silent` is True. That logger has each try at DEBUG.
         base_url: the API's address up to its version, such as the one of a sandbox.
-        experimental: true allows the calls whose paths are assumptions.
+        experimental: True allows the calls whose paths are assumptions.
         status_page_size: tasks per page of the status list, 1 to 100; more counts as 100.
         delivered_page_size: tasks per page of deliveries, 1 to 1,000; more counts as 1,000.
         batch_page_size: tasks per page of a batch's items, 1 to 1,000; more counts as 1,000.

@@ -50,7 +50,7 @@ class Creation(Progress):
                 Decimal, UUID and numpy values are converted, see `records.render`.
             batch_priority: signed 32-bit; lower is served first.
             notification_email: whom Sama tells when creation has ended.
-            submit: true to create the tasks as submitted, with the given pre-annotations.
+            submit: True to create the tasks as submitted, with the given pre-annotations.
             tasks_file_name: the upload's label in Sama's web application.
 
         Returns:

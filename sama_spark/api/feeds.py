@@ -53,7 +53,7 @@ class Feeds(Endpoints):
         Args:
             project_id: the project's id.
             task_id: the task's id.
-            same_as_delivery: true for the shape of a delivery.
+            same_as_delivery: True for the shape of a delivery.
         """
         yield as_dict(self.task_status_text(project_id, task_id, same_as_delivery))
 
@@ -130,11 +130,11 @@ class Feeds(Endpoints):
             from_timestamp: the first date, RFC 3339.
             to_timestamp: the last date, RFC 3339.
             state: only tasks in this state, a `TaskStates` or its text.
-            omit_answers: true leaves answers out.
+            omit_answers: True leaves answers out.
             primary_keys: keys to look for; sent comma-separated as `primary_keys`, a name that Sama's pages suggest but
                 do not show.
             priority: only tasks of this priority.
-            same_as_delivery: true for the shape of a delivery, None for Sama's default.
+            same_as_delivery: True for the shape of a delivery, None for Sama's default.
 
         Raises:
             InvalidResponse: the list does not come to rest, or repeats itself.

@@ -36,7 +36,7 @@ class Progress(Endpoints):
             batch_id: the batch's id.
             page_size: 0 reads the job alone, in one call; 1 to 1,000 also reads its items, in pages of that size, and
                 counts them by state.
-            omit_failed_task_data: true leaves out what was sent for failed items.
+            omit_failed_task_data: True leaves out what was sent for failed items.
         """
         counts: Counter[str] = Counter()
         if page_size:

@@ -67,7 +67,7 @@ class Tasks(Endpoints):
             data: inputs by name, and `output_<name>` for pre-annotations.
             priority: signed 32-bit, lower is served first.
             reserve_for: id of the agent to reserve the task for.
-            submit: true to submit the task at once, with the given pre-annotations.
+            submit: True to submit the task at once, with the given pre-annotations.
             duration: seconds of work to report, only with `submit`.
 
         Raises:

@@ -47,9 +47,9 @@ class FailedTry:
     Attributes:
         error: what to raise if the call is not sent again.
         repeat: how often the try is worth a repeat.
-        surely_not_done: true if the server has not carried out the call.
+        surely_not_done: True if the server has not carried out the call.
         retry_after: seconds that the server asks to wait, None where it asks for nothing.
-        unreachable: true if there was no connection, which stays so where an address is wrong.
+        unreachable: True if there was no connection, which stays so where an address is wrong.
     """
 
     error: ConnectorError
@@ -72,7 +72,7 @@ class Attempts:
     """Tries calls to one server, each try by itself; see `Transport` for the arguments.
 
     Attributes:
-        is_answered: true once any server has answered this client.
+        is_answered: True once any server has answered this client.
         redact: takes the key and the queries of URLs out of a text.
     """
 

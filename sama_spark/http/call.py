@@ -36,7 +36,7 @@ class Call:
         query: the parameters; those that are None are left out.
         body: the JSON to send, None for none.
         project_id, batch_id: ids for errors.
-        paced: true for a list that the server allows to be read once per second.
+        paced: True for a list that the server allows to be read once per second.
         deadline: seconds for the call with all its retries, where that is not the client's own.
     """
 

@@ -34,11 +34,11 @@ class Watch:
 
     Args:
         seconds: how long the exchange may take.
-        outside: true to connect to no address of this machine.
+        outside: True to connect to no address of this machine.
 
     Attributes:
-        late: true if the time was over before the exchange was.
-        begun: true if there was a connection, so that the request, or a part of it, may have arrived.
+        late: True if the time was over before the exchange was.
+        begun: True if there was a connection, so that the request, or a part of it, may have arrived.
     """
 
     def __init__(self, seconds: float, *, outside: bool = False) -> None:

@@ -42,7 +42,7 @@ class Failure:
         text: the reason, in words.
         kind: the name of the exception.
         host: host and port of the request.
-        sent: true if the request, or a part of it, may have arrived.
+        sent: True if the request, or a part of it, may have arrived.
         status: the HTTP status with which a proxy refused, None for all other failures.
     """
 

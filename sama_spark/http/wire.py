@@ -69,7 +69,7 @@ class Wire:
         read_timeout: seconds to wait for the reply's headers, and for each further piece of the reply.
         monotonic: the clock that deadlines are measured by.
         accept: the header `Accept`.
-        outside: true to connect to no address of this machine.
+        outside: True to connect to no address of this machine.
     """
 
     def __init__(

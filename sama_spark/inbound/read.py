@@ -55,7 +55,7 @@ class FeedReader:
         """Return all tasks of a feed that serves each task once. Each page is safe before the next is requested.
 
         Raises:
-            FeedInterrupted: A call failed; `received` has what came before.
+            FeedInterrupted: a call failed; `received` has what came before.
         """
         types = self._types()
         failure: list[ConnectorError] = []

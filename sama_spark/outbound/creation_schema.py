@@ -70,7 +70,7 @@ class CreationSchema:
 
     Attributes:
         inputs, outputs: rules by name; outputs without the prefix `output_`.
-        known: false if no schema could be read.
+        known: False if no schema could be read.
         open_ended: whether the project also accepts inputs of other names.
     """
 

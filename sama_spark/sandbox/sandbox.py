@@ -144,7 +144,7 @@ class Sandbox:
             fraction: the share of the pending tasks that is delivered, urgent and old ones first.
             batch_id: tasks of this batch alone.
             task_ids: these tasks alone.
-            corrections: false delivers the pre-annotations as they came and adds nothing.
+            corrections: False delivers the pre-annotations as they came and adds nothing.
             delivered_at: one time for all (RFC 3339), instead of now.
         """
         return int(

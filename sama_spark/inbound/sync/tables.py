@@ -153,7 +153,7 @@ class SyncTables:
             envelope: the columns of a new table beside `data` and `answers`.
 
         Raises:
-            SyncError: A table belongs to another project, to somebody else or to another layout, or has been dropped.
+            SyncError: a table belongs to another project, to somebody else or to another layout, or has been dropped.
         """
         found = self.tasks.properties()
         if not found:  # or another sync is making it at this moment
