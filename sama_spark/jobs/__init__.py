@@ -3,8 +3,8 @@
 In the order in which a job meets them:
 
 - `load`: reads the YAML file and overrides, and names the field that is wrong.
-- `config`: the fields of each job, with types and defaults; the options of a call come from
-  the call's own struct, `CreationOptions` or `SyncOptions`.
+- `config`: the fields of each job, with types and defaults; the options of a call come from the call's own
+  struct, `CreationOptions` or `SyncOptions`.
 - `fields`: describes these fields for `--help` and for errors.
 - `run`: runs one job from its file to its last line, whatever happens between.
 - `process`: logging and SIGTERM, for as long as the job runs.

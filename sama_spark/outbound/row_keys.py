@@ -33,7 +33,7 @@ _KEY_TYPES = (
 )
 # Types whose text needs no JSON around it.
 _ATOMIC = (*_KEY_TYPES, T.FloatType, T.DoubleType, T.TimestampType, T.TimestampNTZType)
-NULL_KEY = "is null, and tells the row from others in the outbox"
+NULL_KEY = "is null, and a row key of an outbox must not be null"
 
 
 def key_text(values: Mapping[str, tuple[Column, T.DataType]], names: Sequence[str]) -> Column:

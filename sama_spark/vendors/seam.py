@@ -17,7 +17,7 @@ Tags = dict[str, list[str]]
 Triple = tuple[float | None, ...]
 
 Resume = Literal["time", "cursor", "vendor"]
-"""How a sync knows where to go on in a feed.
+"""The place where a sync goes on in a feed.
 
 - "time": from the latest `delivered_at` in `tasks`, less an overlap.
 - "cursor": from the text that the feed's `cursor()` returned when the rows landed, such as a version number.

@@ -165,7 +165,7 @@ def test_repeated_and_missing_keys_are_errors_that_show_some(
     with pytest.raises(RepeatedKeys, match=r'2 row keys stand more than once.*\{"image":"image 3"} stands 2 times'):
         send(client, images(spark, 0, 5).unionAll(images(spark, 3, 8)), project, outbox)
     unnamed = images(spark, 0, 5).selectExpr("if(n = 2, null, image) AS image", "url", "n")
-    with pytest.raises(InvalidRowsError, match="column 'image' is null, and tells the row from others"):
+    with pytest.raises(InvalidRowsError, match="column 'image' is null, and a row key of an outbox must not"):
         send(client, unnamed, project, outbox)
     assert sandbox.batches(project) == []
     rejected = send(client, unnamed, project, outbox, on_invalid="reject")
