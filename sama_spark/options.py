@@ -4,8 +4,7 @@ Repeat a new one in the call's signature, docs/options.md and conf/<job>.yml; te
 
 A field holds an option's name, type, bounds and default, and its description says what the option does. From the fields
 follow the checks of a call's arguments (`from_arguments`) and the call's docstring (`documented`), options as text for
-`format("sama")` (`from_text`), the fields of job files and their help (`jobs.config`). A test compares the tables of
-`docs/options.md` with the fields.
+`format("sama")` (`from_text`), the fields of job files and their help (`jobs.config`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From landed text to `annotations` and `tasks`.
+"""Writes what has landed to `annotations` and `tasks`.
 
 `tasks` is written last. A task counts as done when its row there is current: anything that a dead run left unfinished
 is found by comparison and redone.
