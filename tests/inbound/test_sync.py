@@ -195,7 +195,7 @@ def test_the_tables_belong_to_one_project(spark: SparkSession, client: Client, s
     spark.sql("CREATE SCHEMA IF NOT EXISTS synced").collect()
     try:
         client.sync(spark, str(project), "synced", prefix="a_")
-        with pytest.raises(SyncError, match=f"holds project sama/{project} in layout 2, not project sama/{other} "):
+        with pytest.raises(SyncError, match=f"holds project sama/{project}, not project sama/{other} "):
             client.sync(spark, str(other), "synced", prefix="a_")
         assert client.sync(spark, str(other), "synced", prefix="b_").new == 0
         assert spark.table("synced.a_tasks").count() == 9

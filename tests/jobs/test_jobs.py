@@ -109,7 +109,7 @@ def test_a_purge_that_dies_is_run_again(
     assert line["masks"] == 1
     assert {row["id"] for row in rows(spark, Path(labels, "tasks"))} == {f"{0:024x}", f"{2:024x}"}
     with Client(sandbox.api_key, base_url=sandbox.base_url) as client:
-        with pytest.raises(SyncError, match="holds project 4242"):
+        with pytest.raises(SyncError, match="holds project sama/4242"):
             client.purge_synced(spark, "999", labels)
         for nothing in ([], [""], "abc"):
             with pytest.raises(ValueError, match="no list of ids"):

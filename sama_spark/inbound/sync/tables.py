@@ -216,19 +216,19 @@ class SyncTables:
                 project_id=self.project_id,
                 remedy="sync into another schema or folder, or give the tables a prefix; nothing was written to it",
             )
-        if found[_PROJECT] != self.project:
-            raise SyncError(
-                f"{table.name!r} holds project {found[_PROJECT]}, not project {self.project}",
-                project_id=self.project_id,
-                remedy="give each project a schema of its own, or a prefix",
-            )
         if found.get(_LAYOUT_NAME) != _LAYOUT:
             raise SyncError(
                 f"{table.name!r} has layout {found.get(_LAYOUT_NAME)}, and this sama_spark reads and writes layout "
                 f"{_LAYOUT}; nothing was written to it",
                 project_id=self.project_id,
-                remedy="sync into another schema or folder, or under another prefix, which reads all deliveries again, "
-                "or drop the tables of this project first; if the layout is a newer one, update sama_spark",
+                remedy="drop tables of an earlier layout, and the next sync makes them anew; for a later layout update "
+                "sama_spark",
+            )
+        if found[_PROJECT] != self.project:
+            raise SyncError(
+                f"{table.name!r} holds project {found[_PROJECT]}, not project {self.project}",
+                project_id=self.project_id,
+                remedy="give each project a schema of its own, or a prefix",
             )
 
     def ensure(
