@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pyspark.sql import functions as F
 
 from kit.deliveries import PAGE, delivery
+from kit.mortal import dying_after
 from sama_spark import Client
-from sama_spark.delta import DeltaTable
 from sama_spark.errors import ConnectorError, SyncError
 from sama_spark.inbound.sync import changed
 from sama_spark.inbound.sync.sync_run import OVERLAP
@@ -93,33 +91,6 @@ def test_what_is_delivered_again_takes_the_place_of_the_old(
     client.sync(spark, str(project), at_once)
     assert contents(spark, into)["tasks"] == contents(spark, at_once)["tasks"]
     assert contents(spark, into)["annotations"] == contents(spark, at_once)["annotations"]
-
-
-class Died(BaseException):
-    """The process has ended here."""
-
-
-@contextmanager
-def dying_after(writes: int) -> Iterator[None]:
-    """The process ends once it has written to tables so often; what it tries after that has no effect."""
-    count = 0
-
-    def mortal(write: Callable[..., None]) -> Callable[..., None]:
-        def step(*args: Any, **options: Any) -> None:
-            nonlocal count
-            if count < writes:
-                write(*args, **options)
-            count += 1
-            if count >= writes:
-                raise Died
-
-        return step
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("create", "append", "replace", "merge"):
-            patch.setattr(DeltaTable, name, mortal(getattr(DeltaTable, name)))
-        with pytest.raises(Died):
-            yield
 
 
 @pytest.mark.one_kind

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyspark.sql import types as T
-from test_sync import contents, dying_after
+from test_sync import contents
 
 from kit.deliveries import PAGE, delivery
+from kit.mortal import dying_after
 from sama_spark import Client
 from sama_spark.delta import DeltaTable, is_conflict
 from sama_spark.errors import SyncError

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import pytest
+
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
 from sama_spark.outbound.outbox.ledger import Ledger
 
 if TYPE_CHECKING:
-    import pytest
-
     from sama_spark.sandbox import Sandbox
 
 T = TypeVar("T")
@@ -139,6 +139,29 @@ def watch_ledger(patch: pytest.MonkeyPatch, ledger: Any = Ledger, table: Any = D
         _as_step(name, append)(self, rows, transaction=transaction)
 
     patch.setattr(table, "append", stepped)
+
+
+@contextmanager
+def dying_after(writes: int) -> Iterator[None]:
+    """The process ends once it has written to tables so often; what it tries after that has no effect."""
+    count = 0
+
+    def mortal(write: Callable[..., None]) -> Callable[..., None]:
+        def step(*args: Any, **options: Any) -> None:
+            nonlocal count
+            if count < writes:
+                write(*args, **options)
+            count += 1
+            if count >= writes:
+                raise Died
+
+        return step
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("create", "append", "replace", "merge"):
+            patch.setattr(DeltaTable, name, mortal(getattr(DeltaTable, name)))
+        with pytest.raises(Died):
+            yield
 
 
 class SharedClock:
