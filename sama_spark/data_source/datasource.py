@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 try:
@@ -129,8 +127,7 @@ class SamaDataSource(DataSource):
         options = write_options(self.options)
         if overwrite:
             raise InvalidInput("tasks are not overwritten", remedy='say .mode("append")')
-        stage = Path(tempfile.gettempdir()) if options.staging is None else options.staging / "sama-spark"
-        return TaskWriter(options, _planned(options.target, schema), stage)
+        return TaskWriter(options, _planned(options.target, schema))
 
     def streamWriter(self, schema: StructType, overwrite: bool) -> NoReturn:  # noqa: ARG002, N802
         """Refuse `df.writeStream`, and say what to write instead."""
@@ -144,13 +141,13 @@ class SamaDataSource(DataSource):
 
 
 class TaskWriter(DataSourceArrowWriter):
-    """One `save()`. Its workers stage in a folder of its own in `stage`."""
+    """One `save()`. Its workers stage in a folder of its own in the stage."""
 
     _KIND = "sama-spark-sink"  # marks the folder as ours in a temporary folder
 
-    def __init__(self, options: WriteOptions, rows: RowEncoder, stage: Path) -> None:
-        self._options, self._rows, self._stage = options, rows, stage
-        self._folder = stage / run_name(self._KIND)
+    def __init__(self, options: WriteOptions, rows: RowEncoder) -> None:
+        self._options, self._rows = options, rows
+        self._folder = options.stage_folder / run_name(self._KIND)
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Staged:
         """Stage the rows of one Spark task, on a worker."""
@@ -173,7 +170,7 @@ class TaskWriter(DataSourceArrowWriter):
 
     def _clear(self) -> None:
         clear(self._folder)
-        Stage(self._stage).sweep(self._KIND)  # a task may end, and stage, after abort()
+        Stage(self._options.stage_folder).sweep(self._KIND)  # a task may end, and stage, after abort()
 
 
 def _planned(target: Target, schema: StructType) -> RowEncoder:

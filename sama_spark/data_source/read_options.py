@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -80,13 +79,13 @@ class SourceOptions:
     key: KeyReference
     feed: str
     filters: Mapping[str, Any]
-    staging: Path | None
+    stage_folder: Path
     lag: int | None
 
     @property
     def stage(self) -> Stage:
         """The folder in which fetched text waits."""
-        return Stage(Path(tempfile.gettempdir()) if self.staging is None else self.staging / "sama-spark")
+        return Stage(self.stage_folder)
 
     @contextmanager
     def pages(self, **more: Any) -> Iterator[Iterator[Page]]:
@@ -146,7 +145,7 @@ def read_options(given: Mapping[str, str]) -> SourceOptions:
         key=place.key(),
         feed=options.feed,
         filters=filters,
-        staging=place.folder(),
+        stage_folder=place.stage_folder(),
         lag=options.lag if "lag" in named else None,
     )
 

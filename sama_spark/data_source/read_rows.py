@@ -18,25 +18,27 @@ from pyspark.sql import types as T
 from sama_spark.errors import InvalidInput
 from sama_spark.inbound.lines import cut_line
 from sama_spark.inbound.times import micros
+from sama_spark.vendors.sama.envelope import ENVELOPE
 
 BATCH_BYTES = 16 << 20
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 
+_TYPES: dict[str, T.DataType] = {
+    "STRING": T.StringType(),
+    "BIGINT": T.LongType(),
+    "INT": T.IntegerType(),
+    "TIMESTAMP": T.TimestampType(),
+    "JSON": T.StringType(),
+}
+_ENVELOPE_FIELDS = [(T.StructField(field.name, _TYPES[field.spark_type]), field.spark_type) for field in ENVELOPE]
+
 SCHEMA = T.StructType(
     [
         T.StructField("id", T.StringType()),
-        T.StructField("project_id", T.LongType()),
-        T.StructField("batch_id", T.LongType()),
-        T.StructField("client_batch_id", T.StringType()),
-        T.StructField("state", T.StringType()),
-        T.StructField("priority", T.IntegerType()),
-        T.StructField("created_at", T.TimestampType()),
+        *(column for column, spark_type in _ENVELOPE_FIELDS if spark_type != "JSON"),
         T.StructField("delivered_at", T.TimestampType()),
-        T.StructField("submitter_ids_by_step", T.StringType()),
-        T.StructField("_extras", T.StringType()),
-        T.StructField("data_raw", T.StringType()),
-        T.StructField("answers_raw", T.StringType()),
-        T.StructField("raw", T.StringType()),
+        *(column for column, spark_type in _ENVELOPE_FIELDS if spark_type == "JSON"),
+        *(T.StructField(name, T.StringType()) for name in ("data_raw", "answers_raw", "raw")),
     ]
 )
 _ARROW: dict[T.DataType, pa.DataType] = {
@@ -48,17 +50,8 @@ _ARROW: dict[T.DataType, pa.DataType] = {
 _NULL = msgspec.Raw(b"null")
 
 
-class _Envelope(msgspec.Struct, gc=False):
-    project_id: msgspec.Raw = _NULL
-    batch_id: msgspec.Raw = _NULL
-    client_batch_id: msgspec.Raw = _NULL
-    state: msgspec.Raw = _NULL
-    priority: msgspec.Raw = _NULL
-    created_at: msgspec.Raw = _NULL
-    submitter_ids_by_step: msgspec.Raw = _NULL
-    _extras: msgspec.Raw = _NULL
-
-
+# Each column of the envelope is a member of the same name.
+_Envelope = msgspec.defstruct("_Envelope", [(field.name, msgspec.Raw, _NULL) for field in ENVELOPE], gc=False)
 _envelope = msgspec.json.Decoder(_Envelope)
 
 
@@ -111,7 +104,7 @@ def _row(line: bytes, names: list[str]) -> list[Any]:
     ]
 
 
-def _read(raw: bytes) -> _Envelope:
+def _read(raw: bytes) -> msgspec.Struct:
     """Return what can be read of a task. A task that is no JSON has nothing."""
     try:
         return _envelope.decode(raw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -51,17 +52,17 @@ class SharedOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidInput("`api_key_env` and `api_key_file` are both named", remedy="name one of them")
         return KeyReference(env=self.api_key_env, file=self.api_key_file)
 
-    def folder(self) -> Path | None:
-        """Return the shared folder, None for a temporary one."""
+    def stage_folder(self) -> Path:
+        """Return where text waits: a folder within the shared one, or a temporary one."""
         if self.staging is None:
-            return None
+            return Path(tempfile.gettempdir())
         folder = local_path(self.staging)
         if not folder.is_absolute():
             raise InvalidInput(
                 "option `staging` is a relative path, which means one folder here and another in Spark's own processes",
                 remedy="give the whole path, such as /Volumes/catalog/schema/volume",
             )
-        return folder
+        return folder / "sama-spark"
 
 
 def read_text(

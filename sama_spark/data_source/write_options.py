@@ -14,10 +14,10 @@ from sama_spark.outbound.creation_options import NEEDS_SESSION, CreationOptions
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """Where and how to write. `staging`: the folder that driver and workers share, None for a temporary one."""
+    """Where and how to write. `stage_folder`: where text waits."""
 
     target: Target
-    staging: Path | None = None
+    stage_folder: Path
 
 
 def write_options(given: Mapping[str, str]) -> WriteOptions:
@@ -32,7 +32,7 @@ def write_options(given: Mapping[str, str]) -> WriteOptions:
     if options.on_invalid != "raise":
         raise _beyond(f"on_invalid={options.on_invalid!r}")
     target = Target(project_id=place.the_project(), base_url=place.base_url, key=place.key(), options=options)
-    return WriteOptions(target, place.folder())
+    return WriteOptions(target, place.stage_folder())
 
 
 def _beyond(what: str) -> InvalidInput:

@@ -127,7 +127,7 @@ class Transport:
     def _repeat(self, call: Call, attempt: Callable[[float], Attempt[T]]) -> T:
         seconds = self._seconds_for(call)
         started = None
-        flaws, next_warning = 0, 0.0
+        lasting_failures, next_warning = 0, 0.0
         for number in count(1):
             if call.paced:
                 self._pacer.wait()
@@ -143,12 +143,12 @@ class Transport:
             transient = failed.repeat is not Repeat.NEVER
             if not may_repeat(call.safety, transient=transient, surely_not_done=failed.surely_not_done):
                 break
-            flaws += failed.repeat is Repeat.A_FEW_TIMES
+            lasting_failures += failed.repeat is Repeat.A_FEW_TIMES
             # A server that has never answered may never do so.
             is_new = failed.unreachable and not self._attempts.is_answered
             time = min(seconds, _FIRST_CONTACT) if is_new else seconds
             delay = failed.retry_after or backoff(number, self._rng)
-            if flaws >= _FEW_TRIES or spent + delay >= time:
+            if lasting_failures >= _FEW_TRIES or spent + delay >= time:
                 error.message += f" (given up after {number} tries in {spent:.0f} s)"
                 break
             if spent >= next_warning and self._warn_of(call, failed, made.note, time - spent):

@@ -88,7 +88,7 @@ class Masks:
     _failed: set[str] = field(default_factory=set, repr=False)
     _unreachable: Counter[str | None] = field(default_factory=Counter, repr=False)
 
-    def named(self, tasks: DataFrame, rows: DataFrame, progress: FeedSync) -> DataFrame:
+    def copy_and_name(self, tasks: DataFrame, rows: DataFrame, progress: FeedSync) -> DataFrame:
         """Copy the masks of `tasks` and return `rows`, the annotations of these tasks, with `mask_path`.
 
         `mask_path` stays null where a mask cannot be fetched. `tasks` has the columns id, delivered_at, answers_raw.
@@ -129,8 +129,8 @@ class Masks:
     def _path(self) -> Column:
         """Return the path for the copy of a row's mask; null for rows without a mask."""
         key = F.concat_ws("\x1f", "task_id", F.unix_micros("delivered_at"), "output")
-        name = F.concat(_plain("output"), F.lit("-"), F.substring(F.sha2(key, 256), 1, 16), F.lit(".png"))
-        path = F.concat_ws("/", F.lit(f"{self.folder}/{self.project_id}"), _plain("task_id"), name)
+        name = F.concat(_file_name_of("output"), F.lit("-"), F.substring(F.sha2(key, 256), 1, 16), F.lit(".png"))
+        path = F.concat_ws("/", F.lit(f"{self.folder}/{self.project_id}"), _file_name_of("task_id"), name)
         return F.when(F.col("mask_url").isNotNull() & F.col("raw").contains(_LINK), path)
 
     def _copy(self, annotations: DataFrame, progress: FeedSync) -> list[str]:
@@ -242,11 +242,11 @@ def _new_link(api: ApiClient, project_id: str, mask: Mask) -> str:
     return url
 
 
-def plain(name: str) -> str:
+def file_name_of(name: str) -> str:
     """Return the name with `_` for each character that is unsafe in a file's name, cut at 80 characters."""
     return re.sub(_ODD, "_", name)[:_LONGEST]
 
 
-def _plain(name: str) -> Column:
+def _file_name_of(name: str) -> Column:
     """Return the same for a column of names."""
     return F.substring(F.regexp_replace(name, _ODD, "_"), 1, _LONGEST)

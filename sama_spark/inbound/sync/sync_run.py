@@ -111,7 +111,6 @@ class SyncRun:
         before = watermark(self.tables.tasks, feed.source)
         since, begin = None, None
         if feed.resume == "time":
-            progress.by_time = True
             if not self.full and before.delivered_at is not None:
                 since = before.delivered_at - self.overlap
                 begin = f"{since:%FT%T}.{since:%f}Z"
@@ -144,8 +143,8 @@ class SyncRun:
         Returns:
             The types that hold then.
         """
-        with ThreadPoolExecutor(1, "sama-rejected") as aside:
-            rejected = aside.submit(unreadable.landed, self.tables)
+        with ThreadPoolExecutor(1, "sama-unreadable") as aside:
+            all_unreadable = aside.submit(unreadable.found, self.tables)
             changed = find_changed(self.tables, since, before, progress.run_id, now)
         counts = changed.counts
         progress.landed = counts.landed
@@ -166,9 +165,9 @@ class SyncRun:
                 progress.unfit = unfit(self.tables.tasks.read().where(written))
             if feed.resume == "time":
                 progress.watermark_to = max(filter(None, (progress.watermark_to, counts.latest)), default=None)
-        left = unreadable.without_superseded(self.tables, rejected.result())
-        progress.rejected = len(left)
-        progress.notes += unreadable.in_words(left)
+        still_unreadable = unreadable.without_superseded(self.tables, all_unreadable.result())
+        progress.rejected = len(still_unreadable)
+        progress.notes += unreadable.in_words(still_unreadable)
         return types
 
     def _annotations_of(self, changed: Changed) -> DataFrame:
@@ -226,7 +225,6 @@ class SyncRun:
 
     def _record(self, progress: FeedSync, now: datetime, error: str | None) -> None:
         row = {**vars(progress), "started_at": now, "error": error}
-        del row["by_time"]
         self.tables.runs.append(self.spark.createDataFrame([row], RUNS))
 
 

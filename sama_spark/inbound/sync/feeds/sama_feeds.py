@@ -70,9 +70,9 @@ def sama_feeds(
     api: ApiClient,
     project_id: str,
     *,
-    consumer: str | None = None,
-    batches: Sequence[int] = (),
-    max_calls: int | None = None,
+    consumer: str | None,
+    batches: Sequence[int],
+    max_calls: int | None,
     filters: Mapping[str, Any],
 ) -> list[Feed | TableFeed]:
     """Return the feeds of these names, in the same order; see `Client.sync` for the arguments."""

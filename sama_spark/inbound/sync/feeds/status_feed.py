@@ -57,7 +57,7 @@ class StatusFeed:
         if is_over:
             status_round.end()
         else:
-            status_round.land()
+            status_round.save()
 
 
 def note_rejected(tables: SyncTables, task_id: str) -> None:
