@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from sama_spark.inbound.sync.changed import Changed
     from sama_spark.inbound.sync.masks import Masks
-    from sama_spark.inbound.sync.watermark import Watermark
     from sama_spark.staging import Stage
     from sama_spark.vendors.seam import Feed, Field, Frames, Label, Page
 
@@ -124,7 +123,7 @@ class SyncRun:
                 landing.land([page], feed.cursor)
         else:
             landing.land(pages, feed.cursor)
-        types = self._apply_landed(feed, progress, types, now, since, before)
+        types = self._apply_landed(feed, progress, types, now, since, before.synced_at)
         if self.masks is not None and feed.resume != "vendor":
             self.masks.fill(self.tables.annotations, progress, None if self.full else _MASKS_AGAIN)
         return types
@@ -136,7 +135,7 @@ class SyncRun:
         types: TableTypes,
         now: datetime,
         since: datetime | None,
-        before: Watermark,
+        last_write: datetime | None,
     ) -> TableTypes:
         """Bring what has landed, also in runs that died, into `annotations` and `tasks`.
 
@@ -145,7 +144,7 @@ class SyncRun:
         """
         with ThreadPoolExecutor(1, "sama-unreadable") as aside:
             all_unreadable = aside.submit(unreadable.found, self.tables)
-            changed = find_changed(self.tables, since, before, progress.run_id, now)
+            changed = find_changed(self.tables, since, last_write, progress.run_id, now)
         counts = changed.counts
         progress.landed = counts.landed
         progress.new, progress.updated, progress.unchanged = counts.new, counts.updated, counts.unchanged
