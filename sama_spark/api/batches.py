@@ -154,6 +154,7 @@ def _continue(
                 state=state_word,
                 remedy="Look at the messages of get_batch_job().",
             )
+        # After a time-out `continue` may be under way still.
         surely_still_waits = state is JobState.WAITING and not timed_out
         if not surely_still_waits:
             break

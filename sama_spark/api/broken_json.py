@@ -23,6 +23,7 @@ NAME = re.compile(rb',\s*("[^"\\]*")\s*:')
 SEPARATOR = re.compile(rb"\s*[,{}\]]")
 _BLANK = re.compile(rb"[\s,]*")
 SPACE = re.compile(rb"\s*")
+# Before an object, where JSON allows none: there the next task may begin.
 NEXT = re.compile(rb'[^:\[\s]\s*(?=\{\s*")')
 _OPENED = {ord("}"): ord("{"), ord("]"): ord("[")}
 _QUOTE, _OBJECT = b'"{'

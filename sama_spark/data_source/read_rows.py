@@ -19,6 +19,7 @@ from sama_spark.errors import InvalidInput
 from sama_spark.inbound.lines import cut_line
 from sama_spark.inbound.times import micros
 from sama_spark.vendors.sama.envelope import ENVELOPE
+from sama_spark.vendors.seam import Field
 
 BATCH_BYTES = 16 << 20
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
@@ -30,14 +31,15 @@ _TYPES: dict[str, T.DataType] = {
     "TIMESTAMP": T.TimestampType(),
     "JSON": T.StringType(),
 }
-_ENVELOPE_FIELDS = [(T.StructField(field.name, _TYPES[field.spark_type]), field.spark_type) for field in ENVELOPE]
+_DELIVERED_AT = Field("delivered_at", "TIMESTAMP", "delivered_at")
 
 SCHEMA = T.StructType(
     [
         T.StructField("id", T.StringType()),
-        *(column for column, spark_type in _ENVELOPE_FIELDS if spark_type != "JSON"),
-        T.StructField("delivered_at", T.TimestampType()),
-        *(column for column, spark_type in _ENVELOPE_FIELDS if spark_type == "JSON"),
+        *(
+            T.StructField(field.name, _TYPES[field.spark_type])
+            for field in sorted([*ENVELOPE, _DELIVERED_AT], key=lambda field: field.spark_type == "JSON")
+        ),
         *(T.StructField(name, T.StringType()) for name in ("data_raw", "answers_raw", "raw")),
     ]
 )
@@ -48,7 +50,6 @@ _ARROW: dict[T.DataType, pa.DataType] = {
     T.TimestampType(): pa.timestamp("us", tz="UTC"),
 }
 _NULL = msgspec.Raw(b"null")
-
 
 # Each column of the envelope is a member of the same name.
 _Envelope = msgspec.defstruct("_Envelope", [(field.name, msgspec.Raw, _NULL) for field in ENVELOPE], gc=False)

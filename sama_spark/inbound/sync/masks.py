@@ -59,7 +59,7 @@ _FAILURES = (
     RetryableError,
 )
 _LINK = "mask_url"
-_ODD, _LONGEST = r"[^A-Za-z0-9_-]", 80  # characters in names of files
+_UNSAFE, _LONGEST_NAME = r"[^A-Za-z0-9_-]", 80  # characters in names of files
 _PNG_BEGINS, _PNG_ENDS = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -244,9 +244,9 @@ def _new_link(api: ApiClient, project_id: str, mask: Mask) -> str:
 
 def file_name_of(name: str) -> str:
     """Return the name with `_` for each character that is unsafe in a file's name, cut at 80 characters."""
-    return re.sub(_ODD, "_", name)[:_LONGEST]
+    return re.sub(_UNSAFE, "_", name)[:_LONGEST_NAME]
 
 
 def _file_name_of(name: str) -> Column:
     """Return the same for a column of names."""
-    return F.substring(F.regexp_replace(name, _ODD, "_"), 1, _LONGEST)
+    return F.substring(F.regexp_replace(name, _UNSAFE, "_"), 1, _LONGEST_NAME)

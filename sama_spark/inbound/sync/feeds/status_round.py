@@ -191,10 +191,10 @@ def _row(task: TaskText, polled: str | None, page: int | None, now: datetime) ->
 
 def _number(value: Any, bits: int) -> int | None:
     try:
-        number = None if value is None else int(value)
+        number = int(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if number is not None and -(2**bits) <= number < 2**bits else None
+    return number if -(2**bits) <= number < 2**bits else None
 
 
 def _end(polled: str, page: int, now: datetime) -> tuple[Any, ...]:
