@@ -23,7 +23,7 @@ from sama_spark.errors import InvalidInput
 from sama_spark.outbound.creation_schema import CreationSchema, read_contract
 from sama_spark.outbound.encode_values import RowEncoder, plan_rows
 from sama_spark.sessions import check_session
-from sama_spark.staging import Stage, run_name
+from sama_spark.staging import run_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -147,7 +147,7 @@ class TaskWriter(DataSourceArrowWriter):
 
     def __init__(self, options: WriteOptions, rows: RowEncoder) -> None:
         self._options, self._rows = options, rows
-        self._folder = options.stage_folder / run_name(self._KIND)
+        self._folder = options.stage.path / run_name(self._KIND)
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Staged:
         """Stage the rows of one Spark task, on a worker."""
@@ -170,7 +170,7 @@ class TaskWriter(DataSourceArrowWriter):
 
     def _clear(self) -> None:
         clear(self._folder)
-        Stage(self._options.stage_folder).sweep(self._KIND)  # a task may end, and stage, after abort()
+        self._options.stage.sweep(self._KIND)  # a task may end, and stage, after abort()
 
 
 def _planned(target: Target, schema: StructType) -> RowEncoder:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -71,6 +70,7 @@ class SourceOptions:
 
     Attributes:
         filters: by the parameter names of `ApiClient`.
+        stage: where fetched text waits.
         lag: seconds that a stream stays behind now; None where the option was not given.
     """
 
@@ -79,13 +79,8 @@ class SourceOptions:
     key: KeyReference
     feed: str
     filters: Mapping[str, Any]
-    stage_folder: Path
+    stage: Stage
     lag: int | None
-
-    @property
-    def stage(self) -> Stage:
-        """The folder in which fetched text waits."""
-        return Stage(self.stage_folder)
 
     @contextmanager
     def pages(self, **more: Any) -> Iterator[Iterator[Page]]:
@@ -145,7 +140,7 @@ def read_options(given: Mapping[str, str]) -> SourceOptions:
         key=place.key(),
         feed=options.feed,
         filters=filters,
-        stage_folder=place.stage_folder(),
+        stage=place.stage(),
         lag=options.lag if "lag" in named else None,
     )
 

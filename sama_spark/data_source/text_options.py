@@ -13,7 +13,7 @@ from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of
 from sama_spark.keys import KEY_ENV, KeyReference
 from sama_spark.options import Text, about, from_text, refuse_unknown
-from sama_spark.staging import local_path
+from sama_spark.staging import Stage, local_path
 
 More = TypeVar("More", bound=msgspec.Struct)
 
@@ -52,17 +52,17 @@ class SharedOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidInput("`api_key_env` and `api_key_file` are both named", remedy="name one of them")
         return KeyReference(env=self.api_key_env, file=self.api_key_file)
 
-    def stage_folder(self) -> Path:
-        """Return where text waits: a folder within the shared one, or a temporary one."""
+    def stage(self) -> Stage:
+        """Return where text waits: in the shared folder, or in a temporary one."""
         if self.staging is None:
-            return Path(tempfile.gettempdir())
+            return Stage(Path(tempfile.gettempdir()))
         folder = local_path(self.staging)
         if not folder.is_absolute():
             raise InvalidInput(
                 "option `staging` is a relative path, which means one folder here and another in Spark's own processes",
                 remedy="give the whole path, such as /Volumes/catalog/schema/volume",
             )
-        return folder / "sama-spark"
+        return Stage(folder / "sama-spark")
 
 
 def read_text(

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from sama_spark.data_source.staged_write import Target
 from sama_spark.data_source.text_options import read_text
 from sama_spark.errors import InvalidInput
 from sama_spark.outbound.creation_options import NEEDS_SESSION, CreationOptions
+from sama_spark.staging import Stage
 
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """Where and how to write. `stage_folder`: where text waits."""
+    """Where and how to write."""
 
     target: Target
-    stage_folder: Path
+    stage: Stage
 
 
 def write_options(given: Mapping[str, str]) -> WriteOptions:
@@ -32,7 +32,7 @@ def write_options(given: Mapping[str, str]) -> WriteOptions:
     if options.on_invalid != "raise":
         raise _beyond(f"on_invalid={options.on_invalid!r}")
     target = Target(project_id=place.the_project(), base_url=place.base_url, key=place.key(), options=options)
-    return WriteOptions(target, place.stage_folder())
+    return WriteOptions(target, place.stage())
 
 
 def _beyond(what: str) -> InvalidInput:
