@@ -80,7 +80,7 @@ class TaskStreamReader(DataSourceStreamReader, _AvailableNow):  # type: ignore[m
         self._reached = window.end
         if window.start >= window.end:
             return []
-        if (window.start, window.end) not in self._staged:  # an earlier run planned it
+        if (window.start, window.end) not in self._staged:
             self._staged[window.start, window.end] = self._fetch(window)
         return self._staged[window.start, window.end][1]
 

@@ -20,7 +20,7 @@ from sama_spark.http.secrets import Secret
 REPEATABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
 LONGEST_WAIT = 86_400.0  # seconds that a call or one of its tries may be given
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0  # seconds; the first is doubled with each try
-_PACE = 1.0  # seconds between two calls of `Pacer`
+_PACE = 1.0  # seconds between two calls that a `Pacer` lets through
 
 
 class Clock(Protocol):

@@ -172,15 +172,13 @@ def can_change(state: Column) -> Column:
 def _row(task: TaskText, polled: str | None, page: int | None, now: datetime) -> tuple[Any, ...] | None:
     """Return the row of a task; None if the task has no id or no state."""
     fields = as_dict(task)
-    state = fields.get("state")
+    state, client_batch_id = fields.get("state"), fields.get("client_batch_id")
     if task.id is None or not isinstance(state, str):
         return None
-    batch_id, client_batch_id = _number(fields.get("batch_id"), 63), fields.get("client_batch_id")
-    client_batch_id = None if client_batch_id is None else without_surrogates(str(client_batch_id))
     return (
         str(task.id),
-        batch_id,
-        client_batch_id,
+        _number(fields.get("batch_id"), 63),
+        None if client_batch_id is None else without_surrogates(str(client_batch_id)),
         without_surrogates(state),
         _number(fields.get("priority"), 31),
         polled,
