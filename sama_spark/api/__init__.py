@@ -12,7 +12,7 @@ The client, and the modules that its calls meet in this order:
 - `replies`, `batch_replies`: replies, decoded to the shape that a call expects.
 - `task_text`, `states`: a task as the server wrote it, and the states of a task.
 - `broken_json`, `broken_replies`: what can be read of JSON that a strict parser rejects.
-- `interruption_notes`: after Ctrl-C and its like, notes what is left at Sama. A `continue` without a reply: `batches`.
+- `interruption_notes`: notes what an interrupted run leaves at Sama. A `continue` without a reply is up to `batches`.
 - `sama_errors`: errors that only Sama's API and batches have.
 """
 

@@ -119,11 +119,11 @@ class Masks:
     def _with_paths(self, rows: DataFrame) -> DataFrame:
         named = rows.withColumn("mask_path", self._path())
         if self._failed:
-            gone = rows.sparkSession.createDataFrame(
-                [(path, True) for path in self._failed], "mask_path string, gone boolean"
+            failed = rows.sparkSession.createDataFrame(
+                [(path, True) for path in self._failed], "mask_path string, has_failed boolean"
             )
-            named = named.join(F.broadcast(gone), "mask_path", "left")
-            named = named.withColumn("mask_path", F.when(F.col("gone").isNull(), F.col("mask_path")))
+            named = named.join(F.broadcast(failed), "mask_path", "left")
+            named = named.withColumn("mask_path", F.when(F.col("has_failed").isNull(), F.col("mask_path")))
         return named.select(rows.columns)
 
     def _path(self) -> Column:
