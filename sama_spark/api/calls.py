@@ -98,7 +98,7 @@ def checks_arguments(method: Callable[P, R]) -> Callable[P, R]:
         return value if is_free else ARGUMENTS[name](value, name)
 
     @functools.wraps(method)
-    def checking(*args: P.args, **kwargs: P.kwargs) -> R:
+    def accepting(*args: P.args, **kwargs: P.kwargs) -> R:
         if "proj_id" in kwargs:
             if "project_id" in kwargs:
                 raise TypeError(f"{method.__name__}() got both project_id and its alias proj_id")
@@ -107,7 +107,7 @@ def checks_arguments(method: Callable[P, R]) -> Callable[P, R]:
         named = {name: checked(name, value) for name, value in kwargs.items()}
         return method(*given, *args[len(names) :], **named)  # type: ignore[arg-type]
 
-    return checking
+    return accepting
 
 
 def located(pages: Iterator[Page], what: str, project_id: Id) -> Iterator[Page]:

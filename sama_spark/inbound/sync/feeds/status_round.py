@@ -124,7 +124,7 @@ class StatusRound:
             page = next(pages, [])
             now = datetime.now(timezone.utc)
             if not page:
-                self._keep([_end(polled, number, now)])
+                self._keep([(*[None] * 5, polled, number, now)])  # the list has ended
                 return True
             self._keep([_row(task, polled, number, now) for task in page])
             number += 1
@@ -193,7 +193,3 @@ def _number(value: Any, bits: int) -> int | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if -(2**bits) <= number < 2**bits else None
-
-
-def _end(polled: str, page: int, now: datetime) -> tuple[Any, ...]:
-    return (None, None, None, None, None, polled, page, now)
