@@ -22,7 +22,7 @@ from sama_spark.vendors.sama.envelope import ENVELOPE
 from sama_spark.vendors.seam import Field
 
 BATCH_BYTES = 16 << 20
-_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_WHOLE = re.compile(r"(?P<sign>[+-]?)0*(?P<digits>\d{1,19})", re.ASCII)  # `int` raises for thousands of digits
 
 _TYPES: dict[str, T.DataType] = {
     "STRING": T.StringType(),
@@ -127,10 +127,10 @@ def _value(text: str | None, kind: T.DataType) -> str | int | None:
         return text
     if isinstance(kind, T.TimestampType):
         return micros(text)
-    if not _WHOLE.fullmatch(text.strip()):
+    if not (found := _WHOLE.fullmatch(text.strip())):
         return None
-    bits = 63 if isinstance(kind, T.LongType) else 31
-    return number if -(2**bits) <= (number := int(text)) < 2**bits else None
+    number, bits = int(found["sign"] + found["digits"]), 63 if isinstance(kind, T.LongType) else 31
+    return number if -(2**bits) <= number < 2**bits else None
 
 
 def _batch(rows: list[list[Any]], schema: T.StructType) -> pa.RecordBatch:
