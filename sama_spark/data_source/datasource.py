@@ -74,26 +74,8 @@ class SamaDataSource(DataSource):
     acknowledged at Sama. Sama is called at most once in `lag` seconds. Trigger.AvailableNow takes what is there when
     it starts.
 
-    Options are text, and their names may be in any case. Those for writing have the names of the function's parameters:
-        project (or project_id): Sama's project.
-        api_key_env: environment variable on the driver's machine that holds the key, by default SAMA_API_KEY. It has to
-            be set before the session starts.
-        api_key_file: a file on the driver's machine that holds the key, instead.
-        staging: a folder that driver and workers share and may write, such as /Volumes/catalog/schema/volume. The
-            default is a temporary folder, which suffices on a single machine.
-        base_url: the API's root, for a sandbox or proxy.
-    Writing:
-        batch_priority, notification_email, submit, tasks_file_name, chunk_rows, chunk_bytes, in_flight, max_tasks,
-        priority_column, reserve_for_column, contract: as for the function.
-        not_sent, row_key: names with commas between them, or a JSON array. outputs: a JSON object.
-    Reading:
-        feed: "delivered" by default, or "status" (not in streams).
-        batch_id, client_batch_id, client_batch_id_match_type, task_id, from_timestamp: as for
-            `Client.get_delivered_tasks_to_table`; a stream begins at `from_timestamp`.
-        state, date_type, to_timestamp, omit_answers, priority, primary_keys, same_as_delivery, and the above except
-            task_id: as for `Client.get_multi_task_status_to_table`, with feed "status".
-        lag: whole seconds that a stream stays behind now, 60 by default. A stream may miss a delivery that becomes
-            visible at Sama later than `lag` after it was made; `Client.sync(full=True)` finds it.
+    `docs/options.md` lists the options, whose names may be in any case. The variable that `api_key_env` names has to be
+    set before the session starts.
 
     Raises, as text within Spark's own errors:
         InvalidInput: an option is unknown, or asks for what only the function can do; a checkpoint is of another
