@@ -1,4 +1,4 @@
-"""Several batches are watched in rounds until all have ended: the loop under every wait."""
+"""Several batches are polled in rounds until all have ended: the loop under every wait."""
 
 from __future__ import annotations
 
