@@ -76,9 +76,9 @@ class Changed:
 def find_changed(
     tables: SyncTables, since: datetime | None, last_write: datetime | None, run_id: str, now: datetime
 ) -> Changed:
-    """Compare what has landed with `tasks`.
+    """Return the tasks that are new or updated, by the rule of `compare`.
 
-    These deliveries are compared:
+    These deliveries are compared with `tasks`:
 
     - those that were made from `since` on: this run has asked the feed for them;
     - those that have no time and landed from `since` on;
