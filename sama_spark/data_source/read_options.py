@@ -127,7 +127,7 @@ def read_options(given: Mapping[str, str]) -> SourceOptions:
     named = {name.lower(): text for name, text in given.items()}
     if named.get("feed", "").strip().lower() == "since_last_call":
         raise _SINCE_LAST_CALL
-    place, options = read_text(named, ReadOptions, {"answers_schema": _UNTYPED, "consumer": _SINCE_LAST_CALL})
+    shared, options = read_text(named, ReadOptions, {"answers_schema": _UNTYPED, "consumer": _SINCE_LAST_CALL})
     filters = {name: value for name, value in structs.asdict(options).items() if name in named and name in FILTERS}
     if others := sorted(name for name in filters if options.feed not in FILTERS[name]):
         raise InvalidInput(
@@ -135,12 +135,12 @@ def read_options(given: Mapping[str, str]) -> SourceOptions:
             remedy=f"leave it out, or read feed {FILTERS[others[0]][0]!r}",
         )
     return SourceOptions(
-        project_id=place.the_project(),
-        base_url=place.base_url,
-        key=place.key(),
+        project_id=shared.the_project(),
+        base_url=shared.base_url,
+        key=shared.key(),
         feed=options.feed,
         filters=filters,
-        stage=place.stage(),
+        stage=shared.stage(),
         lag=options.lag if "lag" in named else None,
     )
 

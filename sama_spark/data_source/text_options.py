@@ -79,7 +79,6 @@ def read_text(
     Raises:
         InvalidInput: an option is unknown or not understood. The text never repeats a value, which may be a key.
     """
-    places = SharedOptions.__struct_fields__
     names = [name for name in more.__struct_fields__ if name not in without]
     options = {name.lower(): text for name, text in given.items() if name.lower() not in _OF_SPARK}
     for name in options:
@@ -94,5 +93,6 @@ def read_text(
         if name == "path":
             raise InvalidInput("load(), save() and start() take no path here", remedy='say .option("project", "4242")')
     refuse_unknown(SharedOptions, options, *names)
-    place = from_text(SharedOptions, {name: text for name, text in options.items() if name in places})
-    return place, from_text(more, {name: text for name, text in options.items() if name in names})
+    shared = {name: text for name, text in options.items() if name in SharedOptions.__struct_fields__}
+    others = {name: text for name, text in options.items() if name in names}
+    return from_text(SharedOptions, shared), from_text(more, others)

@@ -28,11 +28,11 @@ def write_options(given: Mapping[str, str]) -> WriteOptions:
             text never repeats a value, which may be a key.
     """
     beyond = {name: _beyond(f"`{name}`") for name in (*NEEDS_SESSION, "wait")}
-    place, options = read_text(given, CreationOptions, beyond, NEEDS_SESSION)
+    shared, options = read_text(given, CreationOptions, beyond, NEEDS_SESSION)
     if options.on_invalid != "raise":
         raise _beyond(f"on_invalid={options.on_invalid!r}")
-    target = Target(project_id=place.the_project(), base_url=place.base_url, key=place.key(), options=options)
-    return WriteOptions(target, place.stage())
+    target = Target(project_id=shared.the_project(), base_url=shared.base_url, key=shared.key(), options=options)
+    return WriteOptions(target, shared.stage())
 
 
 def _beyond(what: str) -> InvalidInput:
