@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from sama_spark.api.calls import Id, accepts_proj_id
+from sama_spark.api.calls import Id, checks_arguments
 from sama_spark.arguments import check_text, check_texts
 from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of, ids_of, number_of
@@ -94,7 +94,7 @@ class Client(DataFrames):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @accepts_proj_id
+    @checks_arguments
     @documented(CreationOptions)
     def create_task_batch_from_table(
         self,
@@ -224,7 +224,7 @@ class Client(DataFrames):
             refuse_stream(rows, "read these rows from a table")
         return purge_outbox(spark, outbox, rejected_table, rows, self._stage(spark, staging))
 
-    @accepts_proj_id
+    @checks_arguments
     def purge_synced(
         self,
         spark: SparkSession,
@@ -269,7 +269,7 @@ class Client(DataFrames):
         folder = None if masks is None else local_path(masks).absolute() / str(project_id)
         return purge_synced(tables, ids, folder, self._stage(spark, staging))
 
-    @accepts_proj_id
+    @checks_arguments
     @documented(SyncOptions)
     def sync(
         self,
@@ -356,7 +356,7 @@ class Client(DataFrames):
             create_views(tables)
         return result
 
-    @accepts_proj_id
+    @checks_arguments
     def reject_task(
         self,
         project_id: Id,

@@ -121,9 +121,8 @@ class DeltaTable:
                     f"there is something at {self.name!r} that is no table of Delta, and no table could be made",
                     remedy="name another place, or take away what is there",
                 ) from failure
-            time.sleep(
-                _PAUSE
-            )  # another session has begun the folder: Delta cannot read it yet, and takes it for a table
+            # Another session has begun the folder: Delta cannot read it yet, and takes it for a table.
+            time.sleep(_PAUSE)
 
     def properties(self) -> Mapping[str, str] | None:
         """Return the table properties; None if there is no table."""

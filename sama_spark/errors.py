@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -175,17 +175,18 @@ class FeedInterrupted(ConnectorError):
 
     Attributes:
         received: a DataFrame of the tasks that were received before the error; None after pickling.
+
+    `details` are the other arguments of `ConnectorError`.
     """
 
     def __init__(
         self,
         message: str,
         *,
-        project_id: str | int | None = None,
-        remedy: str | None = None,
         received: DataFrame | None = None,
+        **details: Any,
     ) -> None:
-        super().__init__(message, project_id=project_id, remedy=remedy)
+        super().__init__(message, **details)
         self.received = received
 
     def __getstate__(self) -> dict[str, object]:

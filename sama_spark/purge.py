@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from sama_spark.delta import DeltaTable, row_count, table_errors
 from sama_spark.errors import InvalidInput, OutboxError, SyncError
 from sama_spark.exact import TEXT
-from sama_spark.inbound.sync.masks import plain
+from sama_spark.inbound.sync.masks import file_name_of
 from sama_spark.names import beside, check_table, in_backticks, sql_name
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.task_ids import TABLE_SUFFIX
@@ -189,7 +189,7 @@ def purge_synced(tables: SyncTables, task_ids: Sequence[str] | None, masks: Path
 
 
 def _purge_masks(folder: Path, task_ids: Sequence[str] | None) -> int:
-    folders = [folder] if task_ids is None else [folder / plain(task_id) for task_id in task_ids]
+    folders = [folder] if task_ids is None else [folder / file_name_of(task_id) for task_id in task_ids]
     files = sum(path.is_file() for folder in folders for path in folder.rglob("*"))
     for one in folders:
         if one.exists():

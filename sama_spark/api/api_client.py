@@ -6,7 +6,7 @@ import logging
 import random
 from typing import NoReturn
 
-from sama_spark.api.calls import accepts_proj_id, page_size
+from sama_spark.api.calls import page_size
 from sama_spark.api.creation import Creation
 from sama_spark.api.feeds import Feeds
 from sama_spark.api.projects import Projects
@@ -18,8 +18,6 @@ from sama_spark.http.secrets import Secret
 from sama_spark.http.transport import Transport
 
 _log = logging.getLogger("sama_spark")
-
-__all__ = ["ApiClient", "accepts_proj_id"]
 
 
 class ApiClient(Projects, Creation, Tasks, Feeds):

@@ -89,8 +89,8 @@ def decode_batch_reply(body: bytes) -> dict[str, Any]:
     return reply
 
 
-def about(decode: Callable[[bytes], R], **asked: str | int) -> Callable[[bytes], R]:
-    """Return a decoder like `decode` that rejects a reply about another project or batch.
+def for_ids(decode: Callable[[bytes], R], **asked: str | int) -> Callable[[bytes], R]:
+    """Return a decoder like `decode` that rejects a reply with the id of another project or batch.
 
     Args:
         decode: the decoder.

@@ -9,8 +9,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from sama_spark.api.batch_replies import BatchItem, BatchJob, WaitingBatch
-from sama_spark.api.interrupted import tell
+from sama_spark.api.batch_replies import BatchJob, WaitingBatch
+from sama_spark.api.interruption_notes import note
 from sama_spark.api.job_state import JobState
 from sama_spark.api.sama_errors import BatchFailed, BatchStateError, BatchUnsure, WaitTimedOut
 from sama_spark.errors import ConnectorError
@@ -18,15 +18,13 @@ from sama_spark.http.call_errors import BadRequestError, RequestTimedOut, Upload
 from sama_spark.http.retry import Clock
 from sama_spark.http.wire import Body
 
-__all__ = ["BatchCalls", "BatchItem", "BatchJob", "WaitingBatch", "start", "upload", "wait", "watch"]
-
 _log = logging.getLogger("sama_spark")
 
 _UPLOAD_TRIES = 3
 _CONTINUE_TRIES = 3
 # After a `continue` that timed out, the server may still carry it out: look at the state again after these seconds.
 _PAUSES_AFTER_TIMEOUT = (1.0, 2.0, 4.0, 8.0, 15.0)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0  # seconds between two looks at a job
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0  # seconds between two rounds of `poll_jobs`
 
 
 class BatchCalls(Protocol):
@@ -117,11 +115,11 @@ def start(
         ConnectorError: `continue` was refused for good, and the batch has surely not been started.
     """
     try:
-        return _start(api, project_id, batch_id, permit)
+        return _continue(api, project_id, batch_id, permit)
     except ConnectorError:
         raise
     except BaseException as error:
-        tell(
+        note(
             error,
             f"interrupted while batch {batch_id} of project {project_id} was being started: its tasks may be created "
             f"and paid for. Look with get_batch_job({project_id!r}, {batch_id!r}) before you send them again.",
@@ -129,10 +127,10 @@ def start(
         raise
 
 
-def _start(
+def _continue(
     api: BatchCalls, project_id: str | int, batch_id: str | int, permit: Callable[[], float] | None
 ) -> dict[str, Any]:
-    may_have_started, state_word = False, "not known"
+    may_have_started = False
     for _ in range(_CONTINUE_TRIES):
         try:
             return api.continue_batch(project_id, batch_id, deadline=permit() if permit else None)
@@ -156,7 +154,9 @@ def _start(
                 state=state_word,
                 remedy="Look at the messages of get_batch_job().",
             )
-        if state is not JobState.WAITING or timed_out:
+        # After a time-out `continue` may be under way still.
+        surely_still_waits = state is JobState.WAITING and not timed_out
+        if not surely_still_waits:
             break
     if state is JobState.WAITING and not may_have_started:
         raise failure
@@ -188,12 +188,12 @@ def _state_after_continue(api: BatchCalls, project_id: str | int, batch_id: str 
     return state_word
 
 
-def watch(
+def poll_jobs(
     api: BatchCalls, project_id: str | int, batch_ids: Sequence[str | int], timeout: float
 ) -> Iterator[dict[str | int, BatchJob]]:
-    """Yield the jobs of batches, by batch id, round by round until all have ended or the time is up.
+    """Ask for the jobs of batches, round by round, until all have ended or the time is up; yield them by batch id.
 
-    Each round makes one call for each job that has not ended. Rounds begin 0.5 s apart and end 20 s apart.
+    Each round makes one call for each job that has not ended. The first pause is 0.5 s, the longest 20 s.
 
     Args:
         api: the client.
@@ -218,7 +218,7 @@ def watch(
 
 def wait(api: BatchCalls, project_id: str | int, batch_id: str | int, timeout: float) -> BatchJob:
     """Return the job of one batch once it has completed; see `ApiClient.wait_for_batch`."""
-    for jobs in watch(api, project_id, [batch_id], timeout):
+    for jobs in poll_jobs(api, project_id, [batch_id], timeout):
         job = jobs[batch_id]
     state = JobState.of(job.state)
     if state is JobState.COMPLETED:

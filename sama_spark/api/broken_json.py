@@ -12,17 +12,18 @@ from typing import Any
 
 import msgspec
 
-_MARK = re.compile(rb'["\[\]{}]')
+_QUOTE_OR_BRACKET = re.compile(rb'["\[\]{}]')
 # A list or an object of plain values, or a string without escapes, is one step.
 _PLAIN = rb'[^\[\]{}"\\]*(?:"[^\[\]{}"\\]*"[^\[\]{}"\\]*)*'
 _STEP = re.compile(rb'\[%b\]|\{%b\}|"[^"\\]*"|["\[\]{}]' % (_PLAIN, _PLAIN))
 _SCALAR = re.compile(rb'[^\s,:\[\]{}"]+')
 _COLON = re.compile(rb"\s*:\s*")
 NAME = re.compile(rb',\s*("[^"\\]*")\s*:')
-# What may follow a task in a list, and what may not but shows where the next task begins.
+# What follows the end of a task. JSON does not allow `{` there, but it shows where the next task begins.
 SEPARATOR = re.compile(rb"\s*[,{}\]]")
 _BLANK = re.compile(rb"[\s,]*")
 SPACE = re.compile(rb"\s*")
+# Before an object, where JSON allows none: there the next task may begin.
 NEXT = re.compile(rb'[^:\[\s]\s*(?=\{\s*")')
 _OPENED = {ord("}"): ord("{"), ord("]"): ord("[")}
 _QUOTE, _OBJECT = b'"{'
@@ -40,7 +41,7 @@ def members(text: bytes) -> dict[str, tuple[int, int]]:
         end = value_end(text, colon.end()) if colon else None
         if colon is None or end is None:
             break
-        found[plain(str(lenient(text[quote:name_end])))] = (colon.end(), end)
+        found[without_surrogates(str(lenient(text[quote:name_end])))] = (colon.end(), end)
         at = behind(SPACE, text, end)
         if text[at : at + 1] == b"}":
             break
@@ -63,7 +64,7 @@ def elements(text: bytes) -> list[tuple[int, int]] | None:
     return found
 
 
-def plain(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """Return the text with U+FFFD in place of half a surrogate pair, which UTF-8 cannot hold."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
@@ -84,7 +85,7 @@ def member_start(body: bytes, name: str) -> int | None:
     """Return where the value of this member of the outermost object begins."""
     named = b'"%b"' % name.encode()
     depth = at = 0
-    while match := _MARK.search(body, at):
+    while match := _QUOTE_OR_BRACKET.search(body, at):
         at = match.end()
         if body[at - 1] == _QUOTE:
             begin, at = at - 1, _string_end(body, at) or len(body)
@@ -116,22 +117,22 @@ def extent(text: bytes, start: int, suspects: list[int] | None = None) -> int | 
     at = start
     while match := _STEP.search(text, at):
         begin, at = match.span()
-        mark = text[begin]
-        if mark == _QUOTE:
+        first = text[begin]
+        if first == _QUOTE:
             end = at if at > begin + 1 else _string_end(text, at)
             if end is None:
                 return None
             if suspects is not None:
                 suspects += [found.end() for found in NEXT.finditer(text, begin, end)]
             at = end
-        elif mark in _OPENED:
-            if stack.pop() != _OPENED[mark]:
+        elif first in _OPENED:
+            if stack.pop() != _OPENED[first]:
                 return None
         else:
-            if suspects is not None and stack and stack[-1] == mark == _OBJECT and not _is_value(text, begin):
+            if suspects is not None and stack and stack[-1] == first == _OBJECT and not _is_value(text, begin):
                 suspects.append(begin)
             if at == begin + 1:
-                stack.append(mark)
+                stack.append(first)
         if not stack:
             return at
     return None

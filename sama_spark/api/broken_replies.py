@@ -117,7 +117,7 @@ class _Splitter:
         if end is not None:
             is_last = self._ends_at(behind(SPACE, body, end))
             name = None if is_last else NAME.match(body, behind(_STRAY, body, end))
-            # Members behind a task: a bracket too many has closed it too early, unless it has such a member already.
+            # More members follow. If the task lacks the first of them, a surplus bracket closed the task too early.
             if fields is not None and (name is None or fields & self._names(name)):
                 return end
             if fields is None and name is None and (is_last or _FOLLOWED.match(body, end)):

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from sama_spark.api.interrupted import tell
+from sama_spark.api.interruption_notes import note
 from sama_spark.api.records import to_json
 from sama_spark.api.replies import decode_object
 from sama_spark.api.sama_dialect import project_path
@@ -66,7 +66,7 @@ class Endpoints:
         except BaseException as error:
             if safety is not Safety.FREE:
                 what = f"{what} of project {project_id}" + (f", batch {call.batch_id}" if call.batch_id else "")
-                tell(
+                note(
                     error, f"interrupted in the call: {what}. Sama may have carried it out: look before you repeat it."
                 )
             raise
@@ -84,7 +84,7 @@ class Endpoints:
             )
 
 
-def accepts_proj_id(method: Callable[P, R]) -> Callable[P, R]:
+def checks_arguments(method: Callable[P, R]) -> Callable[P, R]:
     """Return a method that checks its arguments by their names, as `ARGUMENTS` says, before anything is sent.
 
     The method also takes the keyword `proj_id` for `project_id`, as Sama's own README spells it.
@@ -93,8 +93,9 @@ def accepts_proj_id(method: Callable[P, R]) -> Callable[P, R]:
     names = list(parameters)
 
     def checked(name: str, value: Any) -> Any:
-        known = name not in ARGUMENTS or (value is None and parameters[name].default is None)
-        return value if known or hasattr(value, "mapInArrow") else ARGUMENTS[name](value, name)
+        is_default = value is None and parameters[name].default is None
+        is_free = name not in ARGUMENTS or is_default or hasattr(value, "mapInArrow")
+        return value if is_free else ARGUMENTS[name](value, name)
 
     @functools.wraps(method)
     def accepting(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -10,11 +10,11 @@ from sama_spark.api import batches
 from sama_spark.api.batch_replies import (
     BatchJob,
     WaitingBatch,
-    about,
     decode_batch_reply,
     decode_waiting_batch,
+    for_ids,
 )
-from sama_spark.api.calls import Id, accepts_proj_id
+from sama_spark.api.calls import Id, checks_arguments
 from sama_spark.api.progress import Progress
 from sama_spark.api.records import checked_records, tasks_body
 from sama_spark.api.replies import decode_object_or_nothing
@@ -32,7 +32,7 @@ INLINE_LIMIT = 1000
 class Creation(Progress):
     """Calls that create batches of tasks, from a file or inline, and cancel them."""
 
-    @accepts_proj_id
+    @checks_arguments
     def create_task_batch(
         self,
         project_id: Id,
@@ -47,7 +47,7 @@ class Creation(Progress):
         Args:
             project_id: the project's id.
             task_data_records: one dict of inputs per task; `output_<name>` is a pre-annotation. Dates, datetimes,
-                Decimal, UUID and numpy values are converted, see `records.render`.
+                Decimal, UUID and numpy values are converted, see `records.json_value`.
             batch_priority: signed 32-bit; lower is served first.
             notification_email: whom Sama tells when creation has ended.
             submit: True to create the tasks as submitted, with the given pre-annotations.
@@ -72,7 +72,7 @@ class Creation(Progress):
         )
         return batches.start(self, project_id, batch_id)
 
-    @accepts_proj_id
+    @checks_arguments
     def create_tasks_inline(
         self,
         project_id: Id,
@@ -117,10 +117,10 @@ class Creation(Progress):
                 "notification_email": notification_email,
                 "tasks_file_name": tasks_file_name,
             },
-            decode=about(decode_batch_reply, project_id=project_id),
+            decode=for_ids(decode_batch_reply, project_id=project_id),
         )
 
-    @accepts_proj_id
+    @checks_arguments
     def open_batch(
         self,
         project_id: Id,
@@ -138,7 +138,7 @@ class Creation(Progress):
             project_id,
             "batches",
             body={"notification_email": notification_email, "tasks_file_name": tasks_file_name},
-            decode=about(decode_waiting_batch, project_id=project_id),
+            decode=for_ids(decode_waiting_batch, project_id=project_id),
         )
 
     def upload_tasks(self, batch: WaitingBatch, body: Body) -> None:
@@ -150,7 +150,7 @@ class Creation(Progress):
         call = Call("upload tasks", "PUT", "<upload URL>", Safety.FREE, body=body, batch_id=batch.batch_id)
         self._transport.upload(Secret(batch.tasks_put_url), call)
 
-    @accepts_proj_id
+    @checks_arguments
     def continue_batch(self, project_id: Id, batch_id: Id, *, deadline: float | None = None) -> dict[str, Any]:
         """Start creation from the uploaded file: POST continue.json.
 
@@ -170,11 +170,11 @@ class Creation(Progress):
             "continue",
             batch_id=batch_id,
             safety=Safety.ONCE,
-            decode=about(decode_batch_reply, project_id=project_id, batch_id=batch_id),
+            decode=for_ids(decode_batch_reply, project_id=project_id, batch_id=batch_id),
             deadline=deadline,
         )
 
-    @accepts_proj_id
+    @checks_arguments
     def cancel_batch_creation_job(self, project_id: Id, batch_id: Id) -> dict[str, Any]:
         """Cancel what a batch has not created yet: POST cancel.json. Return Sama's reply, {} for an empty one."""
         return self._cancel(project_id, batch_id)
@@ -188,7 +188,7 @@ class Creation(Progress):
             batch_id,
             "cancel",
             batch_id=batch_id,
-            decode=about(decode_object_or_nothing, project_id=project_id, batch_id=batch_id),
+            decode=for_ids(decode_object_or_nothing, project_id=project_id, batch_id=batch_id),
             **details,
         )
 
@@ -201,7 +201,7 @@ class Creation(Progress):
             return False
         return True
 
-    @accepts_proj_id
+    @checks_arguments
     def wait_for_batch(self, project_id: Id, batch_id: Id, *, timeout: float = 3600.0) -> BatchJob:
         """Wait until a batch's creation job has completed: look after 0.5 s first, later every 20 s.
 

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec
 
 import msgspec
 
-from sama_spark.api.calls import Endpoints, Id, accepts_proj_id, located
+from sama_spark.api.calls import Endpoints, Id, checks_arguments, located
 from sama_spark.api.paging import number_pages, scan_by_number, scan_delivered
 from sama_spark.api.records import checked_priority, to_json
 from sama_spark.api.replies import decode_page, decode_single_task
@@ -46,7 +46,7 @@ class Feeds(Endpoints):
     is made when the first page or task is asked for.
     """
 
-    @accepts_proj_id
+    @checks_arguments
     def get_task_status(self, project_id: Id, task_id: Id, same_as_delivery: bool = True) -> Iterator[dict[str, Any]]:
         """Yield one task, as a dict: GET tasks/{task_id}.json.
 
@@ -57,7 +57,7 @@ class Feeds(Endpoints):
         """
         yield as_dict(self.task_status_text(project_id, task_id, same_as_delivery))
 
-    @accepts_proj_id
+    @checks_arguments
     def task_status_text(self, project_id: Id, task_id: Id, same_as_delivery: bool = True) -> TaskText:
         """Return one task as the server wrote it; see `get_task_status`."""
 
@@ -77,7 +77,7 @@ class Feeds(Endpoints):
             decode=decode,
         )
 
-    @accepts_proj_id
+    @checks_arguments
     def download_mask(self, project_id: Id, mask_url: str, into: Path, *, deadline: float | None = None) -> None:
         """GET what a `mask_url` leads to, without the key, into a file, piece by piece.
 
@@ -98,7 +98,7 @@ class Feeds(Endpoints):
         call = Call("get mask", "GET", "<mask URL>", Safety.FREE, project_id=project_id, deadline=deadline)
         self._transport.download(Secret(mask_url), call, into)
 
-    @accepts_proj_id
+    @checks_arguments
     def status_pages(
         self,
         project_id: Id,
@@ -162,7 +162,7 @@ class Feeds(Endpoints):
         "Yield the tasks that fit all filters, each once, as dicts; see `status_pages`.",
     )
 
-    @accepts_proj_id
+    @checks_arguments
     def state_pages(self, project_id: Id, state: TaskStates | str, first: int = 1) -> Iterator[Page]:
         """Yield pages of the list of one state, read once: GET tasks.json, at most one call per second.
 
@@ -177,7 +177,7 @@ class Feeds(Endpoints):
         query = {"state": state.value if isinstance(state, Enum) else state, "omit_answers": True}
         yield from located(number_pages(self._status_list(project_id, query), first), _STATUS, project_id)
 
-    @accepts_proj_id
+    @checks_arguments
     def delivered_pages(
         self,
         project_id: Id,
@@ -222,7 +222,7 @@ class Feeds(Endpoints):
         "get_delivered_tasks", delivered_pages, "Yield deliveries since a time, as dicts; see `delivered_pages`."
     )
 
-    @accepts_proj_id
+    @checks_arguments
     def since_last_call_pages(
         self,
         project_id: Id,

@@ -26,7 +26,7 @@ FetchFrom = Callable[["str | None", int], Page]
 MAX_PAGES = 1_000_000
 MAX_PASSES = 50
 # A page that comes twice, or holds nothing new, can mean that the list grew at its front meanwhile; more often the
-# server is at fault. A list that grew has no more pages without something new than pages with something new.
+# server is at fault. In a list that merely grew, pages with nothing new never outnumber the others.
 _SAME_PAGES = 3
 _KNOWN_PAGES = 8
 _REMEMBERED = 100_000  # tasks
@@ -37,14 +37,14 @@ _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\
 
 
 class OrderUnproven(Exception):
-    """The list cannot be read by time: not sorted by delivered_at, or `from` leaves out tasks of exactly that time."""
+    """The list cannot be read by time: not sorted by delivered_at, or the server treats `from` as exclusive."""
 
 
-def _marks_by_delivery(page: Page) -> list[int]:
+def _by_delivery(page: Page) -> list[int]:
     return [hash((_id_of(task), str(task.delivered_at))) for task in page]
 
 
-def _marks_by_id(page: Page) -> list[int]:
+def _by_id(page: Page) -> list[int]:
     return [hash(_id_of(task)) for task in page]
 
 
@@ -71,17 +71,17 @@ class _Repeats:
 
     def check(self, page: Page) -> None:
         # By id and time, since links are signed anew at every reading.
-        marks = _marks_by_delivery(page)
-        self._same = self._same + 1 if marks == self._last else 1
-        self._last = marks
-        known = all(mark in self._seen or mark in self._seen_before for mark in marks)
+        identities = _by_delivery(page)
+        self._same = self._same + 1 if identities == self._last else 1
+        self._last = identities
+        known = all(identity in self._seen or identity in self._seen_before for identity in identities)
         self._known = self._known + 1 if known else 0
         self._fresh += not known
         if self._same >= _SAME_PAGES or self._known >= max(_KNOWN_PAGES, self._fresh + 1):
             raise of_sama(InvalidResponse)(
                 "the server gives the same tasks again and again, whatever page is asked for"
             )
-        self._seen.update(marks)
+        self._seen.update(identities)
         if len(self._seen) > _REMEMBERED:
             self._seen, self._seen_before = set(), self._seen
 
@@ -101,7 +101,7 @@ def number_pages(fetch: FetchPage, first: int = 1) -> Iterator[Page]:
 def scan_by_number(
     fetch: FetchPage,
     *,
-    marks: Callable[[Page], list[int]] = _marks_by_id,
+    identify: Callable[[Page], list[int]] = _by_id,
     seen: set[int] | None = None,
 ) -> Iterator[Page]:
     """Yield each task of a list once, as it was first seen: read the list again until a pass misses nothing.
@@ -112,8 +112,8 @@ def scan_by_number(
 
     Args:
         fetch: fetches a page.
-        marks: what identifies tasks.
-        seen: the marks of tasks that were yielded before.
+        identify: returns the identity of each task of a page. Equal identities are the same task.
+        seen: the identities of tasks that were yielded before.
 
     Raises:
         InvalidResponse: the list does not come to rest, does not end or repeats itself.
@@ -124,13 +124,13 @@ def scan_by_number(
     for _ in range(MAX_PASSES):
         this = _Pass()
         for page in number_pages(fetch):
-            found = marks(page)
+            identities = identify(page)
             fresh = []
-            for task, mark in zip(page, found, strict=True):
-                if mark not in seen:
-                    seen.add(mark)
+            for task, identity in zip(page, identities, strict=True):
+                if identity not in seen:
+                    seen.add(identity)
                     fresh.append(task)
-            this.add(found, len(fresh))
+            this.add(identities, len(fresh))
             if fresh:
                 yield fresh
             if this.pages == 1 and this.same_as(before):
@@ -158,7 +158,7 @@ def scan_delivered(fetch: FetchFrom, start: str | None) -> Iterator[Page]:
     with suppress(OrderUnproven):
         yield from _scan_by_time(fetch, start, yielded)
         return
-    yield from scan_by_number(lambda page: fetch(start, page), marks=_marks_by_delivery, seen=set(yielded))
+    yield from scan_by_number(lambda page: fetch(start, page), identify=_by_delivery, seen=set(yielded))
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Bound:
     Attributes:
         timestamp: as the server wrote it, or the caller for the first window; None for the beginning of the list.
         key: the sort key of `timestamp`, None for the first window.
-        seen: marks and sort keys of the deliveries of that time, or later, that were read.
+        seen: identities and sort keys of the deliveries of that time, or later, that were read.
     """
 
     timestamp: Any
@@ -179,8 +179,8 @@ class Bound:
 def _scan_by_time(fetch: FetchFrom, start: str | None, yielded: array[int]) -> Iterator[Page]:
     """Yield deliveries in windows: from a bound, page by page, until a page has a later time, which is the next bound.
 
-    Invariant: when a window begins, every delivery before its bound was yielded, unless the task has left that place,
-    because it was delivered again and so comes later in the list; `bound.seen` has the marks of those at the bound.
+    When a window begins, every delivery before its bound was yielded. One exception: a task that was delivered again
+    has left its place, and comes later in the list. `bound.seen` has the deliveries at the bound that were yielded.
 
     A window of one page is safe, whatever moves: page 1 begins at the bound, wherever that is in the list by now. Only
     where one time fills whole pages, the window needs more pages, which can shift between two calls; then it is read
@@ -192,7 +192,7 @@ def _scan_by_time(fetch: FetchFrom, start: str | None, yielded: array[int]) -> I
         from c        [c1] []                has room for more and nothing later: the end
 
     A list in another order can look sorted for a while, so at the end its length is checked by page number. Append the
-    marks of all deliveries to `yielded`.
+    identities of all deliveries to `yielded`.
     """
     bound, seen, page_rows = Bound(start), dict[int, str](), 1
     before, passes = _TimedPass(), 0
@@ -208,7 +208,7 @@ def _scan_by_time(fetch: FetchFrom, start: str | None, yielded: array[int]) -> I
                 break
         if not this.pages and bound.seen:
             raise OrderUnproven
-        # A page that moves on shows one moment of the list, and so does one with room for more.
+        # Such a window was answered by one reply, so nothing can have moved within it.
         is_one_moment = this.pages <= 1 and (this.moves_on or this.rows < page_rows)
         if not is_one_moment and not this.same_as(before):
             before, passes = this, passes + 1
@@ -238,12 +238,12 @@ class _Pass:
         self.pages = self.rows = self.new = 0
         self._total = 0
 
-    def add(self, marks: list[int], new: int) -> None:
+    def add(self, identities: list[int], new: int) -> None:
         """Count a page with `new` tasks that no pass has seen before."""
         self.pages += 1
-        self.rows += len(marks)
+        self.rows += len(identities)
         self.new += new
-        self._total += sum(marks)
+        self._total += sum(identities)
 
     def same_as(self, before: _Pass) -> bool:
         """Return True if this pass has seen exactly the tasks of `before`, so far."""
@@ -269,7 +269,7 @@ class _TimedPass(_Pass):
         return self.last_key > self._first_key
 
     def take(self, page: Page, bound: Bound, seen: dict[int, str]) -> dict[int, TaskText]:
-        """Return the deliveries of a page that are not in `seen`, by their marks, and add them to `seen`.
+        """Return the deliveries of a page that are not in `seen`, by their identities, and add them to `seen`.
 
         Raises:
             OrderUnproven: the page is not sorted by time, or does not go on where the page before ended.
@@ -283,15 +283,15 @@ class _TimedPass(_Pass):
             if bound.key not in (None, keys[0]):
                 raise OrderUnproven
         self.last, self.last_key = page[-1].delivered_at, keys[-1]
-        marks = _marks_by_delivery(page)
+        identities = _by_delivery(page)
         fresh: dict[int, TaskText] = {}
-        for task, mark, key in zip(page, marks, keys, strict=True):
-            if mark not in seen:
-                seen[mark] = key
-                fresh[mark] = task
-        self.add(marks, len(fresh))
+        for task, identity, key in zip(page, identities, keys, strict=True):
+            if identity not in seen:
+                seen[identity] = key
+                fresh[identity] = task
+        self.add(identities, len(fresh))
         return fresh
 
     def next_bound(self, seen: Mapping[int, str]) -> Bound:
         """Return the latest time as the next bound."""
-        return Bound(self.last, self.last_key, {mark: key for mark, key in seen.items() if key >= self.last_key})
+        return Bound(self.last, self.last_key, {task: key for task, key in seen.items() if key >= self.last_key})

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from sama_spark.api.batch_replies import BatchItem, BatchJob, about, check_ids, item_from, job_from
-from sama_spark.api.calls import Endpoints, Id, accepts_proj_id, located, page_size
+from sama_spark.api.batch_replies import BatchItem, BatchJob, check_ids, for_ids, item_from, job_from
+from sama_spark.api.calls import Endpoints, Id, checks_arguments, located, page_size
 from sama_spark.api.paging import number_pages
 from sama_spark.api.replies import decode_object, decode_page
 from sama_spark.api.sama_errors import of_sama
@@ -20,7 +20,7 @@ from sama_spark.http.call_errors import InvalidResponse
 class Progress(Endpoints):
     """Calls that read the creation job of a batch, and the items of that job."""
 
-    @accepts_proj_id
+    @checks_arguments
     def get_batch_job(
         self,
         project_id: Id,
@@ -50,11 +50,11 @@ class Progress(Endpoints):
             batch_id,
             query={"omit_failed_task_data": omit_failed_task_data, "page_size": 0},
             batch_id=batch_id,
-            decode=about(decode_object, project_id=project_id, batch_id=batch_id),
+            decode=for_ids(decode_object, project_id=project_id, batch_id=batch_id),
         )
         return job_from(job, batch_id, dict(counts), self._transport.redact)
 
-    @accepts_proj_id
+    @checks_arguments
     def get_status_batch_creation_job(
         self, project_id: Id, batch_id: Id, omit_failed_task_data: bool | None = False
     ) -> Iterator[dict[str, Any]]:
@@ -65,13 +65,13 @@ class Progress(Endpoints):
         for page in self._item_pages(project_id, batch_id, omit_failed_task_data, self._batch_page_size):
             yield from page
 
-    @accepts_proj_id
+    @checks_arguments
     def get_batch_items(self, project_id: Id, batch_id: Id, omit_failed_task_data: bool = False) -> Iterator[BatchItem]:
         """Yield the tasks of a batch's creation job, in the order in which they were sent."""
         for page in self._item_pages(project_id, batch_id, omit_failed_task_data, self._batch_page_size):
             yield from map(self._item, page)
 
-    @accepts_proj_id
+    @checks_arguments
     def get_failed_batch_items(self, project_id: Id, batch_id: Id) -> Iterator[BatchItem]:
         """Yield the tasks of a batch that could not be created, with what was sent and Sama's errors."""
         return (item for item in self.get_batch_items(project_id, batch_id) if item.state == "failed")
@@ -93,7 +93,7 @@ class Progress(Endpoints):
                 batch_id,
                 batch_id=batch_id,
                 query=query | {"page": page},
-                decode=about(decode_page, project_id=project_id, batch_id=batch_id),
+                decode=for_ids(decode_page, project_id=project_id, batch_id=batch_id),
             )
         )
         for page in located(pages, what, project_id):

@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-from sama_spark.api.calls import Endpoints, Id, accepts_proj_id
+from sama_spark.api.calls import Endpoints, Id, checks_arguments
 from sama_spark.api.replies import decode_object
-from sama_spark.http.retry import Safety
 
 
 @dataclass(frozen=True)
@@ -35,22 +34,22 @@ def _decode_credentials(body: bytes) -> TemporaryCredentials:
 class Projects(Endpoints):
     """Calls that read a project's information, schemas, statistics and credentials."""
 
-    @accepts_proj_id
+    @checks_arguments
     def get_creation_task_schema(self, project_id: Id) -> dict[str, Any]:
         """Return the JSON Schema (draft 7) of tasks to create: GET projects/{id}/schemas/create_task.json."""
         return self._get("get creation schema", project_id, "schemas", "create_task")
 
-    @accepts_proj_id
+    @checks_arguments
     def get_delivery_task_schema(self, project_id: Id) -> dict[str, Any]:
         """Return the JSON Schema (draft 7) of deliveries: GET projects/{id}/schemas/deliver_task.json."""
         return self._get("get delivery schema", project_id, "schemas", "deliver_task")
 
-    @accepts_proj_id
+    @checks_arguments
     def get_project_information(self, project_id: Id) -> dict[str, Any]:
         """Return name, state, type and so on: GET projects/{id}.json. A good test of key and id."""
         return self._get("get project information", project_id)
 
-    @accepts_proj_id
+    @checks_arguments
     def get_project_stats(
         self, project_id: Id, from_timestamp: str | None = None, to_timestamp: str | None = None
     ) -> dict[str, Any]:
@@ -64,7 +63,7 @@ class Projects(Endpoints):
         query = {"from": from_timestamp, "to": to_timestamp}
         return self._get("get project statistics", project_id, "stats", query=query)
 
-    @accepts_proj_id
+    @checks_arguments
     def get_temporary_credentials(self, project_id: Id) -> TemporaryCredentials:
         """Return credentials for the project's asset bucket: GET projects/{id}/credentials.json."""
         return self._project_call(
@@ -72,6 +71,5 @@ class Projects(Endpoints):
             "GET",
             project_id,
             "credentials",
-            safety=Safety.FREE,
             decode=_decode_credentials,
         )

@@ -40,7 +40,7 @@ def checked_priority(priority: Any) -> int:
     return number
 
 
-def render(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Return a value that `json` cannot write as one that it can.
 
     date -> "YYYY-MM-DD"; datetime and numpy.datetime64 -> RFC 3339 (UTC if there is no zone); Decimal -> text of its
@@ -61,14 +61,14 @@ def render(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     if type(value).__module__.partition(".")[0] == "numpy":
-        return _render_numpy(value)
+        return _numpy_value(value)
     raise TypeError(f"a {type(value).__name__} has no JSON form")
 
 
-def _render_numpy(value: Any) -> Any:
+def _numpy_value(value: Any) -> Any:
     name = type(value).__name__
     if name == "ndarray":
-        return [_render_numpy(item) if hasattr(item, "dtype") else item for item in value]
+        return [_numpy_value(item) if hasattr(item, "dtype") else item for item in value]
     if name == "datetime64" and str(value) != "NaT":
         return str(value) if len(str(value)) == 10 else f"{value}Z"
     if name in ("float16", "float32"):
@@ -83,9 +83,9 @@ def to_json(value: Any) -> bytes:
     """Return JSON text.
 
     Raises:
-        ValueError, TypeError: a value is NaN or infinite, or `render` refuses it.
+        ValueError, TypeError: a value is NaN or infinite, or `json_value` refuses it.
     """
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=render).encode()
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=json_value).encode()
 
 
 def tasks_body(records: Iterable[Mapping[str, Any]], *, priority: int = 0, submit: bool = False) -> bytes:

@@ -1,8 +1,9 @@
-"""The errors of Sama's API and of its batches."""
+"""The errors of Sama's API and of its batches. `details` are the other arguments of `ConnectorError`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sama_spark.errors import ConnectorError, InvalidInput
 from sama_spark.http.call_errors import BadRequestError, Kind, of_vendor
@@ -55,23 +56,12 @@ class BatchStateError(SamaError):
         self,
         message: str,
         *,
-        call: str | None = None,
-        project_id: str | int | None = None,
-        batch_id: str | int | None = None,
-        maybe_done: bool = False,
-        remedy: str | None = None,
         state: str | None = None,
         messages: Sequence[str] = (),
         created_count: int | None = None,
+        **details: Any,
     ) -> None:
-        super().__init__(
-            message,
-            call=call,
-            project_id=project_id,
-            batch_id=batch_id,
-            maybe_done=maybe_done,
-            remedy=remedy,
-        )
+        super().__init__(message, **details)
         self.state = state
         self.messages = tuple(messages)
         self.created_count = created_count
@@ -107,12 +97,11 @@ class BatchesNotStarted(SamaError):
         self,
         message: str,
         *,
-        project_id: str | int | None = None,
-        remedy: str | None = None,
         started: Sequence[int] = (),
         not_started: Mapping[int, ConnectorError] | None = None,
+        **details: Any,
     ) -> None:
-        super().__init__(message, project_id=project_id, remedy=remedy, maybe_done=True)
+        super().__init__(message, maybe_done=True, **details)
         self.started = list(started)
         self.not_started = dict(not_started or {})
 
@@ -142,17 +131,8 @@ class TasksUnaccounted(SamaError):
 
     retryable = True
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        project_id: str | int | None = None,
-        batch_id: str | int | None = None,
-        remedy: str | None = None,
-        tasks: int = 0,
-        counted: int = 0,
-    ) -> None:
-        super().__init__(message, project_id=project_id, batch_id=batch_id, remedy=remedy)
+    def __init__(self, message: str, *, tasks: int = 0, counted: int = 0, **details: Any) -> None:
+        super().__init__(message, **details)
         self.tasks = tasks
         self.counted = counted
 

@@ -95,7 +95,7 @@ def _odd_text(text: bytes, problem: str) -> TaskText:
     for name, (begin, end) in broken_json.members(text).items():
         if name in ("id", "delivered_at"):
             value = broken_json.lenient(text[begin:end])
-            setattr(task, name, broken_json.plain(value) if isinstance(value, str) else value)
+            setattr(task, name, broken_json.without_surrogates(value) if isinstance(value, str) else value)
         elif name in ("data", "answers"):
             setattr(task, name, msgspec.Raw(memoryview(text)[begin:end]))
     return task

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sama_spark.api.calls import Endpoints, Id, accepts_proj_id
+from sama_spark.api.calls import Endpoints, Id, checks_arguments
 from sama_spark.api.records import checked_priority, checked_records
 from sama_spark.api.replies import decode_object, decode_object_or_nothing
 from sama_spark.errors import InvalidInput
@@ -19,7 +19,7 @@ class Tasks(Endpoints):
     def _change(self, what: str, method: str, project_id: Id, *path: Id, **details: Any) -> dict[str, Any]:
         return self._project_call(what, method, project_id, *path, decode=decode_object_or_nothing, **details)
 
-    @accepts_proj_id
+    @checks_arguments
     def reject_task(self, project_id: Id, task_id: Id, reasons: Sequence[str]) -> dict[str, Any]:
         """Send a delivered task back for rework: PUT tasks/{id}/reject.json with {"reasons": [...]}.
 
@@ -30,13 +30,13 @@ class Tasks(Endpoints):
         body = {"reasons": list(reasons)}
         return self._change("reject task", "PUT", project_id, "tasks", task_id, "reject", body=body, safety=Safety.ONCE)
 
-    @accepts_proj_id
+    @checks_arguments
     def update_task_priorities(self, project_id: Id, task_ids: Sequence[Id], priority: int) -> dict[str, Any]:
         """Give tasks one priority (signed 32-bit, lower is served first): POST tasks/bulk_update.json."""
         body = {"task_ids": _ids(task_ids), "priority": checked_priority(priority)}
         return self._change("update task priorities", "POST", project_id, "tasks", "bulk_update", body=body)
 
-    @accepts_proj_id
+    @checks_arguments
     def delete_tasks(self, project_id: Id, task_ids: Sequence[Id]) -> dict[str, Any]:
         """Delete tasks that are still `new`: POST tasks/delete_tasks.json.
 
@@ -45,7 +45,7 @@ class Tasks(Endpoints):
         body = {"task_ids": _ids(task_ids)}
         return self._change("delete tasks", "POST", project_id, "tasks", "delete_tasks", body=body, safety=Safety.ONCE)
 
-    @accepts_proj_id
+    @checks_arguments
     def create_task(
         self,
         project_id: Id,
@@ -86,7 +86,7 @@ class Tasks(Endpoints):
             decode=decode_object,
         )
 
-    @accepts_proj_id
+    @checks_arguments
     def acknowledge_task(self, project_id: Id, task_id: Id) -> dict[str, Any]:
         """Accept a delivered task for good. Experimental.
 
@@ -99,7 +99,7 @@ class Tasks(Endpoints):
         self._only_if_experimental("acknowledge_task", "PUT projects/{id}/tasks/{task_id}/acknowledge.json")
         return self._change("acknowledge task", "PUT", project_id, "tasks", task_id, "acknowledge")
 
-    @accepts_proj_id
+    @checks_arguments
     def submit_task(
         self,
         project_id: Id,
@@ -128,7 +128,7 @@ class Tasks(Endpoints):
         body = {name: value for name, value in given.items() if value is not None}
         return self._change("submit task", "PUT", project_id, "tasks", task_id, "submit", body=body, safety=Safety.ONCE)
 
-    @accepts_proj_id
+    @checks_arguments
     def update_task_priority(self, project_id: Id, task_id: Id, priority: int) -> dict[str, Any]:
         """Give one task a priority (signed 32-bit, lower is served first). Experimental.
 

@@ -26,14 +26,6 @@ KIND = "sama-spark-source"  # marks the folder as ours in a temporary folder
 PARTITION_BYTES = 32 << 20
 
 
-class StagedPages(InputPartition):
-    """Files of lines for one Spark task, each with its size in bytes."""
-
-    def __init__(self, files: tuple[tuple[Path, int], ...]) -> None:
-        super().__init__(files)
-        self.files = files
-
-
 class TaskReader(DataSourceReader):
     """One planned read. Its staged pages are kept for seven days, because Spark never says when a DataFrame ends."""
 
@@ -46,15 +38,17 @@ class TaskReader(DataSourceReader):
         stage.sweep(KIND)
         with self._options.pages() as pages:
             _, staged = stage_pages(pages, stage)
-        return [*staged] or [StagedPages(())]  # without any, Spark would make one of its own
+        return staged or [InputPartition([])]  # without any, Spark would make one of its own
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Read staged files, on a worker."""
         return read_pages(partition, self._schema)
 
 
-def stage_pages(pages: Iterable[Page], stage: Stage) -> tuple[Path, list[StagedPages]]:
+def stage_pages(pages: Iterable[Page], stage: Stage) -> tuple[Path, list[InputPartition]]:
     """Write all pages into a new folder, on the driver's machine. Remove the folder if that fails.
+
+    The value of a partition is a list of files, each with its size in bytes.
 
     Raises:
         StagingError: the folder cannot be written.
@@ -75,12 +69,11 @@ def read_pages(partition: InputPartition, schema: StructType) -> Iterator[pa.Rec
     Raises:
         StagingError: driver and workers do not share the stage, or the stage was cleared.
     """
-    assert isinstance(partition, StagedPages)  # noqa: S101 - Spark hands over what `partitions` returned
-    return arrow_batches(_lines(partition), schema)
+    return arrow_batches(_lines(partition.value), schema)
 
 
-def _lines(partition: StagedPages) -> Iterator[bytes]:
-    for file, size in partition.files:
+def _lines(files: Iterable[tuple[Path, int]]) -> Iterator[bytes]:
+    for file, size in files:
         text = file.read_bytes() if file.is_file() else b""
         if len(text) != size:
             raise StagingError(
@@ -91,7 +84,7 @@ def _lines(partition: StagedPages) -> Iterator[bytes]:
         yield from text.removesuffix(LINE_END.encode()).split(LINE_END.encode())
 
 
-def _grouped(files: Iterable[Path]) -> list[StagedPages]:
+def _grouped(files: Iterable[Path]) -> list[InputPartition]:
     """Group files so that each Spark task has some 32 MiB."""
     groups: list[list[tuple[Path, int]]] = []
     room = 0
@@ -102,4 +95,4 @@ def _grouped(files: Iterable[Path]) -> list[StagedPages]:
             room = PARTITION_BYTES
         groups[-1].append((file, size))
         room -= size
-    return [StagedPages(tuple(group)) for group in groups]
+    return [InputPartition(group) for group in groups]

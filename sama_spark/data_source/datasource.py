@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 try:
@@ -25,7 +23,7 @@ from sama_spark.errors import InvalidInput
 from sama_spark.outbound.creation_schema import CreationSchema, read_contract
 from sama_spark.outbound.encode_values import RowEncoder, plan_rows
 from sama_spark.sessions import check_session
-from sama_spark.staging import Stage, run_name
+from sama_spark.staging import run_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,26 +74,8 @@ class SamaDataSource(DataSource):
     acknowledged at Sama. Sama is called at most once in `lag` seconds. Trigger.AvailableNow takes what is there when
     it starts.
 
-    Options are text, and their names may be in any case. Those for writing have the names of the function's parameters:
-        project (or project_id): Sama's project.
-        api_key_env: environment variable on the driver's machine that holds the key, by default SAMA_API_KEY. It has to
-            be set before the session starts.
-        api_key_file: a file on the driver's machine that holds the key, instead.
-        staging: a folder that driver and workers share and may write, such as /Volumes/catalog/schema/volume. The
-            default is a temporary folder, which suffices on a single machine.
-        base_url: the API's root, for a sandbox or proxy.
-    Writing:
-        batch_priority, notification_email, submit, tasks_file_name, chunk_rows, chunk_bytes, in_flight, max_tasks,
-        priority_column, reserve_for_column, contract: as for the function.
-        not_sent, row_key: names with commas between them, or a JSON array. outputs: a JSON object.
-    Reading:
-        feed: "delivered" by default, or "status" (not in streams).
-        batch_id, client_batch_id, client_batch_id_match_type, task_id, from_timestamp: as for
-            `Client.get_delivered_tasks_to_table`; a stream begins at `from_timestamp`.
-        state, date_type, to_timestamp, omit_answers, priority, primary_keys, same_as_delivery, and the above except
-            task_id: as for `Client.get_multi_task_status_to_table`, with feed "status".
-        lag: whole seconds that a stream stays behind now, 60 by default. A stream may miss a delivery that becomes
-            visible at Sama later than `lag` after it was made; `Client.sync(full=True)` finds it.
+    `docs/options.md` lists the options, whose names may be in any case. The variable that `api_key_env` names has to be
+    set before the session starts.
 
     Raises, as text within Spark's own errors:
         InvalidInput: an option is unknown, or asks for what only the function can do; a checkpoint is of another
@@ -129,8 +109,7 @@ class SamaDataSource(DataSource):
         options = write_options(self.options)
         if overwrite:
             raise InvalidInput("tasks are not overwritten", remedy='say .mode("append")')
-        stage = Path(tempfile.gettempdir()) if options.staging is None else options.staging / "sama-spark"
-        return TaskWriter(options, _planned(options.target, schema), stage)
+        return TaskWriter(options, _planned(options.target, schema))
 
     def streamWriter(self, schema: StructType, overwrite: bool) -> NoReturn:  # noqa: ARG002, N802
         """Refuse `df.writeStream`, and say what to write instead."""
@@ -144,13 +123,13 @@ class SamaDataSource(DataSource):
 
 
 class TaskWriter(DataSourceArrowWriter):
-    """One `save()`. Its workers stage in a folder of its own in `stage`."""
+    """One `save()`. Its workers stage in a folder of its own in the stage."""
 
     _KIND = "sama-spark-sink"  # marks the folder as ours in a temporary folder
 
-    def __init__(self, options: WriteOptions, rows: RowEncoder, stage: Path) -> None:
-        self._options, self._rows, self._stage = options, rows, stage
-        self._folder = stage / run_name(self._KIND)
+    def __init__(self, options: WriteOptions, rows: RowEncoder) -> None:
+        self._options, self._rows = options, rows
+        self._folder = options.stage.path / run_name(self._KIND)
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Staged:
         """Stage the rows of one Spark task, on a worker."""
@@ -173,7 +152,7 @@ class TaskWriter(DataSourceArrowWriter):
 
     def _clear(self) -> None:
         clear(self._folder)
-        Stage(self._stage).sweep(self._KIND)  # a task may end, and stage, after abort()
+        self._options.stage.sweep(self._KIND)  # a task may end, and stage, after abort()
 
 
 def _planned(target: Target, schema: StructType) -> RowEncoder:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -72,6 +70,7 @@ class SourceOptions:
 
     Attributes:
         filters: by the parameter names of `ApiClient`.
+        stage: where fetched text waits.
         lag: seconds that a stream stays behind now; None where the option was not given.
     """
 
@@ -80,13 +79,8 @@ class SourceOptions:
     key: KeyReference
     feed: str
     filters: Mapping[str, Any]
-    staging: Path | None
+    stage: Stage
     lag: int | None
-
-    @property
-    def stage(self) -> Stage:
-        """The folder in which fetched text waits."""
-        return Stage(Path(tempfile.gettempdir()) if self.staging is None else self.staging / "sama-spark")
 
     @contextmanager
     def pages(self, **more: Any) -> Iterator[Iterator[Page]]:
@@ -133,7 +127,7 @@ def read_options(given: Mapping[str, str]) -> SourceOptions:
     named = {name.lower(): text for name, text in given.items()}
     if named.get("feed", "").strip().lower() == "since_last_call":
         raise _SINCE_LAST_CALL
-    place, options = read_text(named, ReadOptions, {"answers_schema": _UNTYPED, "consumer": _SINCE_LAST_CALL})
+    shared, options = read_text(named, ReadOptions, {"answers_schema": _UNTYPED, "consumer": _SINCE_LAST_CALL})
     filters = {name: value for name, value in structs.asdict(options).items() if name in named and name in FILTERS}
     if others := sorted(name for name in filters if options.feed not in FILTERS[name]):
         raise InvalidInput(
@@ -141,12 +135,12 @@ def read_options(given: Mapping[str, str]) -> SourceOptions:
             remedy=f"leave it out, or read feed {FILTERS[others[0]][0]!r}",
         )
     return SourceOptions(
-        project_id=place.the_project(),
-        base_url=place.base_url,
-        key=place.key(),
+        project_id=shared.the_project(),
+        base_url=shared.base_url,
+        key=shared.key(),
         feed=options.feed,
         filters=filters,
-        staging=place.folder(),
+        stage=shared.stage(),
         lag=options.lag if "lag" in named else None,
     )
 

@@ -18,25 +18,29 @@ from pyspark.sql import types as T
 from sama_spark.errors import InvalidInput
 from sama_spark.inbound.lines import cut_line
 from sama_spark.inbound.times import micros
+from sama_spark.vendors.sama.envelope import ENVELOPE
+from sama_spark.vendors.seam import Field
 
 BATCH_BYTES = 16 << 20
-_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_WHOLE = re.compile(r"(?P<sign>[+-]?)0*(?P<digits>\d{1,19})", re.ASCII)  # `int` raises for thousands of digits
+
+_TYPES: dict[str, T.DataType] = {
+    "STRING": T.StringType(),
+    "BIGINT": T.LongType(),
+    "INT": T.IntegerType(),
+    "TIMESTAMP": T.TimestampType(),
+    "JSON": T.StringType(),
+}
+_DELIVERED_AT = Field("delivered_at", "TIMESTAMP", "delivered_at")
 
 SCHEMA = T.StructType(
     [
         T.StructField("id", T.StringType()),
-        T.StructField("project_id", T.LongType()),
-        T.StructField("batch_id", T.LongType()),
-        T.StructField("client_batch_id", T.StringType()),
-        T.StructField("state", T.StringType()),
-        T.StructField("priority", T.IntegerType()),
-        T.StructField("created_at", T.TimestampType()),
-        T.StructField("delivered_at", T.TimestampType()),
-        T.StructField("submitter_ids_by_step", T.StringType()),
-        T.StructField("_extras", T.StringType()),
-        T.StructField("data_raw", T.StringType()),
-        T.StructField("answers_raw", T.StringType()),
-        T.StructField("raw", T.StringType()),
+        *(
+            T.StructField(field.name, _TYPES[field.spark_type])
+            for field in sorted([*ENVELOPE, _DELIVERED_AT], key=lambda field: field.spark_type == "JSON")
+        ),
+        *(T.StructField(name, T.StringType()) for name in ("data_raw", "answers_raw", "raw")),
     ]
 )
 _ARROW: dict[T.DataType, pa.DataType] = {
@@ -47,18 +51,8 @@ _ARROW: dict[T.DataType, pa.DataType] = {
 }
 _NULL = msgspec.Raw(b"null")
 
-
-class _Envelope(msgspec.Struct, gc=False):
-    project_id: msgspec.Raw = _NULL
-    batch_id: msgspec.Raw = _NULL
-    client_batch_id: msgspec.Raw = _NULL
-    state: msgspec.Raw = _NULL
-    priority: msgspec.Raw = _NULL
-    created_at: msgspec.Raw = _NULL
-    submitter_ids_by_step: msgspec.Raw = _NULL
-    _extras: msgspec.Raw = _NULL
-
-
+# Each column of the envelope is a member of the same name.
+_Envelope = msgspec.defstruct("_Envelope", [(field.name, msgspec.Raw, _NULL) for field in ENVELOPE], gc=False)
 _envelope = msgspec.json.Decoder(_Envelope)
 
 
@@ -111,7 +105,7 @@ def _row(line: bytes, names: list[str]) -> list[Any]:
     ]
 
 
-def _read(raw: bytes) -> _Envelope:
+def _read(raw: bytes) -> msgspec.Struct:
     """Return what can be read of a task. A task that is no JSON has nothing."""
     try:
         return _envelope.decode(raw)
@@ -133,10 +127,10 @@ def _value(text: str | None, kind: T.DataType) -> str | int | None:
         return text
     if isinstance(kind, T.TimestampType):
         return micros(text)
-    if not _WHOLE.fullmatch(text.strip()):
+    if not (found := _WHOLE.fullmatch(text.strip())):
         return None
-    bits = 63 if isinstance(kind, T.LongType) else 31
-    return number if -(2**bits) <= (number := int(text)) < 2**bits else None
+    number, bits = int(found["sign"] + found["digits"]), 63 if isinstance(kind, T.LongType) else 31
+    return number if -(2**bits) <= number < 2**bits else None
 
 
 def _batch(rows: list[list[Any]], schema: T.StructType) -> pa.RecordBatch:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.datasource import DataSourceStreamReader
 
-from sama_spark.data_source.batch_read import KIND, StagedPages, read_pages, stage_pages
+from sama_spark.data_source.batch_read import KIND, read_pages, stage_pages
 from sama_spark.data_source.read_options import LAG
 from sama_spark.data_source.stream_window import Window
 from sama_spark.errors import InvalidInput
@@ -50,7 +50,7 @@ class TaskStreamReader(DataSourceStreamReader, _AvailableNow):  # type: ignore[m
         self._reached: int | None = None
         self._last_end: int | None = None
         self._asked: float | None = None
-        self._staged: dict[tuple[int, int], tuple[Path, list[StagedPages]]] = {}
+        self._staged: dict[tuple[int, int], tuple[Path, list[InputPartition]]] = {}
 
     def initialOffset(self) -> dict[str, str]:  # noqa: N802
         """Return the start of the first window."""
@@ -74,13 +74,13 @@ class TaskStreamReader(DataSourceStreamReader, _AvailableNow):  # type: ignore[m
         self._reached = begin if self._asked_enough() else self._end_of(Window(begin, until))
         return self._offset(self._reached)
 
-    def partitions(self, start: dict[str, str], end: dict[str, str]) -> list[StagedPages]:
+    def partitions(self, start: dict[str, str], end: dict[str, str]) -> list[InputPartition]:
         """Return the files of a window for each Spark task. Fetch the window if an earlier run planned it."""
         window = Window(self._time(start), self._time(end))
         self._reached = window.end
         if window.start >= window.end:
             return []
-        if (window.start, window.end) not in self._staged:  # an earlier run planned it
+        if (window.start, window.end) not in self._staged:
             self._staged[window.start, window.end] = self._fetch(window)
         return self._staged[window.start, window.end][1]
 
@@ -107,7 +107,7 @@ class TaskStreamReader(DataSourceStreamReader, _AvailableNow):  # type: ignore[m
         self._staged[window.start, window.last + 1] = folder, staged
         return window.last + 1
 
-    def _fetch(self, window: Window) -> tuple[Path, list[StagedPages]]:
+    def _fetch(self, window: Window) -> tuple[Path, list[InputPartition]]:
         stage = self._options.stage
         stage.sweep(KIND)
         # A nanosecond earlier, so that it does not matter whether `from` includes its bound.

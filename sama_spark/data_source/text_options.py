@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -12,7 +13,7 @@ from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of
 from sama_spark.keys import KEY_ENV, KeyReference
 from sama_spark.options import Text, about, from_text, refuse_unknown
-from sama_spark.staging import local_path
+from sama_spark.staging import Stage, local_path
 
 More = TypeVar("More", bound=msgspec.Struct)
 
@@ -51,17 +52,17 @@ class SharedOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidInput("`api_key_env` and `api_key_file` are both named", remedy="name one of them")
         return KeyReference(env=self.api_key_env, file=self.api_key_file)
 
-    def folder(self) -> Path | None:
-        """Return the shared folder, None for a temporary one."""
+    def stage(self) -> Stage:
+        """Return where text waits: in the shared folder, or in a temporary one."""
         if self.staging is None:
-            return None
+            return Stage(Path(tempfile.gettempdir()))
         folder = local_path(self.staging)
         if not folder.is_absolute():
             raise InvalidInput(
                 "option `staging` is a relative path, which means one folder here and another in Spark's own processes",
                 remedy="give the whole path, such as /Volumes/catalog/schema/volume",
             )
-        return folder
+        return Stage(folder / "sama-spark")
 
 
 def read_text(
@@ -78,7 +79,6 @@ def read_text(
     Raises:
         InvalidInput: an option is unknown or not understood. The text never repeats a value, which may be a key.
     """
-    places = SharedOptions.__struct_fields__
     names = [name for name in more.__struct_fields__ if name not in without]
     options = {name.lower(): text for name, text in given.items() if name.lower() not in _OF_SPARK}
     for name in options:
@@ -93,5 +93,6 @@ def read_text(
         if name == "path":
             raise InvalidInput("load(), save() and start() take no path here", remedy='say .option("project", "4242")')
     refuse_unknown(SharedOptions, options, *names)
-    place = from_text(SharedOptions, {name: text for name, text in options.items() if name in places})
-    return place, from_text(more, {name: text for name, text in options.items() if name in names})
+    shared = {name: text for name, text in options.items() if name in SharedOptions.__struct_fields__}
+    others = {name: text for name, text in options.items() if name in names}
+    return from_text(SharedOptions, shared), from_text(more, others)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from sama_spark.data_source.staged_write import Target
 from sama_spark.data_source.text_options import read_text
 from sama_spark.errors import InvalidInput
 from sama_spark.outbound.creation_options import NEEDS_SESSION, CreationOptions
+from sama_spark.staging import Stage
 
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """Where and how to write. `staging`: the folder that driver and workers share, None for a temporary one."""
+    """Where and how to write."""
 
     target: Target
-    staging: Path | None = None
+    stage: Stage
 
 
 def write_options(given: Mapping[str, str]) -> WriteOptions:
@@ -28,11 +28,11 @@ def write_options(given: Mapping[str, str]) -> WriteOptions:
             text never repeats a value, which may be a key.
     """
     beyond = {name: _beyond(f"`{name}`") for name in (*NEEDS_SESSION, "wait")}
-    place, options = read_text(given, CreationOptions, beyond, NEEDS_SESSION)
+    shared, options = read_text(given, CreationOptions, beyond, NEEDS_SESSION)
     if options.on_invalid != "raise":
         raise _beyond(f"on_invalid={options.on_invalid!r}")
-    target = Target(project_id=place.the_project(), base_url=place.base_url, key=place.key(), options=options)
-    return WriteOptions(target, place.folder())
+    target = Target(project_id=shared.the_project(), base_url=shared.base_url, key=shared.key(), options=options)
+    return WriteOptions(target, shared.stage())
 
 
 def _beyond(what: str) -> InvalidInput:

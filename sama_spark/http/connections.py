@@ -8,15 +8,13 @@ import queue
 import socket
 import threading
 from contextvars import ContextVar
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
 import urllib3
 
-from sama_spark.http.proxies import Proxy
-
-_Address = IPv4Address | IPv6Address
+from sama_spark.http.proxies import Proxy, address_of
 
 
 class NotOutside(Exception):
@@ -63,7 +61,7 @@ class Watch:
                 self._double.close()
                 self._double = None
 
-    def over(self, sock: socket.socket) -> None:
+    def guard(self, sock: socket.socket) -> None:
         """Cut this connection, too, when the time is over."""
         with self._lock:
             if self._double is None:
@@ -97,7 +95,7 @@ class _Watched:
         if watch.outside and self.proxy is None and _is_this_machine(sock):
             sock.close()
             raise NotOutside("its host is this machine")
-        watch.over(sock)
+        watch.guard(sock)
         return sock
 
     def connect(self: Any) -> None:
@@ -110,7 +108,7 @@ class _Watched:
             self.connect()
         if self._is_open:  # if not, this request is for a proxy on the way
             watch = _watch.get()
-            watch.over(self.sock)
+            watch.guard(self.sock)
             watch.begun = True
         super().send(data)  # type: ignore[misc]
 
@@ -189,13 +187,9 @@ def _is_this_machine(sock: socket.socket) -> bool:
     return address is not None and (address.is_loopback or address.is_link_local or address.is_unspecified)
 
 
-def _address(host: str) -> _Address | None:
+def _address(host: str) -> IPv4Address | IPv6Address | None:
     """Return the address of a host that is no name, in any spelling: 127.1 and 0x7f000001 are 127.0.0.1."""
     try:
-        found: _Address = ip_address(host.partition("%")[0])
-    except ValueError:
-        try:
-            found = IPv4Address(socket.inet_aton(host))
-        except (OSError, ValueError):  # a UnicodeError is a ValueError
-            return None
-    return getattr(found, "ipv4_mapped", None) or found
+        return address_of(host) or IPv4Address(socket.inet_aton(host))
+    except (OSError, ValueError):  # a UnicodeError is a ValueError
+        return None

@@ -71,7 +71,7 @@ def _read(text: str, variable: str) -> Proxy:
 
 def _is_excepted(host: str, port: int, exceptions: str) -> bool:
     """Return True if NO_PROXY names the host: by name, domain, address or range, with or without a port."""
-    name, address = _plain(host), _address(host)
+    name, address = _plain(host), address_of(host)
     for entry in re.split(r"[,\s]+", exceptions.strip()):
         if entry == "*":
             return True
@@ -100,7 +100,8 @@ def _plain(name: str) -> str:
     return name.removeprefix("*").strip(".").lower()
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
+def address_of(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the IP address that a text writes, None for a name. IPv4 within IPv6 becomes IPv4."""
     try:
         found = ip_address(text.partition("%")[0].rstrip("."))
     except ValueError:
@@ -109,7 +110,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _is_within(address: IPv4Address | IPv6Address, place: str) -> bool:
-    single = _address(place)
+    single = address_of(place)
     if single is not None:
         return address == single
     try:

@@ -19,6 +19,8 @@ from sama_spark.http.secrets import Secret
 
 REPEATABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
 LONGEST_WAIT = 86_400.0  # seconds that a call or one of its tries may be given
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0  # seconds; the first is doubled with each try
+_PACE = 1.0  # seconds between two calls that a `Pacer` lets through
 
 
 class Clock(Protocol):
@@ -66,7 +68,7 @@ class Repeat(Enum):
     """How often a failed try is worth a repeat."""
 
     NEVER = "the failure stays as it is"
-    A_FEW_TIMES = "the failure may be there for good"
+    A_FEW_TIMES = "the failure may last"
     UNTIL_DEADLINE = "the failure passes"
 
 
@@ -77,10 +79,10 @@ def may_repeat(safety: Safety, *, transient: bool, surely_not_done: bool) -> boo
     return safety is Safety.FREE or surely_not_done
 
 
-def backoff(attempt: int, rng: random.Random, *, first: float = 0.5, most: float = 30.0) -> float:
+def backoff(attempt: int, rng: random.Random) -> float:
     """Return the seconds to wait after failed try number `attempt` (from 1): exponential, with full jitter."""
     # At least a little: several small numbers in a row would hammer the server.
-    return max(0.05, rng.uniform(0, min(most, first * 2.0 ** min(attempt, 16))))
+    return max(0.05, rng.uniform(0, min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(attempt, 16))))
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
@@ -111,9 +113,8 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 class Pacer:
     """Lets one call through per second, in the order in which callers ask."""
 
-    def __init__(self, clock: Clock, interval: float = 1.0) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._interval = interval
         self._lock = threading.Lock()
         self._free_at = -math.inf
 
@@ -122,7 +123,7 @@ class Pacer:
         with self._lock:
             now = self._clock.monotonic()
             turn = max(now, self._free_at)
-            self._free_at = turn + self._interval
+            self._free_at = turn + _PACE
         if turn > now:
             self._clock.sleep(turn - now)
 

@@ -60,9 +60,6 @@ class Redactor:
             self._pattern = re.compile("|".join("".join(map(_spelled, text)) for text in texts))
         return redact_urls(self._pattern.sub(REDACTED, text) if self._pattern else text)
 
-    def __repr__(self) -> str:
-        return "Redactor()"
-
 
 def _spelled(char: str) -> str:
     """Return a pattern for a character as itself, and as URLs (also nested ones), JSON and HTML write it."""

@@ -44,6 +44,8 @@ class Transport:
         clock, rng: time and chance, for tests to replace.
 
     Attributes:
+        base_url: the API's address, without a slash at its end.
+        deadline: seconds for a call with all its retries.
         around: runs each try of a call, and by default does nothing else. Tests put their own function here, to see
             or to stop a try.
 
@@ -68,7 +70,8 @@ class Transport:
         self._attempts = Attempts(
             dialect, base_url, connect_timeout=connect_timeout, read_timeout=read_timeout, clock=clock
         )
-        self._deadline = check_seconds("deadline", deadline, above_zero=True, most=LONGEST_WAIT)
+        self.base_url = self._attempts.base_url
+        self.deadline = check_seconds("deadline", deadline, above_zero=True, most=LONGEST_WAIT)
         self._report = report
         self._warn = warn
         self._clock = clock
@@ -76,19 +79,8 @@ class Transport:
         self._pacer = pacer_for(clock, dialect.secrets[0], self.base_url)
         self._no_warning_until = -math.inf
 
-    @property
-    def base_url(self) -> str:
-        """The API's address, without a slash at its end."""
-        return self._attempts.base_url
-
-    @property
-    def deadline(self) -> float:
-        """Seconds for a call with all its retries."""
-        return self._deadline
-
     def __repr__(self) -> str:
-        attempts = vars(self).get("_attempts")
-        return f"Transport({attempts.base_url if attempts else None!r})"
+        return f"Transport({vars(self).get('base_url')!r})"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a transport is not pickled, because it holds the API key: make one where it is used")
@@ -127,7 +119,7 @@ class Transport:
     def _repeat(self, call: Call, attempt: Callable[[float], Attempt[T]]) -> T:
         seconds = self._seconds_for(call)
         started = None
-        flaws, next_warning = 0, 0.0
+        lasting_failures, next_warning = 0, 0.0
         for number in count(1):
             if call.paced:
                 self._pacer.wait()
@@ -143,12 +135,12 @@ class Transport:
             transient = failed.repeat is not Repeat.NEVER
             if not may_repeat(call.safety, transient=transient, surely_not_done=failed.surely_not_done):
                 break
-            flaws += failed.repeat is Repeat.A_FEW_TIMES
+            lasting_failures += failed.repeat is Repeat.A_FEW_TIMES
             # A server that has never answered may never do so.
             is_new = failed.unreachable and not self._attempts.is_answered
             time = min(seconds, _FIRST_CONTACT) if is_new else seconds
             delay = failed.retry_after or backoff(number, self._rng)
-            if flaws >= _FEW_TRIES or spent + delay >= time:
+            if lasting_failures >= _FEW_TRIES or spent + delay >= time:
                 error.message += f" (given up after {number} tries in {spent:.0f} s)"
                 break
             if spent >= next_warning and self._warn_of(call, failed, made.note, time - spent):
@@ -159,7 +151,7 @@ class Transport:
         raise error
 
     def _seconds_for(self, call: Call) -> float:
-        seconds = self._deadline
+        seconds = self.deadline
         if call.deadline is not None:
             seconds = check_seconds("deadline", call.deadline, above_zero=True, most=LONGEST_WAIT)
         return seconds + len(call.body or b"") / _SLOWEST_UPLOAD

@@ -210,9 +210,6 @@ class Wire:
             for manager in self._managers.values():
                 manager.clear()
 
-    def __repr__(self) -> str:
-        return "Wire()"
-
 
 def _writing(into: IO[bytes]) -> Callable[[bytes], object]:
     def write(piece: bytes) -> None:

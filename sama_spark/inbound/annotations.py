@@ -34,7 +34,9 @@ def _numbers(*names: str) -> T.StructType:
     return T.StructType([T.StructField(name, _NUMBER) for name in names])
 
 
-# Columns from the task. Each other column needs a field of the same name in `seam.Annotation`.
+# A new column needs four things: its line in `_COLUMNS`, a field of the same name in `vendors.seam.Annotation`, a
+# reader that fills it, such as `vendors.sama.reader`, and a new `_LAYOUT` in `inbound.sync.tables`.
+# These columns come from the task, and so need no field.
 _OF_TASK: tuple[tuple[str, T.DataType, str], ...] = (
     ("vendor", _TEXT, "System in which the annotation was made, such as sama; the key is (vendor, task_id, ordinal)"),
     ("task_id", _TEXT, "Id of the task"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from sama_spark.api.api_client import ApiClient
-from sama_spark.api.calls import accepts_proj_id
+from sama_spark.api.calls import checks_arguments
 from sama_spark.api.states import TaskStates
 from sama_spark.arguments import check_texts
 from sama_spark.inbound.read import FeedReader
@@ -26,7 +26,7 @@ class DataFrames(ApiClient):
     _staging: Staging
     _staging_folder: str | Literal[False] | None
 
-    @accepts_proj_id
+    @checks_arguments
     def get_delivered_tasks_to_table(
         self,
         spark: SparkSession,
@@ -50,7 +50,7 @@ class DataFrames(ApiClient):
         pages = self.delivered_pages(project_id, **_of(locals(), *_BATCH, "from_timestamp", "task_id"))
         return self._reader(spark, project_id, staging, answers_schema).read(pages)
 
-    @accepts_proj_id
+    @checks_arguments
     def get_delivered_tasks_since_last_call_to_table(
         self,
         spark: SparkSession,
@@ -74,7 +74,7 @@ class DataFrames(ApiClient):
         pages = self.since_last_call_pages(project_id, **_of(locals(), *_BATCH, "consumer"))
         return self._reader(spark, project_id, staging, answers_schema).read_once(pages)
 
-    @accepts_proj_id
+    @checks_arguments
     def get_task_status_to_table(
         self,
         spark: SparkSession,
@@ -92,7 +92,7 @@ class DataFrames(ApiClient):
 
         return self._reader(spark, project_id, staging, answers_schema).read(page())
 
-    @accepts_proj_id
+    @checks_arguments
     def get_multi_task_status_to_table(
         self,
         spark: SparkSession,

@@ -75,7 +75,7 @@ class LineColumns(NamedTuple):
     raw: Column
 
 
-def line_head(task: DeliveryText) -> bytes:
+def line_prefix(task: DeliveryText) -> bytes:
     """Return what stands before a task's text in its line."""
     begin = pa.py_buffer(task.text).address
     texts = [_text(value) for value in (task.id, task.delivered_at, task.problem)]
@@ -135,7 +135,7 @@ def stage_lines(pages: Iterable[Page], folder: Path) -> int:
     end = LINE_END.encode()
     for number, page in enumerate(pages):
         # One join copies each text once.
-        lines = b"".join([part for task in page for part in (line_head(task), task.text, end)])
+        lines = b"".join([part for task in page for part in (line_prefix(task), task.text, end)])
         try:
             with (folder / f"page-{number:06}.txt").open("xb") as file:
                 file.write(lines)
@@ -153,7 +153,7 @@ def line_tables(pages: Iterable[Page], table_bytes: int) -> Iterator[pa.Table]:
     lines: list[bytes] = []
     size = 0
     for page in pages:
-        lines += [line_head(task) + task.text for task in page]
+        lines += [line_prefix(task) + task.text for task in page]
         size += sum(len(task.text) for task in page)
         if size >= table_bytes:
             yield _line_table(lines)

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from pyspark.sql import types as T
+
 from sama_spark.errors import ConnectorError, FeedInterrupted
 from sama_spark.http.call_errors import NotFoundError
+from sama_spark.inbound.delivery_types import delivery_types
 from sama_spark.inbound.lines import TABLE_BYTES, ahead, line_tables, stage_lines, staged_lines, streamed_lines
-from sama_spark.inbound.table import asked_type, contract_types, inferred_type, task_table
+from sama_spark.inbound.table import asked_type, inferred_type, task_table
 from sama_spark.staging import stage_errors
 
 if TYPE_CHECKING:
@@ -43,13 +46,7 @@ class FeedReader:
     def read(self, pages: Iterator[Page]) -> DataFrame:
         """Return all tasks of a feed that can be read again."""
         types = self._types()
-        if self._stage is None:
-            return self._table(streamed_lines(self._spark, line_tables(ahead(pages), TABLE_BYTES)), types)
-        folder = self._staging.keep(self._stage.new_run("back"))
-        with stage_errors(folder):
-            tasks = stage_lines(ahead(pages), folder)
-        self._say_until_when(tasks)
-        return self._table(staged_lines(self._spark, folder), types)
+        return self._table(self._lines(ahead(pages)), types)
 
     def read_once(self, pages: Iterator[Page]) -> DataFrame:
         """Return all tasks of a feed that serves each task once. Each page is safe before the next is requested.
@@ -59,19 +56,12 @@ class FeedReader:
         """
         types = self._types()
         failure: list[ConnectorError] = []
-        kept = _until_error(pages, failure)
         if self._stage is None:
             log.warning(
                 "tasks since the last call are held in memory only: Sama does not serve them again. "
                 "Name a shared folder in `staging=` to keep them on disk."
             )
-            lines = streamed_lines(self._spark, line_tables(kept, TABLE_BYTES))
-        else:
-            folder = self._staging.keep(self._stage.new_run("back"))
-            with stage_errors(folder):
-                self._say_until_when(stage_lines(kept, folder))
-            lines = staged_lines(self._spark, folder)
-        table = self._table(lines, types)
+        table = self._table(self._lines(_until_error(pages, failure)), types)
         if failure:
             raise FeedInterrupted(
                 f"the feed broke off: {failure[0]}",
@@ -92,18 +82,24 @@ class FeedReader:
     def _table(self, lines: DataFrame, types: tuple[DataType, DataType | None]) -> DataFrame:
         return task_table(lines, types[0], types[1] or inferred_type(lines))
 
-    def _say_until_when(self, tasks: int) -> None:
-        if self._stage is not None:
-            until = datetime.now(timezone.utc) + self._stage.ttl
-            log.info("%s tasks staged; the DataFrame reads them until %s UTC or close()", tasks, f"{until:%F %R}")
+    def _lines(self, pages: Iterator[Page]) -> DataFrame:
+        """Fetch the pages, and return their lines: in the stage, or held in memory where there is none."""
+        if self._stage is None:
+            return streamed_lines(self._spark, line_tables(pages, TABLE_BYTES))
+        folder = self._staging.keep(self._stage.new_run("back"))
+        with stage_errors(folder):
+            tasks = stage_lines(pages, folder)
+        until = datetime.now(timezone.utc) + self._stage.ttl
+        log.info("%s tasks staged; the DataFrame reads them until %s UTC or close()", tasks, f"{until:%F %R}")
+        return staged_lines(self._spark, folder)
 
 
 def delivery_contract(api: ApiClient, project_id: str | int) -> tuple[DataType, DataType]:
     """Return the types of `data` and `answers` by the delivery schema; JSON text if there is none (404)."""
     try:
-        return contract_types(api.get_delivery_task_schema(project_id))
+        return delivery_types(api.get_delivery_task_schema(project_id))
     except NotFoundError:
-        return contract_types(None)
+        return T.StringType(), T.StringType()
 
 
 def _until_error(pages: Iterator[Page], failure: list[ConnectorError]) -> Iterator[Page]:

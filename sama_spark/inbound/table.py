@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.errors import InvalidInput
+from sama_spark.exact import is_text
 from sama_spark.inbound.dates import dates_as_text, no_date, try_timestamp, with_dates
-from sama_spark.inbound.delivery_types import delivery_types, observed_type, saveable
+from sama_spark.inbound.delivery_types import observed_type, saveable
 from sama_spark.inbound.lines import line_columns
 from sama_spark.inbound.observe import observed_schemas
 from sama_spark.inbound.times import LEAST, MOST
@@ -68,7 +69,7 @@ def typed_tasks(
     declared = T.StructType(
         [
             *(T.StructField(name, T.StringType()) for name in (*members, RESCUED)),
-            *(T.StructField(name, dates_as_text(found)) for name, found in types.items() if not _is_text(found)),
+            *(T.StructField(name, dates_as_text(found)) for name, found in types.items() if not is_text(found)),
         ]
     )
     known = ("id", "delivered_at", "raw", "data_raw", "answers_raw")
@@ -121,11 +122,6 @@ def inferred_type(lines: DataFrame) -> T.DataType:
     return observed_type(*observed_schemas(lines.select(line_columns().answers.alias("answers"))))
 
 
-def contract_types(schema: Mapping[str, Any] | None) -> tuple[T.DataType, T.DataType]:
-    """Return the types of `data` and `answers` by the delivery schema; JSON text for both where there is none."""
-    return delivery_types(schema) if schema is not None else (T.StringType(), T.StringType())
-
-
 def _member_and_rest(field: Field) -> tuple[str, str]:
     """Return the member of the task's text, and the path within that member."""
     member, _, rest = field.json_path.partition(".")
@@ -145,13 +141,9 @@ def _envelope_column(field: Field) -> Column:
 
 
 def _typed(name: str, data_type: T.DataType) -> Column:
-    if _is_text(data_type):
+    if is_text(data_type):
         return F.col(f"{name}_raw").alias(name)  # from_json would write numbers anew: 1.10 as 1.1
     return with_dates(F.col(f"t.{name}"), data_type).cast(saveable(data_type)).alias(name)
-
-
-def _is_text(found: T.DataType) -> bool:
-    return isinstance(found, T.StringType)
 
 
 def as_timestamp(text: Column) -> Column:

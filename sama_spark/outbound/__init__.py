@@ -26,7 +26,7 @@ The modules, in the order in which a row meets them:
     creation_result   what the caller gets
     dry_run           what the caller gets of a run that sends nothing
       looks           valid pre-annotations that may be a mistake
-    wait              what became of each task
+    wait              what became of each task; `api.batches.poll_jobs` has the pauses
     micro_batches     all of this for each micro-batch of a stream
 
 A batch has one class for each step of its way: `WaitingBatch` (api: opened, without tasks yet) -> `UploadedBatch`

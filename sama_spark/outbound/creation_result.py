@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sama_spark.api.interrupted import tell
+from sama_spark.api.interruption_notes import note
 from sama_spark.arguments import check_function, check_seconds
 from sama_spark.errors import ConnectorError
 from sama_spark.outbound.outbox.report import OutboxReport
@@ -159,7 +159,7 @@ class CreationResult(Mapping[str, Any]):
             raise
         except BaseException as error:
             ids = ", ".join(map(str, self.batch_ids))
-            tell(
+            note(
                 error,
                 f"interrupted while Sama creates the tasks of these batches of project {self.project_id}: {ids}. All "
                 "of them were started: do not send their rows again. Call wait() again, or client.wait_for_batch",

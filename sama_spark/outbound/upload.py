@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from sama_spark.api import batches
-from sama_spark.api.interrupted import tell_batches
+from sama_spark.api.interruption_notes import note_batches
 from sama_spark.api.sama_errors import BatchesNotStarted
 from sama_spark.errors import ConnectorError
 from sama_spark.http.call_errors import InvalidResponse
@@ -162,7 +162,7 @@ class Uploader:
         except BaseException as error:
             started, unsure = self._in("started"), self._in("starting")
             if self._states and (started or unsure or not isinstance(error, ConnectorError)):
-                tell_batches(
+                note_batches(
                     error,
                     self.project_id,
                     started=started,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sama_spark.api.batch_replies import BatchItem, BatchJob
-from sama_spark.api.batches import watch
+from sama_spark.api.batches import poll_jobs
 from sama_spark.api.job_state import JobState
 from sama_spark.api.sama_errors import TasksUnaccounted, WaitTimedOut
 from sama_spark.errors import ConnectorError
@@ -133,7 +133,7 @@ def _watch(
     """
     tasks, created = sum(batch.tasks for batch in batches), 0
     jobs: Mapping[str | int, BatchJob] = {}
-    for jobs in watch(api, project_id, [batch.batch_id for batch in batches], timeout):
+    for jobs in poll_jobs(api, project_id, [batch.batch_id for batch in batches], timeout):
         created = sum(job.created_count or 0 for job in jobs.values())
         if on_progress:
             on_progress(created, tasks)

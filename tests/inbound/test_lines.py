@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sama_spark.api.task_text import task_text
 from sama_spark.errors import StagingError
-from sama_spark.inbound.lines import LINE_END, ahead, cut_line, line_head, stage_lines
+from sama_spark.inbound.lines import LINE_END, ahead, cut_line, line_prefix, stage_lines
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -33,7 +33,7 @@ def test_a_line_holds_each_value_to_the_byte(page: list[dict[str, Any]], indent:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return  # lone surrogates, which no JSON parser has to take
     for task, raw in zip(page, decoded["tasks"], strict=True):
-        line = line_head(task_text(raw)) + bytes(raw)
+        line = line_prefix(task_text(raw)) + bytes(raw)
         assert LINE_END.encode() not in line
         cut = cut_line(line)
         assert cut.raw == bytes(raw)

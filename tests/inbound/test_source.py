@@ -30,7 +30,7 @@ from sama_spark.data_source.read_options import read_options
 from sama_spark.data_source.read_rows import SCHEMA, arrow_batches
 from sama_spark.data_source.stream_window import Window
 from sama_spark.errors import InvalidInput, StagingError
-from sama_spark.inbound.lines import LINE_END, stage_lines, staged_lines
+from sama_spark.inbound.lines import LINE_END, line_prefix, stage_lines, staged_lines
 from sama_spark.inbound.table import task_table
 from sama_spark.inbound.times import micros, to_text
 
@@ -136,6 +136,13 @@ def test_values_are_what_the_function_makes_of_them(spark: SparkSession, tmp_pat
 # --- the parts that Spark calls, without Spark
 
 
+def test_a_number_of_any_length_stops_no_row() -> None:
+    text = f'{{"id": "1", "batch_id": {"9" * 5000}, "priority": "{"0" * 5000}7"}}'.encode()
+    [batch] = arrow_batches([line_prefix(task_text(msgspec.Raw(text))) + text], SCHEMA)
+    [row] = batch.to_pylist()
+    assert (row["id"], row["batch_id"], row["priority"], row["raw"]) == ("1", None, 7, text.decode())
+
+
 def rows_of(reader: Any, partitions: list[Any]) -> list[dict[str, Any]]:
     reader = cloudpickle.loads(cloudpickle.dumps(reader))
     partitions = cloudpickle.loads(cloudpickle.dumps(partitions))
@@ -177,7 +184,7 @@ def test_a_read_that_fails_leaves_nothing_and_tells_no_key(options: dict[str, st
 def test_a_stage_that_is_not_shared(options: dict[str, str], damage: str) -> None:
     reader = SamaDataSource(options).reader(SCHEMA)
     [partition] = reader.partitions()
-    [(file, _)] = partition.files  # type: ignore[attr-defined]
+    [(file, _)] = partition.value
     file.unlink() if damage == "gone" else file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(StagingError, match=r"a worker sees.*`staging`"):
         list(reader.read(partition))

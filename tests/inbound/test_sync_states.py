@@ -124,7 +124,7 @@ def test_a_round_goes_on_where_max_calls_or_death_stopped_it(
     assert "5 calls, 2 states changed, goes on: 'delivered', page 2" in str(cut)
     sandbox.fail("multi_status", kind="status", status=400, skip=1)
     with monkeypatch.context() as patch, pytest.raises(BadRequestError):  # page 2 lands, nothing of it is noted
-        patch.setattr(status_round, "_PIECE", 1)
+        patch.setattr(status_round, "_MOST_WAITING", 1)
         client.sync(spark, project, into, feeds=["status"])
     assert len(history(spark, into)) == 2
     sandbox.heal()

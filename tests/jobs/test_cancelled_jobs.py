@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sama_spark.api.interrupted import tell_batches
+from sama_spark.api.interruption_notes import note_batches
 from sama_spark.http.secrets import Redactor
 from sama_spark.jobs.process import as_a_job
 from sama_spark.jobs.run import told
@@ -17,7 +17,7 @@ from sama_spark.jobs.run import told
 
 def test_the_line_names_the_batches() -> None:
     error = KeyboardInterrupt()
-    tell_batches(error, 4242, started=[7, 8], unsure=[9], waiting=[10], cancelled=[11], next_step="run again")
+    note_batches(error, 4242, started=[7, 8], unsure=[9], waiting=[10], cancelled=[11], next_step="run again")
     line = told(error, Redactor())
     assert (line["type"], line["retryable"]) == ("KeyboardInterrupt", False)
     assert (line["started"], line["unsure"], line["not_started"]) == ([7, 8], [9], [10, 11])

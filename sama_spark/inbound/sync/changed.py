@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from sama_spark.delta import time_column
 from sama_spark.inbound.lines import raw_parts
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from sama_spark.delta import DeltaTable
     from sama_spark.inbound.sync.tables import SyncTables
-    from sama_spark.inbound.sync.watermark import Watermark
 
 _MOST_NAMED = 5_000  # tasks that a condition names one by one
 _MOST_BROADCAST = 1_000_000
@@ -49,14 +47,18 @@ class Counts(NamedTuple):
         """Return the number of new and updated tasks."""
         return self.new + self.updated
 
+    @property
+    def each_is_new(self) -> bool:
+        """Return whether each delivery is the only one of a task that `tasks` lacks."""
+        return self.updated == self.unchanged == 0 and self.max_deliveries <= 1
+
 
 @dataclass(frozen=True)
 class Changed:
     """The tasks that are new or updated.
 
     Attributes:
-        rows: one row of `deliveries_raw` for each task: its newest delivery. A delivery without a time that can be
-            read has the time of its landing.
+        rows: the newest delivery of each task, with the columns that `timed` returns.
         ids: the ids of the tasks if they are few, so that a condition can name them; else None.
         counts: how many tasks and deliveries were compared.
     """
@@ -71,69 +73,83 @@ class Changed:
         return self.rows.withColumns({"data_raw": data, "answers_raw": answers})
 
 
-def find_changed(tables: SyncTables, since: datetime | None, before: Watermark, run_id: str, now: datetime) -> Changed:
-    """Compare all that has landed with `tasks`, including what runs landed that died.
+def find_changed(
+    tables: SyncTables, since: datetime | None, last_write: datetime | None, run_id: str, now: datetime
+) -> Changed:
+    """Return the tasks that are new or updated, by the rule of `compare`.
 
-    Everything that landed after the last run that wrote to `tasks` is examined, however old its `delivered_at`. If a
-    run dies after landing late deliveries, only this finds them.
+    These deliveries are compared with `tasks`:
+
+    - those that were made from `since` on: this run has asked the feed for them;
+    - those that have no time and landed from `since` on;
+    - those that landed after `last_write`, however old they are: a run that landed them may have died before it wrote
+      to `tasks`.
 
     Args:
         tables: the project's tables.
-        since: also examine deliveries made from this time on; None: examine all.
-        before: how far `tasks` had come before this run.
+        since: where the feed began in this run; None: compare all deliveries.
+        last_write: when the last run that wrote to `tasks` began; None: `tasks` is empty.
         run_id: the id of this run.
         now: when this run began.
-
-    Returns:
-        The new and updated tasks. The `delivered_at` of their rows is the landing time where the delivery has no
-        time, and their columns `is_timed` and `has_unreliable_time` are those of `timed`.
     """
     raw = tables.deliveries_raw.read()
     if since is not None:
         delivered_at, landed_at = (time_column(tables.spark, name) for name in ("delivered_at", "landed_at"))
         untimed = F.col("delivered_at").isNull() & (landed_at >= F.lit(since))
-        raw = raw.where((delivered_at >= F.lit(since)) | untimed | (landed_at > F.lit(before.synced_at)))
+        raw = raw.where((delivered_at >= F.lit(since)) | untimed | (landed_at > F.lit(last_write)))
     raw = timed(raw)
-    compared = compare(raw, None if before.synced_at is None else tables.tasks, run_id)
+    compared = compare(raw, None if last_write is None else tables.tasks, run_id)
     keys = newer(compared)
     with ThreadPoolExecutor(1, "sama-naming") as aside:
         naming = aside.submit(_few, keys)
         counts = count(compared, now)
-    if (named := naming.result()) is not None:
+    named = naming.result()
+    deliveries = raw.where("id IS NOT NULL")
+    if named is not None:
         # As values, so that none of the writes computes the keys again.
         values = tables.spark.createDataFrame(named, "id string, micros bigint")
         keys = F.broadcast(values.select("id", F.timestamp_micros("micros").alias("delivered_at")))
+    elif counts.each_is_new:
+        return Changed(deliveries, None, counts)  # a join would leave nothing out
     elif counts.changed < _MOST_BROADCAST:
         keys = F.broadcast(keys)
-    rows = raw.where("id IS NOT NULL")
-    is_all_new = not (counts.updated or counts.unchanged or counts.max_deliveries > 1)
-    # Where every delivery is a new task, all rows are wanted: no join.
-    if named is not None or not is_all_new:
-        rows = rows.join(keys, ["id", "delivered_at"])
+    rows = deliveries.join(keys, ["id", "delivered_at"])
     if counts.max_deliveries > 1:  # a second sync, against the rule, may have landed the same delivery
         rows = rows.dropDuplicates(["id", "delivered_at"])
     return Changed(rows, None if named is None else [task_id for task_id, _ in named], counts)
 
 
 def timed(raw: DataFrame) -> DataFrame:
-    """Return all deliveries with a time, `is_timed` and `has_unreliable_time`. The `id` of an unreadable one is null.
+    """Return all deliveries, each with a time.
 
-    A delivery without a time takes the time of its landing. The time is unreliable if it was missing or lies after the
-    landing. If a task has a delivery with an unreliable time, the delivery that landed last is the task's newest. A
-    wrong time in the future would otherwise win over every later delivery.
+    Returns:
+        All columns, and these:
+
+        - `id`: null if the delivery cannot be read as a task.
+        - `delivered_at`: the time of the landing if the delivery has none.
+        - `is_timed`: whether the delivery has a time.
+        - `is_time_odd`: whether that time is missing or lies after the landing.
     """
     return raw.withColumns(
         {
             "id": F.when(F.col("problem").isNull(), F.col("id")),
             "delivered_at": F.coalesce("delivered_at", "landed_at"),
             "is_timed": F.col("delivered_at").isNotNull(),
-            "has_unreliable_time": F.coalesce(F.col("delivered_at") > F.col("landed_at"), F.lit(True)),
+            "is_time_odd": F.coalesce(F.col("delivered_at") > F.col("landed_at"), F.lit(True)),
         }
     )
 
 
 def compare(raw: DataFrame, tasks: DeltaTable | None, run_id: str) -> DataFrame:
-    """Compare the newest delivery of each task with the row in `tasks`.
+    """Compare the newest delivery of each task with its row in `tasks`.
+
+    Times decide, unless one of them is odd: a wrong time in the future would win over every later delivery.
+
+    | | by time | by landing |
+    | --- | --- | --- |
+    | when | all times are in order | the time of a delivery of the task, or of its row, is odd |
+    | the newest delivery | has the latest `delivered_at` | landed last |
+    | an update | is later than the row's `delivered_at` | landed after the row's `synced_at` |
 
     Args:
         raw: deliveries, as `timed` returns them.
@@ -145,29 +161,31 @@ def compare(raw: DataFrame, tasks: DeltaTable | None, run_id: str) -> DataFrame:
         how many `deliveries` it has and how many of them `landed` in this run. Unreadable deliveries are no tasks: one
         row holds all of them, with null as `id`, and is neither new nor updated.
     """
+    newest, is_task = _newest(raw, run_id), F.col("id").isNotNull()
+    if tasks is None:
+        return newest.withColumns({"is_new": is_task, "is_updated": F.lit(False)})
+    # `synced_at`: when the sync that wrote the row began; it saw only what had landed before.
+    row_at = F.coalesce("delivered_at", "synced_at").alias("row_at")
+    rows = tasks.read().select("id", row_at, F.col("synced_at").alias("row_synced_at"))
+    by_landing = F.col("is_a_time_odd") | F.expr("row_at >= row_synced_at")
+    is_update = F.when(by_landing, F.expr("landed_at > row_synced_at")).otherwise(F.expr("delivered_at > row_at"))
+    return newest.join(rows, "id", "left").withColumns(
+        {"is_new": is_task & F.col("row_at").isNull(), "is_updated": F.coalesce(is_update, F.lit(False))}
+    )
+
+
+def _newest(raw: DataFrame, run_id: str) -> DataFrame:
+    """Return the newest delivery of each task, by the rule of `compare`."""
     delivery = F.struct("delivered_at", "landed_at", "is_timed")
-    by_landing = F.max_by(delivery, F.struct("landed_at", "delivered_at"))
-    unreliable = F.bool_or("has_unreliable_time")
-    newest = raw.groupBy("id").agg(
-        unreliable.alias("has_unreliable_time"),
-        F.when(unreliable, by_landing).otherwise(F.max_by(delivery, "delivered_at")).alias("newest"),
+    latest, landed_last = F.max_by(delivery, "delivered_at"), F.max_by(delivery, F.struct("landed_at", "delivered_at"))
+    is_a_time_odd = F.bool_or("is_time_odd")
+    by_task = raw.groupBy("id").agg(
+        is_a_time_odd.alias("is_a_time_odd"),
+        F.when(is_a_time_odd, landed_last).otherwise(latest).alias("newest"),
         F.count("*").alias("deliveries"),
         F.count_if(F.col("run_id") == run_id).alias("landed"),
     )
-    found = newest.select("id", "newest.*", "has_unreliable_time", "deliveries", "landed")
-    if tasks is None:
-        nothing = F.lit(None).cast(T.TimestampType())
-        found = found.withColumns({"known_at": nothing, "synced_at": nothing})
-    else:
-        # `synced_at` is when the sync began that wrote the row: what that sync saw had landed by then.
-        known_at = F.coalesce("delivered_at", "synced_at").alias("known_at")
-        found = found.join(tasks.read().select("id", known_at, "synced_at"), "id", "left")
-    is_task, is_new = F.col("id").isNotNull(), F.col("known_at").isNull()
-    at_landing = F.col("has_unreliable_time") | F.expr("known_at >= synced_at")
-    later = F.when(at_landing, F.expr("landed_at > synced_at")).otherwise(F.expr("delivered_at > known_at"))
-    return found.withColumns(
-        {"is_new": is_task & is_new, "is_updated": is_task & ~is_new & F.coalesce(later, F.lit(False))}
-    )
+    return by_task.select("id", "newest.*", "is_a_time_odd", "deliveries", "landed")
 
 
 def newer(compared: DataFrame) -> DataFrame:

@@ -56,12 +56,12 @@ class Landing:
     def land(self, pages: Iterable[Page], cursor: Callable[[], str | None]) -> None:
         """Append the deliveries of `pages` that `deliveries_raw` lacks.
 
-        With a stage, Spark appends all pages in one commit. Without one it appends pieces of some 64 MB.
+        With a stage, Spark appends all pages in one commit. Without one it appends portions of some 64 MB.
 
         Args:
             pages: what to land.
-            cursor: called once all pages are read. What it returns lands with the last rows, in one commit. If the
-                table has all of these rows, it does not land, and the next sync reads the same pages again.
+            cursor: called once all pages are read. What it returns lands with the last rows, in one commit. If those
+                rows are already there, the cursor is not written, and the next sync reads the same pages again.
         """
         spark, fetched = self.tables.spark, ahead(iter(pages))
         if self.stage is not None:
@@ -70,10 +70,10 @@ class Landing:
                     self._append(staged_lines(spark, folder), cursor())
             return
         waiting = None
-        for piece in line_tables(fetched, TABLE_BYTES):
+        for portion in line_tables(fetched, TABLE_BYTES):
             if waiting is not None:
                 self._append(arrow_rows(spark, waiting), None)
-            waiting = piece
+            waiting = portion
         if waiting is not None:
             self._append(arrow_rows(spark, waiting), cursor())
 
@@ -104,7 +104,7 @@ class Landing:
         """Return those of `rows` that the table lacks.
 
         A delivery is known by its task and time. One that lacks either is known by its text, without the signatures of
-        its links. So is one that cannot be read: the same delivery may come again in order.
+        its links. So is one that cannot be read: the same delivery may come again, this time readable.
         """
         there = self.tables.deliveries_raw.read()
         if self.since is not None:

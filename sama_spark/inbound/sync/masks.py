@@ -59,7 +59,7 @@ _FAILURES = (
     RetryableError,
 )
 _LINK = "mask_url"
-_ODD, _LONGEST = r"[^A-Za-z0-9_-]", 80  # characters in names of files
+_UNSAFE, _LONGEST_NAME = r"[^A-Za-z0-9_-]", 80  # characters in names of files
 _PNG_BEGINS, _PNG_ENDS = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -88,7 +88,7 @@ class Masks:
     _failed: set[str] = field(default_factory=set, repr=False)
     _unreachable: Counter[str | None] = field(default_factory=Counter, repr=False)
 
-    def named(self, tasks: DataFrame, rows: DataFrame, progress: FeedSync) -> DataFrame:
+    def copy_and_name(self, tasks: DataFrame, rows: DataFrame, progress: FeedSync) -> DataFrame:
         """Copy the masks of `tasks` and return `rows`, the annotations of these tasks, with `mask_path`.
 
         `mask_path` stays null where a mask cannot be fetched. `tasks` has the columns id, delivered_at, answers_raw.
@@ -119,18 +119,18 @@ class Masks:
     def _with_paths(self, rows: DataFrame) -> DataFrame:
         named = rows.withColumn("mask_path", self._path())
         if self._failed:
-            gone = rows.sparkSession.createDataFrame(
-                [(path, True) for path in self._failed], "mask_path string, gone boolean"
+            failed = rows.sparkSession.createDataFrame(
+                [(path, True) for path in self._failed], "mask_path string, has_failed boolean"
             )
-            named = named.join(F.broadcast(gone), "mask_path", "left")
-            named = named.withColumn("mask_path", F.when(F.col("gone").isNull(), F.col("mask_path")))
+            named = named.join(F.broadcast(failed), "mask_path", "left")
+            named = named.withColumn("mask_path", F.when(F.col("has_failed").isNull(), F.col("mask_path")))
         return named.select(rows.columns)
 
     def _path(self) -> Column:
         """Return the path for the copy of a row's mask; null for rows without a mask."""
         key = F.concat_ws("\x1f", "task_id", F.unix_micros("delivered_at"), "output")
-        name = F.concat(_plain("output"), F.lit("-"), F.substring(F.sha2(key, 256), 1, 16), F.lit(".png"))
-        path = F.concat_ws("/", F.lit(f"{self.folder}/{self.project_id}"), _plain("task_id"), name)
+        name = F.concat(_file_name_of("output"), F.lit("-"), F.substring(F.sha2(key, 256), 1, 16), F.lit(".png"))
+        path = F.concat_ws("/", F.lit(f"{self.folder}/{self.project_id}"), _file_name_of("task_id"), name)
         return F.when(F.col("mask_url").isNotNull() & F.col("raw").contains(_LINK), path)
 
     def _copy(self, annotations: DataFrame, progress: FeedSync) -> list[str]:
@@ -242,11 +242,11 @@ def _new_link(api: ApiClient, project_id: str, mask: Mask) -> str:
     return url
 
 
-def plain(name: str) -> str:
+def file_name_of(name: str) -> str:
     """Return the name with `_` for each character that is unsafe in a file's name, cut at 80 characters."""
-    return re.sub(_ODD, "_", name)[:_LONGEST]
+    return re.sub(_UNSAFE, "_", name)[:_LONGEST_NAME]
 
 
-def _plain(name: str) -> Column:
+def _file_name_of(name: str) -> Column:
     """Return the same for a column of names."""
-    return F.substring(F.regexp_replace(name, _ODD, "_"), 1, _LONGEST)
+    return F.substring(F.regexp_replace(name, _UNSAFE, "_"), 1, _LONGEST_NAME)

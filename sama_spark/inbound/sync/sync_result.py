@@ -34,7 +34,6 @@ class FeedSync:
         goes_on: what `max_calls` left to the next sync.
         notes: what somebody should look at, in words: rejected deliveries and why, masks that failed, a `label` that
             no shape has.
-        by_time: whether the feed goes on by time.
         seconds: how long it took.
     """
 
@@ -55,7 +54,6 @@ class FeedSync:
     changes: int = 0
     goes_on: str | None = None
     notes: list[str] = field(default_factory=list)
-    by_time: bool = False
     seconds: float = 0.0
 
     def __str__(self) -> str:
@@ -78,7 +76,7 @@ class FeedSync:
             f"    tasks: {self.new:,} new, {self.updated:,} updated, {self.unchanged:,} unchanged"
             f"{rejected}{unfit}{gained}"
             f"{masks if self.masks_copied or self.masks_failed else ''}"
-            f"{times if self.by_time else ''}{notes}"
+            f"{times if self.watermark_to else ''}{notes}"
         )
 
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from sama_spark.inbound.sync.changed import Changed
     from sama_spark.inbound.sync.masks import Masks
-    from sama_spark.inbound.sync.watermark import Watermark
     from sama_spark.staging import Stage
     from sama_spark.vendors.seam import Feed, Field, Frames, Label, Page
 
@@ -111,7 +110,6 @@ class SyncRun:
         before = watermark(self.tables.tasks, feed.source)
         since, begin = None, None
         if feed.resume == "time":
-            progress.by_time = True
             if not self.full and before.delivered_at is not None:
                 since = before.delivered_at - self.overlap
                 begin = f"{since:%FT%T}.{since:%f}Z"
@@ -125,7 +123,7 @@ class SyncRun:
                 landing.land([page], feed.cursor)
         else:
             landing.land(pages, feed.cursor)
-        types = self._apply_landed(feed, progress, types, now, since, before)
+        types = self._apply_landed(feed, progress, types, now, since, before.synced_at)
         if self.masks is not None and feed.resume != "vendor":
             self.masks.fill(self.tables.annotations, progress, None if self.full else _MASKS_AGAIN)
         return types
@@ -137,16 +135,16 @@ class SyncRun:
         types: TableTypes,
         now: datetime,
         since: datetime | None,
-        before: Watermark,
+        last_write: datetime | None,
     ) -> TableTypes:
         """Bring what has landed, also in runs that died, into `annotations` and `tasks`.
 
         Returns:
             The types that hold then.
         """
-        with ThreadPoolExecutor(1, "sama-rejected") as aside:
-            rejected = aside.submit(unreadable.landed, self.tables)
-            changed = find_changed(self.tables, since, before, progress.run_id, now)
+        with ThreadPoolExecutor(1, "sama-unreadable") as aside:
+            all_unreadable = aside.submit(unreadable.found, self.tables)
+            changed = find_changed(self.tables, since, last_write, progress.run_id, now)
         counts = changed.counts
         progress.landed = counts.landed
         progress.new, progress.updated, progress.unchanged = counts.new, counts.updated, counts.unchanged
@@ -166,9 +164,9 @@ class SyncRun:
                 progress.unfit = unfit(self.tables.tasks.read().where(written))
             if feed.resume == "time":
                 progress.watermark_to = max(filter(None, (progress.watermark_to, counts.latest)), default=None)
-        left = unreadable.without_superseded(self.tables, rejected.result())
-        progress.rejected = len(left)
-        progress.notes += unreadable.in_words(left)
+        still_unreadable = unreadable.without_superseded(self.tables, all_unreadable.result())
+        progress.rejected = len(still_unreadable)
+        progress.notes += unreadable.in_words(still_unreadable)
         return types
 
     def _annotations_of(self, changed: Changed) -> DataFrame:
@@ -226,7 +224,6 @@ class SyncRun:
 
     def _record(self, progress: FeedSync, now: datetime, error: str | None) -> None:
         row = {**vars(progress), "started_at": now, "error": error}
-        del row["by_time"]
         self.tables.runs.append(self.spark.createDataFrame([row], RUNS))
 
 

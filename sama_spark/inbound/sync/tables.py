@@ -122,7 +122,6 @@ class SyncTables:
     task_states = _Table()
     status_round = _Table()
     batches = _Table()
-    project_stats = _Table()
 
     def __post_init__(self) -> None:
         check_place(self.into, self.prefix)

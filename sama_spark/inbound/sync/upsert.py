@@ -34,7 +34,7 @@ def replace_annotations(
     tasks = changed.parts().select("id", "delivered_at", "answers_raw")
     rows = flatten_annotations(tasks, vendor=tables.vendor, label=label, frames=frames)
     if masks is not None:
-        rows = masks.named(tasks, rows, progress)
+        rows = masks.copy_and_name(tasks, rows, progress)
     _replace(tables.annotations, "task_id", rows, changed)
 
 

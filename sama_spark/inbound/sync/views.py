@@ -6,7 +6,7 @@ texts name every column.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -159,24 +159,24 @@ def ensure_labels(tables: SyncTables) -> None:
     """
     with _view_errors(tables):
         if not tables.is_path and not tables.spark.catalog.tableExists(tables[LABELS].sql_name):
-            _create(tables, (LABELS,))
+            _create(tables, [LABELS])
 
 
-def create_views(tables: SyncTables, *names: str) -> None:
-    """Create or replace these views, or all, beside the tables; for tables in a folder, in this session alone.
+def create_views(tables: SyncTables) -> None:
+    """Create or replace all views beside the tables; for tables in a folder, in this session alone.
 
     Raises:
         SyncError: Spark or the catalog refuses.
     """
     with _view_errors(tables):
-        _create(tables, names or tuple(VIEWS))
+        _create(tables, VIEWS)
 
 
 def _view_errors(tables: SyncTables) -> AbstractContextManager[None]:
     return table_errors(f"the views beside {tables.place} cannot be made", SyncError)
 
 
-def _create(tables: SyncTables, names: Sequence[str]) -> None:
+def _create(tables: SyncTables, names: Iterable[str]) -> None:
     task_states(tables)
     placed = {table: tables[table].sql_name for table in _TABLES} | {LABELS: _place(tables, LABELS)}
     temporary = "TEMPORARY " if tables.is_path else ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import msgspec
 
 from sama_spark.api import batches
-from sama_spark.api.interrupted import tell_batches
+from sama_spark.api.interruption_notes import note_batches
 from sama_spark.api.sama_errors import BatchStateError
 from sama_spark.arguments import check_mapping, check_seconds, check_text, shown
 from sama_spark.errors import ConnectorError, InvalidInput
@@ -167,7 +167,7 @@ class Settler:
                 events[batch.batch_id] = self._continue(batch)
         except BaseException as error:
             left = [batch.batch_id for batch in taken if batch.batch_id not in events]
-            tell_batches(
+            note_batches(
                 error,
                 self.project_id,
                 started=[batch_id for batch_id, event in events.items() if event and event.state == "started"],

@@ -103,7 +103,7 @@ def string(raw: Raw) -> str | None:
         return _string(raw)
     except _ODD:
         found = broken_json.lenient(bytes(raw)) if first_byte(raw) == b'"' else None
-    return broken_json.plain(found) if isinstance(found, str) else None
+    return broken_json.without_surrogates(found) if isinstance(found, str) else None
 
 
 def is_value(raw: Raw) -> bool:

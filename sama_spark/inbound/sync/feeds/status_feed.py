@@ -57,7 +57,7 @@ class StatusFeed:
         if is_over:
             status_round.end()
         else:
-            status_round.land()
+            status_round.save()
 
 
 def note_rejected(tables: SyncTables, task_id: str) -> None:
@@ -112,8 +112,8 @@ def _record_changes(tables: SyncTables, history: DeltaTable, seen: DataFrame, ru
     newer = seen.join(known, "task_id", "left").where("known_at IS NULL OR seen_at > known_at")
     tasks = tables.tasks.read().select(F.col("id").alias("task_id"), "current_state", "synced_at")
     before = F.lag("state").over(Window.partitionBy("task_id").orderBy("seen_at"))
-    # A delivery since the last look leaves no row in the history. So a task that was sent back before that delivery
-    # and is sent back again has the same state as in its last row, and yet has changed.
+    # The history has no rows of deliveries. Of the timeline rejected -> delivered -> rejected it has seen only the
+    # first state when the third comes: the same state, and yet a change.
     is_again = F.expr("known_at < synced_at AND synced_at < seen_at AND known = state AND current_state <> state")
     changes = (
         newer.join(tasks, "task_id", "left")
@@ -131,9 +131,10 @@ def _record_changes(tables: SyncTables, history: DeltaTable, seen: DataFrame, ru
 def _update_current(tables: SyncTables, history: DeltaTable, seen: DataFrame) -> int:
     """Update `current_state` of tasks that were seen in another state after their delivery had been fetched.
 
+    `synced_at`, when the fetch began, and `seen_at` are both times of a driver's clock: Sama's clock plays no part.
+
     Returns:
-        The number of tasks. `synced_at`, when the fetch began, and `seen_at` are both times of a driver's clock, so
-        Sama's clock plays no part.
+        The number of tasks.
     """
     last_seen = seen.groupBy("task_id").agg(F.max("seen_at").alias("seen_at"))
     known = last_seen.join(_last_known(history.read()), "task_id")

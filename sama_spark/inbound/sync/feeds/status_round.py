@@ -1,6 +1,6 @@
 """One round through the status lists, over as many runs as it takes.
 
-Sama has a list for every state. The round reads the lists of all states that can still change. The rows land in the
+Sama has a list for every state. The round reads the lists of all states that can still change. It saves the rows in the
 table `status_round` with their page, so the place where the next run goes on is never ahead of the rows. After the last
 list, a known task that was in none of them was acknowledged or deleted, or it moved from one list to another between
 two calls. The round asks for each such task by its id.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from sama_spark.api.broken_json import plain
+from sama_spark.api.broken_json import without_surrogates
 from sama_spark.api.states import TaskStates
 from sama_spark.api.task_text import as_dict
 from sama_spark.errors import InvalidInput
@@ -39,7 +39,7 @@ _SEEN = """
     polled STRING COMMENT 'the list; null for a task that was requested by its id', page INT,
     seen_at TIMESTAMP_LTZ
 """
-_PIECE = 5000  # rows that wait on the driver
+_MOST_WAITING = 5000  # rows that wait on the driver
 _BY_ID = 1000  # most tasks that a round requests one by one
 
 
@@ -62,7 +62,7 @@ class StatusRound:
 
     def __post_init__(self) -> None:
         self._table = self.tables.status_round
-        self._has_landed = self._table.exists()
+        self._is_saved = self._table.exists()
 
     def read(self, known: DataFrame) -> bool:
         """Go on where the last run stopped.
@@ -91,26 +91,26 @@ class StatusRound:
     def seen(self) -> DataFrame:
         """Return what this round has seen so far."""
         waiting = self.tables.spark.createDataFrame(self._waiting, _SEEN)
-        rows = self._table.read().unionByName(waiting) if self._has_landed else waiting
+        rows = self._table.read().unionByName(waiting) if self._is_saved else waiting
         return rows.where("task_id IS NOT NULL")
 
-    def land(self) -> None:
-        """Write what has been seen to the table, for the next run."""
+    def save(self) -> None:
+        """Save what has been seen in the table, for the next run."""
         if self._waiting:
-            if not self._has_landed:
+            if not self._is_saved:
                 self._table = self.tables.ensure("status_round", _SEEN, "Tasks seen in the round of lists under way")
-                self._has_landed = True
+                self._is_saved = True
             self._table.append(self.tables.spark.createDataFrame(self._waiting, _SEEN))
             self._waiting = []
 
     def end(self) -> None:
         """Empty the table, so that the next run begins a new round."""
-        if self._has_landed:
+        if self._is_saved:
             self._table.delete(None, "task_id")
 
     def _places(self) -> dict[str, int | None]:
         """Return the page to go on with for each list; None where the list has ended."""
-        if not self._has_landed:
+        if not self._is_saved:
             return {}
         lists = self._table.read().where("polled IS NOT NULL").groupBy("polled")
         found = lists.agg(F.max("page").alias("page"), F.bool_or(F.col("task_id").isNull()).alias("ended"))
@@ -124,7 +124,7 @@ class StatusRound:
             page = next(pages, [])
             now = datetime.now(timezone.utc)
             if not page:
-                self._keep([_end(polled, number, now)])
+                self._keep([(*[None] * 5, polled, number, now)])  # the list has ended
                 return True
             self._keep([_row(task, polled, number, now) for task in page])
             number += 1
@@ -160,8 +160,8 @@ class StatusRound:
         readable = [row for row in rows if row is not None]
         self._waiting += readable
         self.progress.rejected += len(rows) - len(readable)
-        if len(self._waiting) >= _PIECE:
-            self.land()
+        if len(self._waiting) >= _MOST_WAITING:
+            self.save()
 
 
 def can_change(state: Column) -> Column:
@@ -172,16 +172,14 @@ def can_change(state: Column) -> Column:
 def _row(task: TaskText, polled: str | None, page: int | None, now: datetime) -> tuple[Any, ...] | None:
     """Return the row of a task; None if the task has no id or no state."""
     fields = as_dict(task)
-    state = fields.get("state")
+    state, client_batch_id = fields.get("state"), fields.get("client_batch_id")
     if task.id is None or not isinstance(state, str):
         return None
-    batch_id, client_batch_id = _number(fields.get("batch_id"), 63), fields.get("client_batch_id")
-    client_batch_id = None if client_batch_id is None else plain(str(client_batch_id))
     return (
         str(task.id),
-        batch_id,
-        client_batch_id,
-        plain(state),
+        _number(fields.get("batch_id"), 63),
+        None if client_batch_id is None else without_surrogates(str(client_batch_id)),
+        without_surrogates(state),
         _number(fields.get("priority"), 31),
         polled,
         page,
@@ -191,11 +189,7 @@ def _row(task: TaskText, polled: str | None, page: int | None, now: datetime) ->
 
 def _number(value: Any, bits: int) -> int | None:
     try:
-        number = None if value is None else int(value)
+        number = int(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if number is not None and -(2**bits) <= number < 2**bits else None
-
-
-def _end(polled: str, page: int, now: datetime) -> tuple[Any, ...]:
-    return (None, None, None, None, None, polled, page, now)
+    return number if -(2**bits) <= number < 2**bits else None

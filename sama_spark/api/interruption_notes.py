@@ -1,4 +1,4 @@
-"""Reports what an interrupted run leaves at Sama, in the log and on the exception itself."""
+"""What a run leaves at Sama when it is interrupted, noted in the log and on the exception itself."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 _log = logging.getLogger("sama_spark")
 
 
-def tell(error: BaseException, text: str) -> None:
+def note(error: BaseException, text: str) -> None:
     """Log `text` as an error, and add it to `error` as a note, which tracebacks show from Python 3.11 on."""
     _log.error("%s", text)
     error.__notes__ = [*getattr(error, "__notes__", ()), text]
 
 
-def tell_batches(
+def note_batches(
     error: BaseException,
     project_id: str | int,
     *,
@@ -24,7 +24,7 @@ def tell_batches(
     cancelled: Sequence[int] = (),
     next_step: str,
 ) -> None:
-    """Log which batches of a run are paid for, with all ids, because nothing else keeps them; see `tell`.
+    """Log which batches of a run are paid for, with all ids, because nothing else keeps them; see `note`.
 
     Args:
         error: the interruption. Gets the ids as its attribute `sama_batches`, too, for a job's line of JSON.
@@ -48,7 +48,7 @@ def tell_batches(
         "unsure": list(unsure),
         "not_started": [*waiting, *cancelled],
     }
-    tell(
+    note(
         error,
         f"the run on project {project_id} ended early ({type(error).__name__}): {paid}{found}. Next: {next_step}",
     )
