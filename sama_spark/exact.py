@@ -62,7 +62,7 @@ def plain_type(data_type: T.DataType) -> T.DataType:
     return _with_leaves(data_type, plain_type)
 
 
-def plain(column: Column, data_type: T.DataType) -> Column:
+def cast_to_plain(column: Column, data_type: T.DataType) -> Column:
     """Cast the column to its `plain_type`; leave it if it has that type already."""
     wanted = plain_type(data_type)
     return column if wanted.simpleString() == data_type.simpleString() else column.cast(wanted)

@@ -134,7 +134,7 @@ def split(name: str) -> tuple[str, str]:
     return _joined(above), last
 
 
-def beside(name: str, suffix: str) -> str:
+def with_suffix(name: str, suffix: str) -> str:
     """Return the name of a table in the same schema or folder, with a suffix."""
     place, last = split(name)
     return inside(place, f"{last}{suffix}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -18,11 +19,11 @@ except ImportError as error:
 from sama_spark.data_source.batch_read import TaskReader
 from sama_spark.data_source.read_options import read_options
 from sama_spark.data_source.read_rows import SCHEMA, checked
-from sama_spark.data_source.staged_write import Staged, Target, checked_pieces, clear, send, stage_rows
+from sama_spark.data_source.staged_write import Staged, Target, checked_pieces, send, stage_rows
 from sama_spark.data_source.stream_read import TaskStreamReader
 from sama_spark.data_source.write_options import WriteOptions, write_options
 from sama_spark.errors import InvalidInput
-from sama_spark.outbound.creation_schema import CreationSchema, read_contract
+from sama_spark.outbound.creation_schema import CreationSchema, read_creation_schema
 from sama_spark.outbound.encode_values import RowEncoder, plan_rows
 from sama_spark.sessions import check_session
 from sama_spark.staging import Stage, run_name
@@ -172,7 +173,7 @@ class TaskWriter(DataSourceArrowWriter):
         self._clear()
 
     def _clear(self) -> None:
-        clear(self._folder)
+        shutil.rmtree(self._folder, ignore_errors=True)  # with what failed attempts left in it
         Stage(self._stage).sweep(self._KIND)  # a task may end, and stage, after abort()
 
 
@@ -181,5 +182,5 @@ def _planned(target: Target, schema: StructType) -> RowEncoder:
     creation_schema = CreationSchema()
     if options.contract != "off":
         with closing(target.connect()) as api:
-            creation_schema = read_contract(api, target.project_id)
+            creation_schema = read_creation_schema(api, target.project_id)
     return plan_rows(schema, creation_schema, options.outputs, options.fields, lenient=options.contract != "strict")

@@ -5,7 +5,6 @@ Neither half has a session or dbutils. The key is a reference; only the half on 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -24,7 +23,7 @@ from sama_spark.keys import KeyReference
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.pieces import StagedPiece, cutter_for, pack, refuse_too_many
 from sama_spark.outbound.rejected import InvalidRows
-from sama_spark.outbound.upload import StartableBatches, Uploader, send_chunks
+from sama_spark.outbound.upload import StartableBatches, Uploader, upload_claim_and_continue
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -119,13 +118,6 @@ def send(api: ApiClient, target: Target, pieces: Sequence[StagedPiece]) -> None:
         ConnectorError: a call failed for good; batches opened by then were cancelled.
     """
     options = target.options
-    uploader = Uploader(
-        api, target.project_id, options.notification_email, options.tasks_file_name, options.in_flight, None
-    )
-    with uploader.naming_batches(None):
-        send_chunks(uploader, pack(pieces, options.chunk_rows, options.chunk_bytes), StartableBatches)
-
-
-def clear(folder: Path) -> None:
-    """Remove a run's folder, together with what failed attempts left in it."""
-    shutil.rmtree(folder, ignore_errors=True)
+    uploader = Uploader(api, target.project_id, options)
+    with uploader.naming_batches():
+        upload_claim_and_continue(uploader, pack(pieces, options.chunk_rows, options.chunk_bytes), StartableBatches)

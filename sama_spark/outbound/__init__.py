@@ -18,7 +18,7 @@ The modules, in the order in which a row meets them:
       render_values   the JSON of each Spark type, for Python values
     encoded_batch     the encoded rows, on their way to `cut`
     cut               on the workers: check the texts, put them into the tasks, cut the tasks into pieces
-      output_shapes   checks pre-annotations against the project's schema
+      output_schemas  checks pre-annotations against the project's schema
     pieces            from the workers to the driver: in files, or streamed; there packed into chunks
     rejected          rows that cannot become tasks raise, or are kept as data
     outbox            rows that became tasks in an earlier run are left out (a package of its own)

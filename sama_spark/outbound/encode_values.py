@@ -20,7 +20,7 @@ from sama_spark.outbound import addresses
 from sama_spark.outbound.column_plan import ANY, NULL_INPUT, ColumnPlan, plan_columns, refuse
 from sama_spark.outbound.creation_schema import CreationSchema, OutputFormat, Rule
 from sama_spark.outbound.encoded_batch import EncodedBatch, Texts
-from sama_spark.outbound.outputs import SpliceMode
+from sama_spark.outbound.outputs import TextCheck
 from sama_spark.outbound.problems import SHOWN_CHARACTERS
 from sama_spark.outbound.render import is_native_json
 from sama_spark.outbound.render_values import Renderer, renderer
@@ -59,7 +59,7 @@ class _SplicedText:
 
     column: int
     name: str
-    mode: SpliceMode
+    text_check: TextCheck
     render: Renderer | None = None
 
 
@@ -80,8 +80,8 @@ class RowEncoder:
     """
 
     head: bytes
-    spliced: tuple[tuple[str, SpliceMode], ...]
-    _beside: tuple[_JsonMember, ...]
+    spliced: tuple[tuple[str, TextCheck], ...]
+    _own_members: tuple[_JsonMember, ...]
     _data: tuple[_JsonMember, ...]
     _texts: tuple[_SplicedText, ...]
     _key: tuple[_JsonMember, ...]
@@ -105,7 +105,7 @@ class RowEncoder:
 
         tasks = [
             b"".join(filter(None, own)) + b'"data":{' + b",".join(filter(None, data)) + b"}"
-            for own, data in zip(objects(self._beside), objects(self._data), strict=True)
+            for own, data in zip(objects(self._own_members), objects(self._data), strict=True)
         ]
         spliced = [
             rendered(text.column, text.render)
@@ -159,8 +159,8 @@ def plan_rows(
     refuse([error for i, plan in enumerate(plans) if (error := rows.refused(i, plan))])
     return RowEncoder(
         head=fields.head(),
-        spliced=tuple((text.name, text.mode) for text in rows.texts),
-        _beside=tuple(rows.beside),
+        spliced=tuple((text.name, text.text_check) for text in rows.texts),
+        _own_members=tuple(rows.own_members),
         _data=tuple(rows.data),
         _texts=tuple(rows.texts),
         _key=tuple(sorted(rows.key, key=lambda member: plans[member.column].name)),
@@ -173,7 +173,7 @@ class _EncoderParts:
     """The parts of a `RowEncoder`, gathered column by column."""
 
     fields: TaskFields
-    beside: list[_JsonMember] = field(default_factory=list)
+    own_members: list[_JsonMember] = field(default_factory=list)
     data: list[_JsonMember] = field(default_factory=list)
     texts: list[_SplicedText] = field(default_factory=list)
     key: list[_JsonMember] = field(default_factory=list)
@@ -188,13 +188,13 @@ class _EncoderParts:
 
     def _add(self, i: int, plan: ColumnPlan) -> None:
         plan.check_structure()
-        if plan.mode:
-            self.texts.append(_SplicedText(i, plan.name, plan.mode, None if plan.is_text else _renderer(plan)))
+        if plan.text_check:
+            self.texts.append(_SplicedText(i, plan.name, plan.text_check, None if plan.is_text else _renderer(plan)))
         elif plan.is_input:
             self.data.append(_JsonMember(i, _renderer(plan), _key(plan.name)))
-        for name, rule, otherwise in plan.beside:
+        for name, rule, otherwise in plan.own_members:
             render = renderer(plan.data_type, rule, plan.name)
-            self.beside.append(_JsonMember(i, render, _key(name), b",", otherwise.encode()))
+            self.own_members.append(_JsonMember(i, render, _key(name), b",", otherwise.encode()))
         if plan.name in self.fields.row_key:
             rule = ANY if is_native_json(plan.data_type) else _AS_TEXT
             self.key.append(_JsonMember(i, renderer(plan.data_type, rule, plan.name), _key(plan.name)))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.outbound.creation_options import CreationOptions
-    from sama_spark.outbound.outputs import SpliceMode
+    from sama_spark.outbound.outputs import TextCheck
 
 HEADER_END, PIECE_END = "\x1f", "\x1e"  # JSON text cannot hold them
 _PIECE_COLUMNS = f"{HEADER} string, {BODY} binary"
@@ -53,7 +53,7 @@ decode_rows = msgspec.json.Decoder(PieceRows).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def cutter_for(head: bytes, spliced: tuple[tuple[str, SpliceMode], ...], options: CreationOptions) -> PieceCutter:
+def cutter_for(head: bytes, spliced: tuple[tuple[str, TextCheck], ...], options: CreationOptions) -> PieceCutter:
     """Return the `PieceCutter` of a run. `head`, `spliced`: as in `EncodedRows`."""
     return PieceCutter(
         head=head,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 SHOWN_CHARACTERS = 80
-_MARK = "\x1f"  # between names; neither JSON text nor a sensible column name has it
+_SEPARATOR = "\x1f"  # between names; neither JSON text nor a sensible column name has it
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _names(numbers: Sequence[int]) -> list[str]:
 
 def _one_of(texts: Sequence[str], index: Column) -> Column:
     # One literal, because Spark takes seconds to plan thousands of them.
-    return F.get(F.split(F.lit(_MARK.join(texts)), _MARK), index)
+    return F.get(F.split(F.lit(_SEPARATOR.join(texts)), _SEPARATOR), index)
 
 
 def _shown(value: Column, data_type: T.DataType) -> Column:

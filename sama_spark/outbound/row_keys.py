@@ -48,7 +48,7 @@ def key_text(values: Mapping[str, tuple[Column, T.DataType]], names: Sequence[st
     texts = []
     for name in sorted(names):
         column, data_type = values[name]
-        column, data_type = exact.plain(column, data_type), exact.plain_type(data_type)
+        column, data_type = exact.cast_to_plain(column, data_type), exact.plain_type(data_type)
         flat = _is_flat(data_type)
         text = exact.text(column, data_type) if flat else exact.with_texts(column, data_type, exact.AS_JSON)
         texts.append(text.alias(name))

@@ -17,12 +17,14 @@ pytest.importorskip("pyspark.sql.datasource")
 
 from sama_spark import Client, MicroBatches
 from sama_spark.api import ApiClient
+from sama_spark.api.sama_errors import NEVER_AGAIN
 from sama_spark.data_source.staged_write import Target, send
 from sama_spark.http.wire import Wire
+from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.cut import PieceHeader
 from sama_spark.outbound.outbox.lease import GRACE, lease_for
 from sama_spark.outbound.pieces import StagedPiece, StreamedPiece
-from sama_spark.outbound.upload import NEVER_AGAIN, Uploader
+from sama_spark.outbound.upload import Uploader
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -105,7 +107,8 @@ def chunks() -> Iterator[Sequence[StreamedPiece]]:
 
 
 def run(api: ApiClient, project: int, in_flight: int = 4, on_progress: Any = None) -> None:
-    uploader = Uploader(api, project, None, None, in_flight, on_progress)
+    options = CreationOptions(tasks_file_name=None, in_flight=in_flight, on_progress=on_progress)
+    uploader = Uploader(api, project, options)
     with uploader.naming_batches():
         uploader.start(uploader.upload(chunks()))
 

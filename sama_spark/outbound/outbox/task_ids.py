@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable, table_errors
 from sama_spark.errors import InvalidInput, OutboxError
-from sama_spark.names import beside
+from sama_spark.names import with_suffix
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -65,7 +65,7 @@ def map_tasks(
             remedy="name the column of row_key whose value Sama gives back unchanged",
         )
     spark = ledger.table.spark
-    table = DeltaTable(spark, beside(ledger.table.name, TABLE_SUFFIX))
+    table = DeltaTable(spark, with_suffix(ledger.table.name, TABLE_SUFFIX))
     with table_errors(f"{table.name!r} cannot be brought up to date", OutboxError):
         return _mapped(api, ledger, table, batches, match_on)
 
