@@ -107,9 +107,8 @@ def _one_of(texts: Sequence[str], index: Column) -> Column:
 
 def _shown(value: Column, data_type: T.DataType) -> Column:
     """Return the start of the value's JSON. NaN comes without the quotes that JSON needs."""
-    value = exact.with_texts(value, data_type, exact.ISO)
-    wrapped = exact.to_json(F.struct(value.alias("v")))  # {"v":...}
-    text = F.substr(wrapped, F.lit(6), F.length(wrapped) - 6)
+    value = exact.changed(value, data_type, exact.ISO)
+    text = exact.value_json(value)
     if not exact.is_text(data_type):
         text = F.regexp_replace(text, '"(NaN|-?Infinity)"', "$1")
     return F.when(value.isNotNull(), F.left(text, F.lit(SHOWN_CHARACTERS)))

@@ -43,14 +43,7 @@ if TYPE_CHECKING:
 
 _NESTED = (T.StructType, T.ArrayType, T.MapType)
 
-# `\z` and not `$`, which allows a line end behind the text.
 INTEGER_TEXT = r"^(0|-?[1-9][0-9]{0,9})\z"
-# It knows the days of each month, because Spark's parsers depend on the session's policy and time zone.
-DATE_TEXT = (
-    r"^(?!0000)(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
-    r"|02-(?:0[1-9]|1[0-9]|2[0-8]))"
-    r"|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)\z"
-)
 _WHOLE_DECIMAL = r"^-?[0-9]+(\.0+)?\z"
 NOT_FINITE = "is NaN or infinite, which JSON cannot hold"
 NO_YEAR = "has a year outside 1 to 9999"
@@ -153,13 +146,13 @@ def _as_date(column: Column, data_type: T.DataType, path: str) -> Value:
     if isinstance(data_type, T.DateType):
         return _as_json(column, data_type, path)
     if is_text(data_type):
-        return Value(column, data_type, ((~column.rlike(DATE_TEXT), NO_DATE_TEXT),))
+        return Value(column, data_type, ((~column.rlike(exact.DATE_TEXT), NO_DATE_TEXT),))
     raise refusal(path, data_type, "a date", "a date column (to_date()) or YYYY-MM-DD text")
 
 
 def _as_json(column: Column, data_type: T.DataType, path: str) -> Value:
     """Return the value for `to_json`: what `to_json` would change is rendered before, or reported as a problem."""
-    rendered = exact.with_texts(column, data_type, exact.ISO)
+    rendered = exact.changed(column, data_type, exact.ISO)
     return Value(rendered, exact.type_with_texts(data_type, exact.ISO), _problems(column, data_type, path))
 
 

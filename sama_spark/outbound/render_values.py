@@ -21,11 +21,10 @@ from typing import Any, NamedTuple
 from pyspark.sql import types as T
 
 from sama_spark import exact_values as exact
-from sama_spark.exact import FRACTIONS, INTEGERS, is_text
+from sama_spark.exact import DATE_TEXT, FRACTIONS, INTEGERS, is_text
 from sama_spark.exact_values import quoted
 from sama_spark.outbound.creation_schema import Rule
 from sama_spark.outbound.render import (
-    DATE_TEXT,
     INTEGER_TEXT,
     NO_DATE_TEXT,
     NO_INTEGER_TEXT,

@@ -48,9 +48,10 @@ def key_text(values: Mapping[str, tuple[Column, T.DataType]], names: Sequence[st
     texts = []
     for name in sorted(names):
         column, data_type = values[name]
-        column, data_type = exact.cast_to_plain(column, data_type), exact.plain_type(data_type)
+        data_type = exact.plain_type(data_type)
+        column = column.cast(data_type)
         flat = _is_flat(data_type)
-        text = exact.text(column, data_type) if flat else exact.with_texts(column, data_type, exact.AS_JSON)
+        text = exact.text(column, data_type) if flat else exact.changed(column, data_type, exact.AS_JSON)
         texts.append(text.alias(name))
     return exact.to_json(F.struct(*texts))
 
@@ -149,7 +150,9 @@ def _without_queries(columns: Sequence[Member], computed: Computed) -> list[Memb
     elif _is_flat(data_type):
         return _written(columns, computed)
     else:
-        texts = computed.each([c.column for c in columns], lambda c: _without_query(_wrapped_json(c, data_type)))
+        texts = computed.each(
+            [c.column for c in columns], lambda c: _without_query(exact.wrapped_json(_written_one(c, data_type)))
+        )
     return [Member(column.name, text, exact.TEXT) for column, text in zip(columns, texts, strict=True)]
 
 
@@ -157,13 +160,9 @@ def _is_flat(data_type: T.DataType) -> bool:
     return isinstance(data_type, _ATOMIC)
 
 
-def _wrapped_json(value: Column, data_type: T.DataType) -> Column:
-    return exact.to_json(F.struct(_written_one(value, data_type).alias("v")))
-
-
 def _written_one(value: Column, data_type: T.DataType) -> Column:
     # The order of a map's entries differs from run to run.
-    return exact.with_texts(exact.with_sorted_maps(value, data_type), data_type, exact.AS_JSON)
+    return exact.changed(exact.with_sorted_maps(value, data_type), data_type, exact.AS_JSON)
 
 
 def _without_query(text: Column) -> Column:
