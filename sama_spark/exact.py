@@ -25,6 +25,7 @@ Changes = Mapping[type[T.DataType], Callable[["Column"], "Column"]]
 TEXT = T.StringType()
 INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
 FRACTIONS = (T.FloatType, T.DoubleType)
+_FLAT = (*INTEGERS, *FRACTIONS, T.DecimalType, T.BooleanType, T.DateType, T.TimestampType, T.TimestampNTZType)
 # Dates that exist, because Spark's parsers depend on the session's policy and time zone. `\z` and not `$`, which allows
 # a line end behind the text.
 DATE_TEXT = (
@@ -66,6 +67,11 @@ def value_json(value: Column) -> Column:
 def is_text(data_type: T.DataType) -> bool:
     """Return whether values of this type are strings, of whatever collation or length."""
     return isinstance(data_type, (T.StringType, T.CharType, T.VarcharType))
+
+
+def is_flat(data_type: T.DataType) -> bool:
+    """Return whether `text` can write values of this type."""
+    return is_text(data_type) or isinstance(data_type, _FLAT)
 
 
 # --- plain types

@@ -1,7 +1,8 @@
-"""On workers: check JSON texts, put them into the tasks, and cut the tasks into pieces. No network, no key.
+"""On workers: check JSON texts, splice them into the tasks, and cut the tasks into pieces. No network, no key.
 
 A piece is up to 1,000 tasks or `PIECE_BYTES`, joined by commas. It is small enough to stream. The driver joins pieces
-of all partitions into chunks, so that many small partitions do not become many small batches.
+of all partitions into chunks, so that many small partitions do not become many small batches. The size of a chunk is
+an option (`creation_options`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Pieces of encoded tasks on their way from Spark to the driver: through files, or streamed; then packed into chunks.
 
-A piece is up to 1,000 tasks or `PIECE_BYTES` of one partition, a chunk the body of one batch.
+A piece is up to 1,000 tasks or `PIECE_BYTES` of one partition, a chunk the body of one batch. The size of a chunk is
+an option (`chunk_rows` and `chunk_bytes` in `creation_options`).
 """
 
 from __future__ import annotations

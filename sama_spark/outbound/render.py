@@ -15,12 +15,19 @@ Each Spark type has one rendering or a refusal (`ContractError`, naming the colu
 | struct, map, array, variant | refused | refused | refused | JSON, null fields left out |
 | binary, interval, others | refused | refused | refused | refused |
 
-A string may have any collation or length. A void column counts as one of null strings. A row is invalid if it has a
-NaN or an infinity, a year outside 1 to 9999, a null in a required column, or a text that is none of the project's
-options. A null leaves its key out.
+A string may have any collation or length. A void column counts as one of null strings. A null leaves its key out.
+`problems` lists what makes a row invalid.
 
-`render_values` follows the same table where there is no JVM. A property test compares the two. To add a type: this
-table, `_problems`, `exact.ISO`, `render_values`' tables, `row_keys._ATOMIC`.
+`render_values` follows the same table where there is no JVM. A property test compares the two.
+
+To add a type:
+
+    this table, and `_problems`
+    exact               `_FLAT` if a value is one text; `ISO`, `AS_JSON` if a cast, `to_json` do not write it
+    render_values       `_WITHOUT_PROBLEMS` or `_WITH_PROBLEMS`
+    arrow_values        `_as_numbers` if values can lie outside of Python's own type
+    output_schemas      `_kinds`
+    row_keys            `_KEY_TYPES` if a value can be a row key
 """
 
 from __future__ import annotations
@@ -113,12 +120,9 @@ def is_native_json(data_type: T.DataType) -> bool:
 
 
 def _as_text(column: Column, data_type: T.DataType, path: str) -> Value:
-    if isinstance(data_type, (T.DateType, T.TimestampType, T.TimestampNTZType)):
-        return _as_json(column, data_type, path)
-    if is_text(data_type) or isinstance(data_type, (*INTEGERS, *FRACTIONS, T.BooleanType, T.DecimalType)):
-        problems = (_not_finite(column),) if isinstance(data_type, FRACTIONS) else ()
-        return Value(exact.text(column, data_type), exact.TEXT, problems)
-    raise refusal(path, data_type, "text", "a string: to_json() for nested values, base64() for binary")
+    if not exact.is_flat(data_type):
+        raise refusal(path, data_type, "text", "a string: to_json() for nested values, base64() for binary")
+    return Value(exact.text(column, data_type), exact.TEXT, _problems(column, data_type, path))
 
 
 def _as_integer(column: Column, data_type: T.DataType, rule: Rule, path: str) -> Value:
