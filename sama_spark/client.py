@@ -217,10 +217,10 @@ class Client(DataFrames):
             `Purged`: how many rows went from which table, and how many folders from the stage.
         """
         check_session(spark)
-        check_text("outbox", outbox)
+        check_text(outbox, "outbox")
         check_texts(rejected_table=rejected_table, staging=staging)
         if rows is not None:
-            check_dataframe("rows", rows)
+            check_dataframe(rows, "rows")
             refuse_stream(rows, "read these rows from a table")
         return purge_outbox(spark, outbox, rejected_table, rows, self._stage(spark, staging))
 
@@ -262,7 +262,7 @@ class Client(DataFrames):
         if task_ids is not None and not task_ids:
             raise InvalidInput("task_ids is no list of ids", remedy="give Sama's ids, or None for the whole project")
         check_session(spark)
-        check_text("into", into)
+        check_text(into, "into")
         check_texts(masks=masks, staging=staging)
         tables = SyncTables(spark, into, str(project_id), prefix)
         ids = None if task_ids is None else [str(task_id) for task_id in task_ids]
@@ -318,7 +318,7 @@ class Client(DataFrames):
             StagingError: `masks` is no path of the file system.
         """
         given = locals()
-        check_text("into", into)
+        check_text(into, "into")
         if not isinstance(overlap, timedelta):
             raise InvalidInput("overlap is no timedelta", column="overlap", remedy="give timedelta(hours=1)")
         given["batches"] = [number_of(batch, "batches") for batch in ids_of(batches, "batches")]

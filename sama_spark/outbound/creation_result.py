@@ -124,8 +124,8 @@ class CreationResult(Mapping[str, Any]):
             TasksUnaccounted: the counts of a batch do not add up to its tasks.
             ConnectorError: a call failed for good, or the result was pickled and has no client.
         """
-        check_seconds("timeout", timeout)
-        check_function("on_progress", on_progress)
+        check_seconds(timeout, "timeout")
+        check_function(on_progress, "on_progress")
         if not self.batches:
             return Outcome()
         return self._recorded(lambda: wait_for_all(self._client(), self.project_id, self.batches, timeout, on_progress))
@@ -144,7 +144,7 @@ class CreationResult(Mapping[str, Any]):
             TasksUnaccounted: as for `wait`.
             ConnectorError: a call failed for good; the first such error, once all batches have been tried.
         """
-        check_seconds("timeout", timeout)
+        check_seconds(timeout, "timeout")
         if not self.batches:
             return Outcome()
         return self._recorded(lambda: cancel_started(self._client(), self.project_id, self.batches, timeout))

@@ -58,11 +58,11 @@ class MicroBatches:
         on_result: Callable[[CreationResult], None] | None = None,
         **options: Any,
     ) -> None:
-        check_function("make_client", make_client)
-        check_function("on_result", on_result)
-        check_text("outbox", outbox)
+        check_function(make_client, "make_client")
+        check_function(on_result, "on_result")
+        check_text(outbox, "outbox")
         check_texts(query=query)
-        names_of("row_key", row_key)
+        names_of(row_key, "row_key")
         refuse_unknown(CreationOptions, options, "staging")
         if make_client is None:
             raise InvalidInput("make_client is None", remedy="give a function that makes the client")

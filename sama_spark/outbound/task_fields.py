@@ -45,7 +45,7 @@ class TaskFields:
     row_key: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_whole("batch_priority", self.priority, -sys.maxsize)
+        check_whole(self.priority, "batch_priority", -sys.maxsize)
         check_yes_no(submit=self.submit)
         check_texts(priority_column=self.priority_column, reserve_for_column=self.reserve_for_column)
         if not INT32[0] <= self.priority <= INT32[1]:

@@ -51,12 +51,12 @@ def to_pre_annotations(
     If answers or data are no JSON object, each of their columns says so, and `create_task_batch_from_table` reports the
     row as one that cannot become a task.
     """
-    check_dataframe("df", df)
+    check_dataframe(df, "df")
     texts: list[Column] = []
     columns: list[tuple[str, ...]] = []
     chosen = {"data": ("inputs", inputs), "answers": ("outputs", outputs)}
     for name, (argument, asked) in chosen.items():
-        given = None if asked is None else names_of(argument, asked)
+        given = None if asked is None else names_of(asked, argument)
         if given == ():
             texts.append(F.lit(None).cast("string").alias(name))
             columns.append(())

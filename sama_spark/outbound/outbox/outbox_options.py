@@ -30,7 +30,7 @@ class OutboxOptions:
     on_changed: OnChanged = "skip"
 
     def __post_init__(self) -> None:
-        check_one_of("on_changed", self.on_changed, get_args(OnChanged))
+        check_one_of(self.on_changed, "on_changed", get_args(OnChanged))
         if not self.keys.names and (self.on_changed != "skip" or self.keys.ignored):
             raise InvalidInput(
                 "where the whole content is the key, no row can have changed",

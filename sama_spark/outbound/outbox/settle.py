@@ -218,9 +218,9 @@ def resume(
     api: ApiClient, spark: SparkSession, table: str, verdicts: Mapping[int, Verdict], timeout: float
 ) -> OutboxReport:
     """Settle all unsettled batches of an outbox; the public face is `Client.resume`."""
-    check_text("outbox", table)
-    check_seconds("timeout", timeout)
-    check_mapping("unsure", verdicts)
+    check_text(table, "outbox")
+    check_seconds(timeout, "timeout")
+    check_mapping(verdicts, "unsure")
     for batch_id, verdict in verdicts.items():
         if verdict not in get_args(Verdict):
             raise InvalidInput(
