@@ -323,17 +323,17 @@ class Client(DataFrames):
             raise InvalidInput("overlap is no timedelta", column="overlap", remedy="give timedelta(hours=1)")
         given["batches"] = [number_of(batch, "batches") for batch in ids_of(batches, "batches")]
         options = from_arguments(SyncOptions, given)
-        SamaReader(label, frames)  # refuses what it cannot use
-        copies = None if masks is None else Masks(self, str(project_id), local_path(masks).absolute())
+        SamaReader(options.label, options.frames)  # refuses what it cannot use
+        copies = None if options.masks is None else Masks(self, str(project_id), local_path(options.masks).absolute())
         check_session(spark)
-        tables = SyncTables(spark, into, str(project_id), prefix)
+        tables = SyncTables(spark, into, str(project_id), options.prefix)
         chosen = sama_feeds(
             options.feeds,
             self,
             str(project_id),
-            consumer=consumer,
+            consumer=options.consumer,
             batches=options.batches,
-            max_calls=max_calls,
+            max_calls=options.max_calls,
             filters=options.filters,
         )
         sync = SyncRun(
@@ -342,17 +342,17 @@ class Client(DataFrames):
             self._stage(spark, staging),
             TableTypes(*delivery_contract(self, project_id)),
             TABLE_ENVELOPE,
-            label=label,
-            frames=frames,
+            label=options.label,
+            frames=options.frames,
             overlap=overlap,
-            full=full,
-            schema_mode=schema_mode,
+            full=options.full,
+            schema_mode=options.schema_mode,
             masks=copies,
         )
         result = sync.run(chosen)
         print(result)
         ensure_labels(tables)
-        if views:
+        if options.views:
             create_views(tables)
         return result
 

@@ -2,8 +2,9 @@
 
 The stage holds customer data. Each run has a folder of its own, `<staging>/sama-spark/<kind>-<UTC time>-<id>`. It is
 removed when the run ends or by `close()`, and swept after `ttl`. A file written in each direction shows whether driver
-and workers share a folder. Nothing else would: a single-node cluster is "local" too. Without `staging` each process has
-a stage in the temporary folder, which ends with the process. The next process removes what killed ones left.
+and workers share a folder. The session's master does not tell: a single-node cluster is "local" too. Without `staging`
+each process has a stage in the temporary folder, which ends with the process. The next process removes what killed ones
+left.
 """
 
 from __future__ import annotations
@@ -91,14 +92,14 @@ class Stage:
         """Remove the folders of all runs. Return their number."""
         return self._remove_before(datetime.max.replace(tzinfo=timezone.utc), "*")
 
-    def _remove_before(self, oldest: datetime, kind: str) -> int:
+    def _remove_before(self, before: datetime, kind: str) -> int:
         removed = 0
         for folder in self.path.glob(f"{kind}-*Z-*"):
             try:
                 begun = datetime.strptime(folder.name.split("-")[-2], _TIME_FORMAT).replace(tzinfo=timezone.utc)
             except ValueError:
                 continue
-            if begun < oldest:
+            if begun < before:
                 shutil.rmtree(folder, ignore_errors=True)
                 removed += 1
         return removed

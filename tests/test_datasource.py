@@ -361,7 +361,7 @@ def test_options_mean_what_the_functions_parameters_mean() -> None:
             "chunk_bytes": "99",
             "on_invalid": "raise",
         }
-    ).target
+    )
     assert (found.project_id, found.options.outputs) == ("1", {"o": "json"})
     fields = found.options.fields
     assert (fields.not_sent, fields.row_key, fields.submit, fields.priority) == (("a", "b"), ("x,y", "z"), True, -1)

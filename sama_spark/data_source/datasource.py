@@ -21,7 +21,7 @@ from sama_spark.data_source.read_options import read_options
 from sama_spark.data_source.read_rows import SCHEMA, checked
 from sama_spark.data_source.staged_write import Staged, Target, checked_pieces, send, stage_rows
 from sama_spark.data_source.stream_read import TaskStreamReader
-from sama_spark.data_source.write_options import WriteOptions, write_options
+from sama_spark.data_source.write_options import write_options
 from sama_spark.errors import InvalidInput
 from sama_spark.outbound.creation_schema import CreationSchema, read_creation_schema
 from sama_spark.outbound.encode_values import RowEncoder, plan_rows
@@ -127,11 +127,11 @@ class SamaDataSource(DataSource):
 
     def writer(self, schema: StructType, overwrite: bool) -> TaskWriter:
         """Plan `df.write`: read the project's creation schema and check the columns against it."""
-        options = write_options(self.options)
+        target = write_options(self.options)
         if overwrite:
             raise InvalidInput("tasks are not overwritten", remedy='say .mode("append")')
-        stage = Path(tempfile.gettempdir()) if options.staging is None else options.staging / "sama-spark"
-        return TaskWriter(options, _planned(options.target, schema), stage)
+        stage = Path(tempfile.gettempdir()) if target.staging is None else target.staging / "sama-spark"
+        return TaskWriter(target, _planned(target, schema), stage)
 
     def streamWriter(self, schema: StructType, overwrite: bool) -> NoReturn:  # noqa: ARG002, N802
         """Refuse `df.writeStream`, and say what to write instead."""
@@ -149,17 +149,17 @@ class TaskWriter(DataSourceArrowWriter):
 
     _KIND = "sama-spark-sink"  # marks the folder as ours in a temporary folder
 
-    def __init__(self, options: WriteOptions, rows: RowEncoder, stage: Path) -> None:
-        self._options, self._rows, self._stage = options, rows, stage
+    def __init__(self, target: Target, rows: RowEncoder, stage: Path) -> None:
+        self._target, self._rows, self._stage = target, rows, stage
         self._folder = stage / run_name(self._KIND)
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Staged:
         """Stage the rows of one Spark task, on a worker."""
-        return stage_rows(iterator, self._rows, self._options.target.options, self._folder)
+        return stage_rows(iterator, self._rows, self._target.options, self._folder)
 
     def commit(self, messages: Sequence[WriterCommitMessage | None]) -> None:
         """Send what all workers staged, on the driver's machine."""
-        target = self._options.target
+        target = self._target
         try:
             staged = [message for message in messages if isinstance(message, Staged)]
             if pieces := checked_pieces(staged, target.options):

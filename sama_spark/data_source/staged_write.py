@@ -33,12 +33,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """Where tasks go, and how. It travels in Spark's plans, so it holds no secret and no connection."""
+    """Where tasks go, and how. A target travels in Spark's plans, so it holds no secret and no connection.
+
+    `staging`: the folder that driver and workers share, None for a temporary one.
+    """
 
     project_id: str
     base_url: str
     key: KeyReference = field(default_factory=KeyReference)
     options: CreationOptions = field(default_factory=CreationOptions)
+    staging: Path | None = None
 
     def connect(self) -> ApiClient:
         """Resolve the key and return a client, which the caller closes."""

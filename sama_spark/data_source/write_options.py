@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 from sama_spark.data_source.staged_write import Target
 from sama_spark.data_source.text_options import read_text
@@ -12,15 +10,7 @@ from sama_spark.errors import InvalidInput
 from sama_spark.outbound.creation_options import NEEDS_SESSION, CreationOptions
 
 
-@dataclass(frozen=True)
-class WriteOptions:
-    """Where and how to write. `staging`: the folder that driver and workers share, None for a temporary one."""
-
-    target: Target
-    staging: Path | None = None
-
-
-def write_options(given: Mapping[str, str]) -> WriteOptions:
+def write_options(given: Mapping[str, str]) -> Target:
     """Parse all options. Their names may be in any case, as Spark gives them.
 
     Raises:
@@ -31,8 +21,7 @@ def write_options(given: Mapping[str, str]) -> WriteOptions:
     place, options = read_text(given, CreationOptions, beyond, NEEDS_SESSION)
     if options.on_invalid != "raise":
         raise _beyond(f"on_invalid={options.on_invalid!r}")
-    target = Target(project_id=place.the_project(), base_url=place.base_url, key=place.key(), options=options)
-    return WriteOptions(target, place.folder())
+    return Target(place.the_project(), place.base_url, place.key(), options, place.folder())
 
 
 def _beyond(what: str) -> InvalidInput:

@@ -37,25 +37,26 @@ class ColumnPlan:
     Attributes:
         name, data_type: of the column; the type is a plain one (`exact.plain_type`).
         description: what becomes of it, for users.
-        is_input: whether it goes into `data`, as an input or a pre-annotation.
-        rule: what its values have to be. This field, and all that follow but `own_members`, matter for inputs alone.
+        own_members: the members beside `data` that get their values from it.
+        is_input: whether it goes into `data`, as an input or a pre-annotation. What follows matters only then.
+        rule: what its values have to be.
         output_format: for a pre-annotation, how its values travel and why.
         text_check: how a worker checks its JSON text and puts it into the task unparsed; None where it does not.
         required: whether a null makes the row invalid.
         may_be_address: whether its texts are checked for paths that Sama cannot reach.
-        own_members: the members beside `data` that get their values from it.
     """
 
     name: str
     data_type: T.DataType
     description: str
+    own_members: Sequence[OwnMember] = ()
     is_input: bool = True
+    # of inputs and pre-annotations
     rule: Rule = ANY
     output_format: str | None = None
     text_check: TextCheck | None = None
     required: bool = False
     may_be_address: bool = False
-    own_members: Sequence[OwnMember] = ()
 
     @property
     def is_text(self) -> bool:
@@ -109,7 +110,7 @@ def plan_columns(
 def _own_members(name: str, data_type: T.DataType, fields: TaskFields) -> ColumnPlan:
     members = fields.members_from(name)
     description = f"the task's `{members[-1].name}`" if members else "not sent"
-    return ColumnPlan(name, data_type, description, is_input=False, own_members=members)
+    return ColumnPlan(name, data_type, description, members, is_input=False)
 
 
 def _input(name: str, data_type: T.DataType, rule: Rule, *, lenient: bool) -> ColumnPlan:

@@ -78,16 +78,8 @@ class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
     invalid_rows: int = 0
 
 
-class PieceRows(msgspec.Struct, frozen=True):
-    """What an outbox remembers of a piece's tasks, in their order: keys, hashes of content, and sizes in the body."""
-
-    keys: list[str]
-    contents: list[int]
-    sizes: list[int]
-
-
 class KeyedHeader(PieceHeader, frozen=True, omit_defaults=True):
-    """A header with the `PieceRows` beside it."""
+    """The header where a run has an outbox: also key, hash of content and size in the body of each task, in order."""
 
     keys: Sequence[str] = ()
     contents: Sequence[int] = ()

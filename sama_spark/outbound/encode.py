@@ -188,6 +188,7 @@ class _Select:
     def _render_alike(self, alike: Sequence[_Wanted]) -> None:
         """Render columns of one type and one rule."""
         data_type, rule = alike[0].column.data_type, alike[0].rule
+        # A rendered null shows what these columns share: the type, the reasons, and whether values change at all.
         untouched = F.lit(None)
         probe = self._rendered_or_refused(untouched, alike[0])
         if probe is None:

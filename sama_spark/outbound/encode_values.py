@@ -156,7 +156,7 @@ def plan_rows(
     columns = [(column.name, plain_type(column.dataType)) for column in schema.fields]
     plans = plan_columns(columns, creation_schema, output_formats, fields, lenient=lenient)
     rows = _EncoderParts(fields)
-    refuse([error for i, plan in enumerate(plans) if (error := rows.refused(i, plan))])
+    refuse([error for i, plan in enumerate(plans) if (error := rows.add_or_refuse(i, plan))])
     return RowEncoder(
         head=fields.head(),
         spliced=tuple((text.name, text.text_check) for text in rows.texts),
@@ -178,7 +178,7 @@ class _EncoderParts:
     texts: list[_SplicedText] = field(default_factory=list)
     key: list[_JsonMember] = field(default_factory=list)
 
-    def refused(self, i: int, plan: ColumnPlan) -> ContractError | None:
+    def add_or_refuse(self, i: int, plan: ColumnPlan) -> ContractError | None:
         """Add a column, or return why its type cannot be sent."""
         try:
             self._add(i, plan)

@@ -31,7 +31,6 @@ from sama_spark.outbound.cut import (
     KeyedHeader,
     PieceCutter,
     PieceHeader,
-    PieceRows,
 )
 from sama_spark.outbound.encoded_batch import EncodedBatch
 from sama_spark.staging import driver_path, spark_uri
@@ -49,8 +48,7 @@ _ARROW_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 _decode_invalid = msgspec.json.Decoder(list[InvalidRow]).decode
 _decode_header = msgspec.json.Decoder(PieceHeader).decode
-_decode_keyed = msgspec.json.Decoder(KeyedHeader).decode
-decode_rows = msgspec.json.Decoder(PieceRows).decode
+decode_keyed = msgspec.json.Decoder(KeyedHeader).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -108,9 +106,9 @@ class StagedPiece:
             stream.seek(self.offset)
             return stream.read(self.body - self.offset - len(HEADER_END))
 
-    def rows(self) -> PieceRows:
+    def rows(self) -> KeyedHeader:
         """Return which rows the piece holds. They stay in the file, because a run may have millions."""
-        return decode_rows(self.header_text())
+        return decode_keyed(self.header_text())
 
 
 @dataclass(frozen=True)
@@ -201,7 +199,7 @@ def stream_pieces(rows: DataFrame, cutter: PieceCutter) -> Iterator[StreamedPiec
             yield StreamedPiece(header, body)
     else:
         for text, body in rows.mapInArrow(cutter.cut, _PIECE_COLUMNS).toLocalIterator(prefetchPartitions=True):
-            yield StreamedPiece(_decode_keyed(text), bytes(body))
+            yield StreamedPiece(decode_keyed(text), bytes(body))
 
 
 def _column_batches(rows: DataFrame) -> Iterator[EncodedBatch]:

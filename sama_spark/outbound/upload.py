@@ -122,7 +122,7 @@ class Uploader:
             raise
         return uploaded
 
-    def start(self, uploaded: Sequence[UploadedBatch], permit: Callable[[], float] | None = None) -> None:
+    def start(self, uploaded: Sequence[UploadedBatch], permit: Callable[[], float] | None) -> None:
         """Continue the batches: Sama creates their tasks from here on. `permit`: as for `api.batches.start`.
 
         Raises:

@@ -110,7 +110,7 @@ def run(api: ApiClient, project: int, in_flight: int = 4, on_progress: Any = Non
     options = CreationOptions(tasks_file_name=None, in_flight=in_flight, on_progress=on_progress)
     uploader = Uploader(api, project, options)
     with uploader.naming_batches():
-        uploader.start(uploader.upload(chunks()))
+        uploader.start(uploader.upload(chunks()), None)
 
 
 def told(error: BaseException) -> dict[str, set[int]]:

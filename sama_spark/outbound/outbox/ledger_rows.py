@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 State = Literal["bound", "started", "unsure", "void", "failed", "done"]
-STATES: tuple[State, ...] = ("bound", "started", "unsure", "void", "failed", "done")
+STATES: tuple[State, ...] = get_args(State)
 OPEN: tuple[State, ...] = ("bound", "started", "unsure")
 FREED: tuple[State, ...] = ("void", "failed")
 

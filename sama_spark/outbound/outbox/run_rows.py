@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.errors import RepeatedKeys
 from sama_spark.http.secrets import redact_urls
-from sama_spark.outbound.pieces import PiecePart, StagedPiece, decode_rows
+from sama_spark.outbound.pieces import PiecePart, StagedPiece, decode_keyed
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -56,7 +56,7 @@ class RunRows:
         elif _may_repeat(hashes):
             self._refuse_repeated()
 
-    def keys(self, number: int) -> list[str]:
+    def keys(self, number: int) -> Sequence[str]:
         """Return the keys of a piece's rows, as the ledger has them. `number`: the piece's place in `pieces`."""
         return self._in_ledger(number, self.pieces[number].rows().keys)
 
@@ -66,7 +66,7 @@ class RunRows:
         keys = self._in_ledger(part.number, rows.keys)
         return [keys[i] for i in part.positions], [rows.contents[i] for i in part.positions]
 
-    def _in_ledger(self, number: int, keys: list[str]) -> list[str]:
+    def _in_ledger(self, number: int, keys: Sequence[str]) -> Sequence[str]:
         if self._numbers is None:
             return keys
         numbers = self._numbers_of(number)
@@ -79,7 +79,7 @@ class RunRows:
     def _lines(self, hashes: array[int]) -> Iterator[bytes]:
         for number, piece in enumerate(self.pieces):
             text = piece.header_text()
-            hashes.extend(map(hash, decode_rows(text).keys))
+            hashes.extend(map(hash, decode_keyed(text).keys))
             yield b'{"piece":%d,' % number + text[1:]
 
     def _refuse_repeated(self) -> None:

@@ -35,7 +35,7 @@ _NO_TASK = "no task of the batch has this value: it failed, is still being creat
 
 
 def map_tasks(
-    api: ApiClient, ledger: Ledger, batches: Sequence[UploadedBatch], match_on: str, not_sent: Sequence[str] = ()
+    api: ApiClient, ledger: Ledger, batches: Sequence[UploadedBatch], match_on: str, not_sent: Sequence[str]
 ) -> DataFrame:
     """Return `row_key`, `batch_id`, `task_id` and `reason` (why `task_id` is null) of each row of `batches`.
 
