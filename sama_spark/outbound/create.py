@@ -149,7 +149,7 @@ def _pieces(run: _Run, encoded: EncodedRows, folder: Path | None) -> Iterable[Pi
 
     Spark's workers write into a folder of the stage. The driver writes into a folder that is its own.
     """
-    cutter = cutter_for(encoded.head, encoded.spliced, run.options)
+    cutter = cutter_for(encoded.task_start, encoded.spliced, run.options)
     if folder is None:
         return stream_pieces(encoded.rows, cutter)
     return (spool_pieces if run.stage is None else stage_pieces)(encoded.rows, cutter, folder)

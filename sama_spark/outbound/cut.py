@@ -96,14 +96,14 @@ class PieceCutter:
     """Cuts encoded rows into pieces, on a worker (`mapInArrow(cutter.cut, ...)`) or wherever the encoded rows are.
 
     Attributes:
-        head: the JSON that all tasks begin with, before `data`.
+        task_start: the JSON that all tasks begin with, before `data`.
         spliced: name and `outputs.TextCheck` of each column of JSON text that goes into `data` unparsed.
         max_tasks, max_bytes: of one piece. A single larger task is a piece of its own.
         most_invalid: how many of a partition's invalid rows are described; the others are only counted.
         keyed: whether headers tell which rows a piece holds, for an outbox.
     """
 
-    head: bytes
+    task_start: bytes
     spliced: tuple[tuple[str, str], ...]
     max_tasks: int = PIECE_TASKS
     max_bytes: int = PIECE_BYTES
@@ -131,7 +131,7 @@ class PieceCutter:
         rejected = _Rejected(self.most_invalid)
         tasks: list[_Task] = []
         size = 0
-        between = len(self.head) + len(_TASK_END) + 1
+        between = len(self.task_start) + len(_TASK_END) + 1
         for batch in batches:
             for task in self._valid_tasks(batch, rejected):
                 more = len(task[0]) + between
@@ -169,10 +169,10 @@ class PieceCutter:
         return tasks
 
     def _piece(self, tasks: list[_Task]) -> tuple[PieceHeader, bytes]:
-        body = self.head + (_TASK_END + b"," + self.head).join([json for json, _, _ in tasks]) + _TASK_END
+        body = self.task_start + (_TASK_END + b"," + self.task_start).join([json for json, _, _ in tasks]) + _TASK_END
         if not self.keyed:
             return PieceHeader(tasks=len(tasks), bytes=len(body)), body
-        around = len(self.head) + len(_TASK_END)
+        around = len(self.task_start) + len(_TASK_END)
         header = KeyedHeader(
             tasks=len(tasks),
             bytes=len(body),

@@ -39,14 +39,14 @@ class EncodedRows:
 
     Attributes:
         rows: the encoded rows.
-        head: the JSON that all tasks begin with, up to the first part that differs from row to row.
+        task_start: the JSON that all tasks begin with, up to the first part that differs from row to row.
         spliced: name and `TextCheck` of each column of JSON text that goes into `data` unparsed, in column order.
         output_rules: for each output, how its values travel and why.
         columns: for each column, what becomes of it.
     """
 
     rows: DataFrame
-    head: bytes
+    task_start: bytes
     spliced: tuple[tuple[str, TextCheck], ...]
     output_rules: Mapping[str, str]
     columns: Mapping[str, str]
@@ -107,7 +107,7 @@ def encode(
             content.cast(_BINARY).alias(CONTENT),
             *(column.text.cast(_BINARY).alias(f"s{i}") for i, column in enumerate(spliced)),
         ),
-        head=fields.head(),
+        task_start=fields.task_start(),
         spliced=tuple((column.name, column.text_check) for column in spliced),
         output_rules={p.name.removeprefix(OUTPUT_PREFIX): p.output_format for p in plans if p.output_format},
         columns={plan.name: plan.description for plan in plans},

@@ -76,10 +76,10 @@ class _ColumnCheck:
 class RowEncoder:
     """Encodes rows as tasks. The driver plans it once; Spark pickles it for the workers.
 
-    `head` and `spliced`: as in `encode.EncodedRows`.
+    `task_start` and `spliced`: as in `encode.EncodedRows`.
     """
 
-    head: bytes
+    task_start: bytes
     spliced: tuple[tuple[str, TextCheck], ...]
     _own_members: tuple[_JsonMember, ...]
     _data: tuple[_JsonMember, ...]
@@ -158,7 +158,7 @@ def plan_rows(
     rows = _EncoderParts(fields)
     refuse([error for i, plan in enumerate(plans) if (error := rows.add_or_refuse(i, plan))])
     return RowEncoder(
-        head=fields.head(),
+        task_start=fields.task_start(),
         spliced=tuple((text.name, text.text_check) for text in rows.texts),
         _own_members=tuple(rows.own_members),
         _data=tuple(rows.data),

@@ -52,10 +52,10 @@ decode_keyed = msgspec.json.Decoder(KeyedHeader).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def cutter_for(head: bytes, spliced: tuple[tuple[str, TextCheck], ...], options: CreationOptions) -> PieceCutter:
-    """Return the `PieceCutter` of a run. `head`, `spliced`: as in `EncodedRows`."""
+def cutter_for(task_start: bytes, spliced: tuple[tuple[str, TextCheck], ...], options: CreationOptions) -> PieceCutter:
+    """Return the `PieceCutter` of a run. `task_start`, `spliced`: as in `EncodedRows`."""
     return PieceCutter(
-        head=head,
+        task_start=task_start,
         spliced=spliced,
         max_tasks=min(PIECE_TASKS, options.chunk_rows),
         max_bytes=min(PIECE_BYTES, options.chunk_bytes),

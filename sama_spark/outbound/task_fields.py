@@ -50,7 +50,7 @@ class TaskFields:
                 remedy=f"give a number from {INT32[0]} to {INT32[1]}; lower is served first",
             )
 
-    def head(self) -> bytes:
+    def task_start(self) -> bytes:
         """Return the JSON that every task begins with, up to the first part that differs from row to row."""
         same = ({} if self.priority_column else {"priority": self.priority}) | {"submit": self.submit}
         return msgspec.json.encode(same)[:-1] + b","
