@@ -87,11 +87,10 @@ def check_texts(**values: Any) -> None:
             check_text(value, name)
 
 
-def check_yes_no(**values: Any) -> None:
+def check_yes_no(value: Any, name: str) -> None:
     """Reject everything but True and False."""
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give True or False")
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give True or False")
 
 
 def check_one_of(value: Any, name: str, options: Sequence[str]) -> None:

@@ -36,9 +36,9 @@ def key_text(values: Mapping[str, tuple[Column, T.DataType]], names: Sequence[st
         return F.lit(None).cast(exact.TEXT)
     texts = []
     for name in sorted(names):
-        column, data_type = values[name]
-        data_type = exact.plain_type(data_type)
-        column = column.cast(data_type)
+        column, found = values[name]
+        data_type = exact.plain_type(found)
+        column = column if found == data_type else column.cast(data_type)
         is_flat = exact.is_flat(data_type)
         text = exact.text(column, data_type) if is_flat else exact.changed(column, data_type, exact.AS_JSON)
         texts.append(text.alias(name))

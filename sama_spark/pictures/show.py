@@ -59,7 +59,7 @@ def show_annotations(df: DataFrame, images: DataFrame | str | None = None, *, n:
     check_dataframe(df, "df")
     refuse_stream(df, "give a table that a stream has written")
     check_whole(n, "n", -sys.maxsize)
-    check_yes_no(zoom=zoom)
+    check_yes_no(zoom, "zoom")
     if images is not None and not isinstance(images, str):
         check_dataframe(images, "images")
     if n < 1:
