@@ -49,7 +49,7 @@ def no_date(value: Column, found: T.DataType) -> Column:
     if isinstance(found, T.StructType):
         fields = (no_date(value.getField(f.name), f.dataType) for f in found.fields if has_dates(f.dataType))
         return reduce(or_, fields)
-    return value.isNotNull() & _date(value).isNull()
+    return value.isNotNull() & ~value.rlike(exact.DATE_TEXT)
 
 
 def try_timestamp(text: Column) -> Column:
