@@ -15,8 +15,8 @@ Each Spark type has one rendering or a refusal (`ContractError`, naming the colu
 | struct, map, array, variant | refused | refused | refused | JSON, null fields left out |
 | binary, interval, others | refused | refused | refused | refused |
 
-A string may have any collation or length. A void column counts as one of null strings. A null leaves its key out.
-`problems` lists what makes a row invalid.
+A string may have any collation or length. A column of type VOID counts as one of null strings. A null leaves its key
+out. `problems` lists what makes a row invalid.
 
 `render_values` follows the same table where there is no JVM. A property test compares the two.
 

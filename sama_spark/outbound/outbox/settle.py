@@ -64,7 +64,7 @@ class Settler:
         return token
 
     def settle(self, state: LedgerState, only: Collection[int] | None = None) -> list[SettledBatch]:
-        """Ask Sama for each unsettled batch, continue those that wait and have no owner, record what was learnt.
+        """Ask Sama for each unsettled batch, continue those that wait after their lease, record what was learnt.
 
         A batch under another run's lease is left alone. With `only`, these batches are asked for, leased ones too, but
         a leased one is never continued. On the wire: GET batches/{batch_id}.json with page_size=0 for each batch,
@@ -210,7 +210,7 @@ class Settler:
 
 
 def _is_over(api: ApiClient, batch: UnsettledBatch) -> bool:
-    """Return whether nobody owns a bound batch any more: its lease, and the grace after it, are over."""
+    """Return whether any run may claim a bound batch: its lease, and the grace after it (see `lease`), are over."""
     return batch.state == "bound" and api.clock.time() > batch.lease_until + GRACE
 
 
