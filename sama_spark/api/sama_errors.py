@@ -23,9 +23,9 @@ __all__ = [
 ]
 
 NEVER_AGAIN = (
-    "do not send these rows again, that would pay for the started ones twice. Look at each of the other batches with "
-    "client.get_batch_job(project_id, batch_id), and start those that wait with client.continue_batch(project_id, "
-    "batch_id)"
+    "do not send the DataFrame again: that would pay for the started ones twice. Look at each of the other batches "
+    "with client.get_batch_job(project_id, batch_id), and start those that wait with client.continue_batch("
+    "project_id, batch_id)"
 )
 
 
