@@ -15,7 +15,7 @@ from pyspark.sql import types as T
 
 from sama_spark import exact
 from sama_spark.errors import ContractError
-from sama_spark.outbound import addresses
+from sama_spark.outbound.addresses import OUT_OF_REACH, are_out_of_reach
 from sama_spark.outbound.column_plan import NULL_INPUT, ColumnPlan, plan_columns, refuse
 from sama_spark.outbound.columns import Computed, Member, grouped, in_order, json_of, numbered
 from sama_spark.outbound.creation_schema import OUTPUT_PREFIX, CreationSchema, OutputFormat, Rule
@@ -154,7 +154,7 @@ class _Select:
         for alike in grouped(wanted, lambda one: f"{one.column.data_type.json()} {one.rule}"):
             self._render_alike(alike)
         texts = self._numbers(lambda plan: plan.may_be_address)
-        self.problems.of_values(texts, exact.TEXT, addresses.REASON, _is_out_of_reach)
+        self.problems.of_values(texts, exact.TEXT, OUT_OF_REACH, are_out_of_reach)
         refuse(in_order(self.refused))
 
     def _numbers(self, of: Callable[[ColumnPlan], bool]) -> list[int]:
@@ -219,10 +219,3 @@ class _Select:
         except ContractError as error:
             self.refused[wanted.number] = error
             return None
-
-
-def _is_out_of_reach(text: Column) -> Column:
-    beginning = F.substring(text, 1, addresses.BEGINNING)
-    # The pattern costs more than all the rest, so web addresses and plain words never reach it.
-    may_be_an_address = ~text.startswith("http") & (beginning.contains(":") | beginning.contains("/"))
-    return may_be_an_address & beginning.rlike(addresses.OUT_OF_REACH)

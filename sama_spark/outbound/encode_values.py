@@ -16,7 +16,7 @@ import msgspec
 from sama_spark.errors import ContractError
 from sama_spark.exact import plain_type
 from sama_spark.exact_values import quoted
-from sama_spark.outbound import addresses
+from sama_spark.outbound.addresses import OUT_OF_REACH, is_out_of_reach
 from sama_spark.outbound.column_plan import ANY, NULL_INPUT, ColumnPlan, plan_columns, refuse
 from sama_spark.outbound.creation_schema import CreationSchema, OutputFormat, Rule
 from sama_spark.outbound.encoded_batch import EncodedBatch, Texts
@@ -34,7 +34,6 @@ Columns = Sequence[Sequence[Any]]
 """The values of some rows, column by column; `render_values` says which."""
 
 _json = msgspec.json.Encoder().encode
-_is_out_of_reach = re.compile(addresses.OUT_OF_REACH, re.ASCII).match
 _quoted_number = re.compile('"(NaN|-?Infinity)"')
 _AS_TEXT = Rule(kind="string")
 
@@ -132,9 +131,10 @@ class RowEncoder:
             if check.plan.required and None in values:
                 problems.insert(0, dict.fromkeys((i for i, v in enumerate(values) if v is None), NULL_INPUT))
             if check.plan.may_be_address:
-                problems.append(_out_of_reach(values))
-            for found in problems:
-                for row, reason in found.items():
+                found = (i for i, v in enumerate(values) if v is not None and is_out_of_reach(v))
+                problems.append(dict.fromkeys(found, OUT_OF_REACH))
+            for reasons in problems:
+                for row, reason in reasons.items():
                     if first[row] is None:
                         first[row] = _described(check, reason, values[row])
         return first
@@ -217,14 +217,6 @@ def _key(name: str) -> bytes:
 
 def _rows(columns: Sequence[Sequence[bytes | None]], count: int) -> Iterator[tuple[bytes | None, ...]]:
     return zip(*columns, strict=True) if columns else iter([()] * count)
-
-
-def _out_of_reach(values: Sequence[Any]) -> Mapping[int, str]:
-    return {
-        i: addresses.REASON
-        for i, v in enumerate(values)
-        if v is not None and _is_out_of_reach(v[: addresses.BEGINNING])
-    }
 
 
 def _described(check: _ColumnCheck, reason: str, value: Any) -> bytes:
