@@ -41,7 +41,7 @@ class ColumnPlan:
         is_input: whether it goes into `data`, as an input or a pre-annotation. What follows matters only then.
         rule: what its values have to be.
         output_format: for a pre-annotation, how its values travel and why.
-        text_check: how a worker checks its JSON text and puts it into the task unparsed; None where it does not.
+        text_check: how a worker checks its JSON text, which is then spliced; None where Spark writes the JSON.
         required: whether a null makes the row invalid.
         may_be_address: whether its texts are checked for paths that Sama cannot reach.
     """

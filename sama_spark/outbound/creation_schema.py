@@ -215,7 +215,7 @@ def _rule(schema: Any, *, required: bool) -> Rule:
 
 
 def read_creation_schema(api: ApiClient, project_id: str | int) -> CreationSchema:
-    """Read a project's contract; an empty one where Sama has no creation schema for it (404).
+    """Read a project's creation schema; an empty one where Sama has none (404).
 
     On the wire: GET schemas/create_task.json, and schemas/deliver_task.json where that one names no outputs.
     """
@@ -223,10 +223,10 @@ def read_creation_schema(api: ApiClient, project_id: str | int) -> CreationSchem
         create = api.get_creation_task_schema(project_id)
     except NotFoundError:
         return CreationSchema()
-    contract = CreationSchema.from_schemas(create)
-    if contract.outputs:
-        return contract
+    schema = CreationSchema.from_schemas(create)
+    if schema.outputs:
+        return schema
     try:
         return CreationSchema.from_schemas(create, api.get_delivery_task_schema(project_id))
     except NotFoundError:
-        return contract
+        return schema

@@ -16,9 +16,9 @@ from sama_spark.outbound.output_schemas import misfits
 from sama_spark.outbound.render import is_native_json
 
 TextCheck = str
-"""The way a worker puts JSON text into a task.
+"""How a worker checks a text before it splices the text into a task.
 
-"json": the text has to be an object or array. "auto": any other text becomes a string. Any other mode is JSON Schema,
+"json": the text has to be an object or array. "auto": any other text becomes a string. Anything else is a JSON Schema,
 as text: the text has to be an object or array that fits the schema.
 """
 
