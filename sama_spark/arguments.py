@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,24 +15,24 @@ from sama_spark.errors import InvalidInput
 from sama_spark.ids import client_id_of, id_of, landed_ids_of
 
 _LABEL = re.compile("[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")  # of a host's name
-_LONGEST = 4_096
+LONGEST = 4_096  # characters of a name or a path
 
 
-def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
-    """Reject everything but a whole number from `least` to `most`."""
+def check_whole(value: Any, name: str, least: int) -> int:
+    """Return a whole number of `least` or more."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a whole number")
-    if value < least or (most is not None and value > most):
-        up_to = "or more" if most is None else f"to {most}"
-        raise InvalidInput(f"{name} is {value}", column=name, remedy=f"give a number of {least} {up_to}")
+    if value < least:
+        raise InvalidInput(f"{name} is {value}", column=name, remedy=f"give a number of {least} or more")
+    return value
 
 
-def check_seconds(name: str, value: Any, *, above_zero: bool = False, most: float = math.inf) -> float:
+def check_seconds(value: Any, name: str, *, above_zero: bool = False, most: float = math.inf) -> float:
     """Return a number of seconds, 0 or more.
 
     Args:
-        name: the argument's name, for the error.
         value: what the caller gave.
+        name: the argument's name, for the error.
         above_zero: True to reject 0.
         most: the largest number that is allowed.
     """
@@ -70,47 +71,47 @@ def base_url_of(base_url: str) -> str:
     )
 
 
-def check_text(name: str, value: Any) -> None:
-    """Reject everything but a text of 1 to 4,096 characters that are not all blank."""
-    if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST:
+def check_text(value: Any, name: str) -> str:
+    """Return a text of 1 to 4,096 characters that are not all blank."""
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST:
         raise InvalidInput(
-            f"{name} is {shown(value)}", column=name, remedy=f"give a text of 1 to {_LONGEST:,} characters"
+            f"{name} is {shown(value)}", column=name, remedy=f"give a text of 1 to {LONGEST:,} characters"
         )
+    return value
 
 
 def check_texts(**values: Any) -> None:
     """Check each text as `check_text` does; None is allowed."""
     for name, value in values.items():
         if value is not None:
-            check_text(name, value)
+            check_text(value, name)
 
 
-def check_yes_no(**values: Any) -> None:
+def check_yes_no(value: Any, name: str) -> None:
     """Reject everything but True and False."""
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give True or False")
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give True or False")
 
 
-def check_one_of(name: str, value: Any, options: Sequence[str]) -> None:
+def check_one_of(value: Any, name: str, options: Sequence[str]) -> None:
     """Reject everything but these texts."""
     if not isinstance(value, str) or value not in options:
         raise InvalidInput(f"{name}={shown(value)} is not understood", column=name, remedy=f"give one of {options}")
 
 
-def check_function(name: str, value: Any) -> None:
+def check_function(value: Any, name: str) -> None:
     """Reject everything but functions and None."""
     if value is not None and not callable(value):
         raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a function")
 
 
-def check_mapping(name: str, value: Any) -> None:
+def check_mapping(value: Any, name: str) -> None:
     """Reject everything but mappings."""
     if not isinstance(value, Mapping):
         raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a dict")
 
 
-def names_of(name: str, value: Any) -> tuple[str, ...]:
+def names_of(value: Any, name: str) -> tuple[str, ...]:
     """Return one name, or several, as a tuple."""
     if isinstance(value, str) and value:
         return (value,)
@@ -135,29 +136,16 @@ def do_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _text(value: Any, name: str) -> Any:
-    if value is not None:
-        check_text(name, value)
-    return value
+    return value if value is None else check_text(value, name)
 
 
 def _texts(value: Any, name: str) -> Any:
-    return value if value is None or isinstance(value, str) else names_of(name, value)
-
-
-def _seconds(value: Any, name: str) -> Any:
-    if value is not None or name == "timeout":
-        check_seconds(name, value)
-    return value
+    return value if value is None or isinstance(value, str) else names_of(value, name)
 
 
 def _records(value: Any, name: str) -> Any:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise InvalidInput(f"{name} is {shown(value)}", column=name, remedy="give a list of dicts")
-    return value
-
-
-def _from_one(value: Any, name: str) -> Any:
-    check_whole(name, value, 1)
     return value
 
 
@@ -172,11 +160,11 @@ ARGUMENTS: dict[str, Callable[[Any, str], Any]] = {
     "notification_email": _text,
     "tasks_file_name": _text,
     "primary_keys": _texts,
-    "timeout": _seconds,
-    "deadline": _seconds,
+    "timeout": check_seconds,
+    "deadline": check_seconds,
     "task_data_records": _records,
     "tasks": _records,
-    "first": _from_one,
+    "first": partial(check_whole, least=1),
 }
 """By the name of an argument: the function that checks and converts it. Takes value and name, returns the value."""
 

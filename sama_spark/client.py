@@ -217,10 +217,10 @@ class Client(DataFrames):
             `Purged`: how many rows went from which table, and how many folders from the stage.
         """
         check_session(spark)
-        check_text("outbox", outbox)
+        check_text(outbox, "outbox")
         check_texts(rejected_table=rejected_table, staging=staging)
         if rows is not None:
-            check_dataframe("rows", rows)
+            check_dataframe(rows, "rows")
             refuse_stream(rows, "read these rows from a table")
         return purge_outbox(spark, outbox, rejected_table, rows, self._stage(spark, staging))
 
@@ -262,7 +262,7 @@ class Client(DataFrames):
         if task_ids is not None and not task_ids:
             raise InvalidInput("task_ids is no list of ids", remedy="give Sama's ids, or None for the whole project")
         check_session(spark)
-        check_text("into", into)
+        check_text(into, "into")
         check_texts(masks=masks, staging=staging)
         tables = SyncTables(spark, into, str(project_id), prefix)
         ids = None if task_ids is None else [str(task_id) for task_id in task_ids]
@@ -318,22 +318,22 @@ class Client(DataFrames):
             StagingError: `masks` is no path of the file system.
         """
         given = locals()
-        check_text("into", into)
+        check_text(into, "into")
         if not isinstance(overlap, timedelta):
             raise InvalidInput("overlap is no timedelta", column="overlap", remedy="give timedelta(hours=1)")
         given["batches"] = [number_of(batch, "batches") for batch in ids_of(batches, "batches")]
         options = from_arguments(SyncOptions, given)
-        SamaReader(label, frames)  # refuses what it cannot use
-        copies = None if masks is None else Masks(self, str(project_id), local_path(masks).absolute())
+        SamaReader(options.label, options.frames)  # refuses what it cannot use
+        copies = None if options.masks is None else Masks(self, str(project_id), local_path(options.masks).absolute())
         check_session(spark)
-        tables = SyncTables(spark, into, str(project_id), prefix)
+        tables = SyncTables(spark, into, str(project_id), options.prefix)
         chosen = sama_feeds(
             options.feeds,
             self,
             str(project_id),
-            consumer=consumer,
+            consumer=options.consumer,
             batches=options.batches,
-            max_calls=max_calls,
+            max_calls=options.max_calls,
             filters=options.filters,
         )
         sync = SyncRun(
@@ -342,17 +342,17 @@ class Client(DataFrames):
             self._stage(spark, staging),
             TableTypes(*delivery_contract(self, project_id)),
             TABLE_ENVELOPE,
-            label=label,
-            frames=frames,
+            label=options.label,
+            frames=options.frames,
             overlap=overlap,
-            full=full,
-            schema_mode=schema_mode,
+            full=options.full,
+            schema_mode=options.schema_mode,
             masks=copies,
         )
         result = sync.run(chosen)
         print(result)
         ensure_labels(tables)
-        if views:
+        if options.views:
             create_views(tables)
         return result
 

@@ -10,7 +10,7 @@ writes dates, moments and decimals by this module's expressions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -19,12 +19,20 @@ from pyspark.sql import types as T
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-Texts = Mapping[type[T.DataType], Callable[["Column"], "Column"]]
-"""For some types, the function that writes a value as text."""
+Changes = Mapping[type[T.DataType], Callable[["Column"], "Column"]]
+"""For some types, what becomes of a value."""
 
 TEXT = T.StringType()
 INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
 FRACTIONS = (T.FloatType, T.DoubleType)
+_FLAT = (*INTEGERS, *FRACTIONS, T.DecimalType, T.BooleanType, T.DateType, T.TimestampType, T.TimestampNTZType)
+# Dates that exist, because Spark's parsers depend on the session's policy and time zone. `\z` and not `$`, which allows
+# a line end behind the text.
+DATE_TEXT = (
+    r"^(?!0000)(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
+    r"|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+    r"|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)\z"
+)
 
 # Those of Spark's defaults that a setting can change, and UTC.
 _JSON = {
@@ -45,9 +53,25 @@ def to_json(column: Column) -> Column:
     return F.to_json(column, _JSON)
 
 
+def wrapped_json(value: Column) -> Column:
+    """Return {"v":value} as JSON, since `to_json` takes no flat values; {} for null."""
+    return to_json(F.struct(value.alias("v")))
+
+
+def value_json(value: Column) -> Column:
+    """Return the JSON of a value of any type that JSON has, empty for null."""
+    wrapped = wrapped_json(value)
+    return F.substr(wrapped, F.lit(6), F.length(wrapped) - 6)
+
+
 def is_text(data_type: T.DataType) -> bool:
     """Return whether values of this type are strings, of whatever collation or length."""
     return isinstance(data_type, (T.StringType, T.CharType, T.VarcharType))
+
+
+def is_flat(data_type: T.DataType) -> bool:
+    """Return whether `text` can write values of this type."""
+    return is_text(data_type) or isinstance(data_type, _FLAT)
 
 
 # --- plain types
@@ -55,27 +79,26 @@ def is_text(data_type: T.DataType) -> bool:
 
 def plain_type(data_type: T.DataType) -> T.DataType:
     """Return the type without collations, lengths, voids (all STRING then) and negative scales, all of it nullable."""
-    if is_text(data_type) or isinstance(data_type, T.NullType):
+    return rebuilt(data_type, _plain_part)
+
+
+def _plain_part(part: T.DataType) -> T.DataType:
+    if is_text(part) or isinstance(part, T.NullType):
         return TEXT
-    if isinstance(data_type, T.DecimalType) and data_type.scale < 0:
-        return T.DecimalType(min(data_type.precision - data_type.scale, 38), 0)
-    return _with_leaves(data_type, plain_type)
+    if isinstance(part, T.DecimalType) and part.scale < 0:
+        return T.DecimalType(min(part.precision - part.scale, 38), 0)
+    return T.MapType(plain_type(part.keyType), part.valueType) if isinstance(part, T.MapType) else part
 
 
-def plain(column: Column, data_type: T.DataType) -> Column:
-    """Cast the column to its `plain_type`; leave it if it has that type already."""
-    wanted = plain_type(data_type)
-    return column if wanted.simpleString() == data_type.simpleString() else column.cast(wanted)
-
-
-def _with_leaves(data_type: T.DataType, leaf: Callable[[T.DataType], T.DataType]) -> T.DataType:
+def rebuilt(data_type: T.DataType, change: Callable[[T.DataType], T.DataType]) -> T.DataType:
+    """Rebuild a type from the inside out: apply `change` to each part after the parts within it, but not to keys."""
     if isinstance(data_type, T.ArrayType):
-        return T.ArrayType(leaf(data_type.elementType))
-    if isinstance(data_type, T.MapType):
-        return T.MapType(leaf(data_type.keyType), leaf(data_type.valueType))
-    if isinstance(data_type, T.StructType):
-        return T.StructType([T.StructField(f.name, leaf(f.dataType)) for f in data_type.fields])
-    return data_type
+        data_type = T.ArrayType(rebuilt(data_type.elementType, change))
+    elif isinstance(data_type, T.MapType):
+        data_type = T.MapType(data_type.keyType, rebuilt(data_type.valueType, change))
+    elif isinstance(data_type, T.StructType):
+        data_type = T.StructType([T.StructField(f.name, rebuilt(f.dataType, change)) for f in data_type.fields])
+    return change(data_type)
 
 
 def fields(column: Column, data_type: T.StructType) -> Iterator[tuple[T.StructField, Column]]:
@@ -146,35 +169,33 @@ def _moment_of_micros(timestamp: Column) -> Column:
     return F.concat(seconds, F.lit("."), F.lpad(micros, 6, "0"))
 
 
-ISO: Texts = {T.DateType: day, T.TimestampType: _moment, T.TimestampNTZType: wall}
+ISO: Changes = {T.DateType: day, T.TimestampType: _moment, T.TimestampNTZType: wall}
 # As `to_json` writes them by default and by `_JSON`, even if a session says LEGACY.
-AS_JSON: Texts = {T.DateType: day, T.TimestampType: _moment_of_micros}
+AS_JSON: Changes = {T.DateType: day, T.TimestampType: _moment_of_micros}
 
 
 # --- values within values
 
 
-def with_texts(column: Column, data_type: T.DataType, texts: Texts) -> Column:
-    """Write the values of the types in `texts` as text, at any depth; leave a column without such types as it is."""
-    if not _has(data_type, texts):
+def changed(column: Column, data_type: T.DataType, changes: Changes) -> Column:
+    """Change the values of the types in `changes`, at any depth; leave a column without such types as it is."""
+    if type_with_texts(data_type, changes) == data_type:
         return column
     if isinstance(data_type, T.ArrayType):
         element_type = data_type.elementType
-        return F.transform(column, lambda element: with_texts(element, element_type, texts))
+        return F.transform(column, lambda element: changed(element, element_type, changes))
     if isinstance(data_type, T.MapType):
         value_type = data_type.valueType
-        return F.transform_values(column, lambda _, value: with_texts(value, value_type, texts))
+        return F.transform_values(column, lambda _, value: changed(value, value_type, changes))
     if isinstance(data_type, T.StructType):
-        inner = [with_texts(c, f.dataType, texts).alias(f.name) for f, c in fields(column, data_type)]
+        inner = [changed(c, f.dataType, changes).alias(f.name) for f, c in fields(column, data_type)]
         return F.when(column.isNotNull(), F.struct(*inner))
-    return texts[type(data_type)](column)
+    return changes[type(data_type)](column)
 
 
-def type_with_texts(data_type: T.DataType, texts: Texts) -> T.DataType:
-    """Return the type of what `with_texts` returns."""
-    if isinstance(data_type, T.MapType):
-        return T.MapType(data_type.keyType, type_with_texts(data_type.valueType, texts))
-    return TEXT if type(data_type) in texts else _with_leaves(data_type, lambda leaf: type_with_texts(leaf, texts))
+def type_with_texts(data_type: T.DataType, texts: Container[type[T.DataType]]) -> T.DataType:
+    """Return the type with STRING in place of the types in `texts`."""
+    return rebuilt(data_type, lambda part: TEXT if type(part) in texts else part)
 
 
 def has_map(data_type: T.DataType) -> bool:
@@ -198,13 +219,3 @@ def with_sorted_maps(column: Column, data_type: T.DataType) -> Column:
     keys = F.array_sort(F.array_distinct(F.map_keys(column)))
     values = F.transform(keys, lambda key: with_sorted_maps(F.element_at(column, key), value_type))
     return F.map_from_arrays(keys, values)
-
-
-def _has(data_type: T.DataType, texts: Texts) -> bool:
-    if isinstance(data_type, T.ArrayType):
-        return _has(data_type.elementType, texts)
-    if isinstance(data_type, T.MapType):
-        return _has(data_type.valueType, texts)
-    if isinstance(data_type, T.StructType):
-        return any(_has(f.dataType, texts) for f in data_type.fields)
-    return type(data_type) in texts

@@ -7,7 +7,6 @@ level are allowed and not needed, because each level is quoted here. A bad name 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from sama_spark.arguments import shown
 from sama_spark.errors import InvalidInput
@@ -131,17 +130,13 @@ def split(name: str) -> tuple[str, str]:
         place, _, last = name.rstrip("/").rpartition("/")
         return f"{place}/", last
     *above, last = levels(name)
-    return _joined(above), last
+    return ".".join(map(_written, above)), last
 
 
-def beside(name: str, suffix: str) -> str:
+def with_suffix(name: str, suffix: str) -> str:
     """Return the name of a table in the same schema or folder, with a suffix."""
     place, last = split(name)
     return inside(place, f"{last}{suffix}")
-
-
-def _joined(found: Sequence[str]) -> str:
-    return ".".join(map(_written, found))
 
 
 def _written(level: str) -> str:

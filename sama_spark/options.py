@@ -17,10 +17,9 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import msgspec
 from msgspec import Meta, inspect
 
-from sama_spark.arguments import nearest, shown
+from sama_spark.arguments import LONGEST, nearest, shown
 from sama_spark.errors import InvalidInput
 
-LONGEST = 4_096  # characters of a name or a path
 Options = TypeVar("Options", bound=msgspec.Struct)
 Call = TypeVar("Call", bound=Callable[..., Any])
 

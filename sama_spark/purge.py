@@ -14,7 +14,7 @@ from sama_spark.delta import DeltaTable, row_count, table_errors
 from sama_spark.errors import InvalidInput, OutboxError, SyncError
 from sama_spark.exact import TEXT
 from sama_spark.inbound.sync.masks import file_name_of
-from sama_spark.names import beside, check_table, in_backticks, sql_name
+from sama_spark.names import check_table, in_backticks, sql_name, with_suffix
 from sama_spark.outbound.outbox.ledger import Ledger
 from sama_spark.outbound.outbox.task_ids import TABLE_SUFFIX
 from sama_spark.outbound.row_keys import key_text
@@ -100,7 +100,7 @@ def purge_outbox(
     keys = None if rows is None else _keys(ledger, rows)
     with table_errors(f"rows of outbox {outbox!r} and the tables beside it cannot be removed", OutboxError):
         counts = {outbox: _clear_ledger(ledger) if keys is None else _forget(ledger, keys)}
-        for name in (beside(outbox, TABLE_SUFFIX), rejected_table):
+        for name in (with_suffix(outbox, TABLE_SUFFIX), rejected_table):
             if name is not None and (table := DeltaTable(spark, name)).exists():
                 counts[name] = table.delete(keys, "row_key")
     return Purged(counts, stage.clear() if stage else 0)

@@ -24,7 +24,7 @@ def check_session(spark: Any) -> None:
         raise InvalidInput(f"spark is {shown(spark)}", column="spark", remedy="give the Spark session")
 
 
-def check_dataframe(name: str, df: Any) -> None:
+def check_dataframe(df: Any, name: str) -> None:
     """Reject everything but a DataFrame, classic or Connect."""
     if not hasattr(df, "mapInArrow"):
         raise InvalidInput(f"{name} is {shown(df)}", column=name, remedy="give a Spark DataFrame")

@@ -2,8 +2,8 @@
 
 The stage holds customer data. Each run has a folder of its own, `<staging>/sama-spark/<kind>-<UTC time>-<id>`. It is
 removed when the run ends or by `close()`, and swept after `ttl`. A file written in each direction shows whether driver
-and workers share a folder. Nothing else would: a single-node cluster is "local" too. Without `staging` each process has
-a stage in the temporary folder, which ends with the process. The next process removes what killed ones left.
+and workers share a folder. The session's master does not tell: a single-node cluster is "local" too. Without `staging`
+each process has a stage in the temporary folder, until it ends. The next process removes what killed ones left.
 """
 
 from __future__ import annotations
@@ -91,14 +91,14 @@ class Stage:
         """Remove the folders of all runs. Return their number."""
         return self._remove_before(datetime.max.replace(tzinfo=timezone.utc), "*")
 
-    def _remove_before(self, oldest: datetime, kind: str) -> int:
+    def _remove_before(self, before: datetime, kind: str) -> int:
         removed = 0
         for folder in self.path.glob(f"{kind}-*Z-*"):
             try:
                 begun = datetime.strptime(folder.name.split("-")[-2], _TIME_FORMAT).replace(tzinfo=timezone.utc)
             except ValueError:
                 continue
-            if begun < oldest:
+            if begun < before:
                 shutil.rmtree(folder, ignore_errors=True)
                 removed += 1
         return removed
@@ -162,8 +162,8 @@ def stage_errors(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         problem = next((said for words, said in _REFUSALS if re.search(words, str(error))), None)
-        if problem is None and isinstance(error, OSError) and _is_within(error.filename, folder):
-            problem = error.strerror
+        if problem is None and isinstance(error, OSError) and isinstance(error.filename, str):
+            problem = error.strerror if Path(error.filename).is_relative_to(folder) else None
         if problem is None or isinstance(error, ConnectorError):
             raise
         raise StagingError(
@@ -172,10 +172,6 @@ def stage_errors(folder: Path) -> Iterator[None]:
             remedy="make room there, or name in `staging` a folder that driver and workers may write, such as "
             "/Volumes/catalog/schema/volume",
         ) from error
-
-
-def _is_within(file: object, folder: Path) -> bool:
-    return isinstance(file, str) and Path(file).is_relative_to(folder)
 
 
 def text_lines(spark: SparkSession, lines: Iterable[bytes], file: Path | None) -> DataFrame:

@@ -361,7 +361,7 @@ def test_options_mean_what_the_functions_parameters_mean() -> None:
             "chunk_bytes": "99",
             "on_invalid": "raise",
         }
-    ).target
+    )
     assert (found.project_id, found.options.outputs) == ("1", {"o": "json"})
     fields = found.options.fields
     assert (fields.not_sent, fields.row_key, fields.submit, fields.priority) == (("a", "b"), ("x,y", "z"), True, -1)
@@ -454,7 +454,7 @@ def test_the_key_is_in_no_text(
 
 def test_options_and_writers_hold_no_key(df: DataFrame, sandbox: Sandbox, options: dict[str, Any]) -> None:
     made = writer(df, options)
-    held = pickle.dumps(made._options) + cloudpickle.dumps(made) + repr(vars(made)).encode()
+    held = pickle.dumps(made._target) + cloudpickle.dumps(made) + repr(vars(made)).encode()
     assert sandbox.api_key.encode() not in held
 
 

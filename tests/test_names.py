@@ -112,7 +112,7 @@ def test_a_table_in_a_place(prefix: str) -> None:
     ],
 )
 def test_the_table_beside_another(name: str, tasks: str) -> None:
-    assert names.sql_name(names.beside(name, "_tasks")) == tasks
+    assert names.sql_name(names.with_suffix(name, "_tasks")) == tasks
 
 
 _LEVEL = st.text(st.characters(codec="utf-8", exclude_characters="/", exclude_categories=["Cc"]), min_size=1).filter(

@@ -17,8 +17,6 @@ from sama_spark.errors import InvalidInput, InvalidRowsError
 from sama_spark.exact_values import digits
 from sama_spark.http.secrets import redact_urls
 
-# A date as text, without a year 0. `\z` and not `$`, which allows a line end behind the text.
-DATE_TEXT = r"^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
 _INT32 = range(-(2**31), 2**31)
 
 

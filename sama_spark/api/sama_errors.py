@@ -23,6 +23,12 @@ __all__ = [
     "WaitTimedOut",
 ]
 
+NEVER_AGAIN = (
+    "do not send the DataFrame again: that would pay for the started ones twice. Look at each of the other batches "
+    "with client.get_batch_job(project_id, batch_id), and start those that wait with client.continue_batch("
+    "project_id, batch_id)"
+)
+
 
 class SamaError(ConnectorError):
     """Any failure between this package and Sama."""
@@ -114,8 +120,7 @@ class BatchesNotStarted(SamaError):
             f"{len(started)} batches were started ({_ids(started)}), "
             f"{len(not_started)} were not ({_ids(not_started)}): {reasons}",
             project_id=project_id,
-            remedy="do not send the DataFrame again: that would pay for the started ones twice; look at each of "
-            "the others with get_batch_job and start those that wait with continue_batch",
+            remedy=NEVER_AGAIN,
             started=started,
             not_started=not_started,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, NoReturn
@@ -16,11 +17,11 @@ except ImportError as error:
 from sama_spark.data_source.batch_read import TaskReader
 from sama_spark.data_source.read_options import read_options
 from sama_spark.data_source.read_rows import SCHEMA, checked
-from sama_spark.data_source.staged_write import Staged, Target, checked_pieces, clear, send, stage_rows
+from sama_spark.data_source.staged_write import Staged, Target, checked_pieces, send, stage_rows
 from sama_spark.data_source.stream_read import TaskStreamReader
-from sama_spark.data_source.write_options import WriteOptions, write_options
+from sama_spark.data_source.write_options import write_options
 from sama_spark.errors import InvalidInput
-from sama_spark.outbound.creation_schema import CreationSchema, read_contract
+from sama_spark.outbound.creation_schema import CreationSchema, read_creation_schema
 from sama_spark.outbound.encode_values import RowEncoder, plan_rows
 from sama_spark.sessions import check_session
 from sama_spark.staging import run_name
@@ -106,10 +107,10 @@ class SamaDataSource(DataSource):
 
     def writer(self, schema: StructType, overwrite: bool) -> TaskWriter:
         """Plan `df.write`: read the project's creation schema and check the columns against it."""
-        options = write_options(self.options)
+        target = write_options(self.options)
         if overwrite:
             raise InvalidInput("tasks are not overwritten", remedy='say .mode("append")')
-        return TaskWriter(options, _planned(options.target, schema))
+        return TaskWriter(target, _planned(target, schema))
 
     def streamWriter(self, schema: StructType, overwrite: bool) -> NoReturn:  # noqa: ARG002, N802
         """Refuse `df.writeStream`, and say what to write instead."""
@@ -127,17 +128,17 @@ class TaskWriter(DataSourceArrowWriter):
 
     _KIND = "sama-spark-sink"  # marks the folder as ours in a temporary folder
 
-    def __init__(self, options: WriteOptions, rows: RowEncoder) -> None:
-        self._options, self._rows = options, rows
-        self._folder = options.stage.path / run_name(self._KIND)
+    def __init__(self, target: Target, rows: RowEncoder) -> None:
+        self._target, self._rows = target, rows
+        self._folder = target.stage.path / run_name(self._KIND)
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Staged:
         """Stage the rows of one Spark task, on a worker."""
-        return stage_rows(iterator, self._rows, self._options.target.options, self._folder)
+        return stage_rows(iterator, self._rows, self._target.options, self._folder)
 
     def commit(self, messages: Sequence[WriterCommitMessage | None]) -> None:
         """Send what all workers staged, on the driver's machine."""
-        target = self._options.target
+        target = self._target
         try:
             staged = [message for message in messages if isinstance(message, Staged)]
             if pieces := checked_pieces(staged, target.options):
@@ -151,8 +152,8 @@ class TaskWriter(DataSourceArrowWriter):
         self._clear()
 
     def _clear(self) -> None:
-        clear(self._folder)
-        self._options.stage.sweep(self._KIND)  # a task may end, and stage, after abort()
+        shutil.rmtree(self._folder, ignore_errors=True)  # with what failed attempts left in it
+        self._target.stage.sweep(self._KIND)  # a task may end, and stage, after abort()
 
 
 def _planned(target: Target, schema: StructType) -> RowEncoder:
@@ -160,5 +161,5 @@ def _planned(target: Target, schema: StructType) -> RowEncoder:
     creation_schema = CreationSchema()
     if options.contract != "off":
         with closing(target.connect()) as api:
-            creation_schema = read_contract(api, target.project_id)
+            creation_schema = read_creation_schema(api, target.project_id)
     return plan_rows(schema, creation_schema, options.outputs, options.fields, lenient=options.contract != "strict")

@@ -5,9 +5,8 @@ Neither half has a session or dbutils. The key is a reference; only the half on 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,22 +23,27 @@ from sama_spark.keys import KeyReference
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.pieces import StagedPiece, cutter_for, pack, refuse_too_many
 from sama_spark.outbound.rejected import InvalidRows
-from sama_spark.outbound.upload import StartableBatches, Uploader, send_chunks
+from sama_spark.outbound.upload import StartableBatches, Uploader, upload_claim_and_continue
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from sama_spark.outbound.encode_values import RowEncoder
+    from sama_spark.staging import Stage
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where tasks go, and how. It travels in Spark's plans, so it holds no secret and no connection."""
+    """Where tasks go, and how. A target travels in Spark's plans, so it holds no secret and no connection.
+
+    `stage`: the folder that driver and workers share.
+    """
 
     project_id: str
     base_url: str
-    key: KeyReference = field(default_factory=KeyReference)
-    options: CreationOptions = field(default_factory=CreationOptions)
+    key: KeyReference
+    options: CreationOptions
+    stage: Stage
 
     def connect(self) -> ApiClient:
         """Resolve the key and return a client, which the caller closes."""
@@ -61,7 +65,7 @@ def stage_rows(batches: Iterable[pa.RecordBatch], rows: RowEncoder, options: Cre
     Raises:
         StagingError: the folder cannot be written.
     """
-    cut = cutter_for(rows.head, rows.spliced, options).pieces(rows.encode(column_batches(batches)))
+    cut = cutter_for(rows.task_start, rows.spliced, options).pieces(rows.encode(column_batches(batches)))
     file = folder / f"part-{uuid4().hex}"  # attempts of one task must not share a file
     first = next(cut, None)  # before the file is opened: rows that raise here leave no file behind
     if first is None:
@@ -119,13 +123,6 @@ def send(api: ApiClient, target: Target, pieces: Sequence[StagedPiece]) -> None:
         ConnectorError: a call failed for good; batches opened by then were cancelled.
     """
     options = target.options
-    uploader = Uploader(
-        api, target.project_id, options.notification_email, options.tasks_file_name, options.in_flight, None
-    )
-    with uploader.naming_batches(None):
-        send_chunks(uploader, pack(pieces, options.chunk_rows, options.chunk_bytes), StartableBatches)
-
-
-def clear(folder: Path) -> None:
-    """Remove a run's folder, together with what failed attempts left in it."""
-    shutil.rmtree(folder, ignore_errors=True)
+    uploader = Uploader(api, target.project_id, options)
+    with uploader.naming_batches():
+        upload_claim_and_continue(uploader, pack(pieces, options.chunk_rows, options.chunk_bytes), StartableBatches)

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from sama_spark.data_source.staged_write import Target
 from sama_spark.data_source.text_options import read_text
 from sama_spark.errors import InvalidInput
 from sama_spark.outbound.creation_options import NEEDS_SESSION, CreationOptions
-from sama_spark.staging import Stage
 
 
-@dataclass(frozen=True)
-class WriteOptions:
-    """Where and how to write."""
-
-    target: Target
-    stage: Stage
-
-
-def write_options(given: Mapping[str, str]) -> WriteOptions:
+def write_options(given: Mapping[str, str]) -> Target:
     """Parse all options. Their names may be in any case, as Spark gives them.
 
     Raises:
@@ -31,8 +21,7 @@ def write_options(given: Mapping[str, str]) -> WriteOptions:
     shared, options = read_text(given, CreationOptions, beyond, NEEDS_SESSION)
     if options.on_invalid != "raise":
         raise _beyond(f"on_invalid={options.on_invalid!r}")
-    target = Target(project_id=shared.the_project(), base_url=shared.base_url, key=shared.key(), options=options)
-    return WriteOptions(target, shared.stage())
+    return Target(shared.the_project(), shared.base_url, shared.key(), options, shared.stage())
 
 
 def _beyond(what: str) -> InvalidInput:

@@ -86,8 +86,8 @@ class Attempts:
         self._clock = clock
         new_wire = partial(
             Wire,
-            connect_timeout=check_seconds("connect_timeout", connect_timeout, above_zero=True, most=LONGEST_WAIT),
-            read_timeout=check_seconds("read_timeout", read_timeout, above_zero=True, most=LONGEST_WAIT),
+            connect_timeout=check_seconds(connect_timeout, "connect_timeout", above_zero=True, most=LONGEST_WAIT),
+            read_timeout=check_seconds(read_timeout, "read_timeout", above_zero=True, most=LONGEST_WAIT),
             monotonic=clock.monotonic,
         )
         parts = urlsplit(self.base_url)

@@ -71,7 +71,7 @@ class Transport:
             dialect, base_url, connect_timeout=connect_timeout, read_timeout=read_timeout, clock=clock
         )
         self.base_url = self._attempts.base_url
-        self.deadline = check_seconds("deadline", deadline, above_zero=True, most=LONGEST_WAIT)
+        self.deadline = check_seconds(deadline, "deadline", above_zero=True, most=LONGEST_WAIT)
         self._report = report
         self._warn = warn
         self._clock = clock
@@ -153,7 +153,7 @@ class Transport:
     def _seconds_for(self, call: Call) -> float:
         seconds = self.deadline
         if call.deadline is not None:
-            seconds = check_seconds("deadline", call.deadline, above_zero=True, most=LONGEST_WAIT)
+            seconds = check_seconds(call.deadline, "deadline", above_zero=True, most=LONGEST_WAIT)
         return seconds + len(call.body or b"") / _SLOWEST_UPLOAD
 
     def _warn_of(self, call: Call, failed: FailedTry, note: str, left: float) -> bool:

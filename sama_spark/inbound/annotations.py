@@ -141,8 +141,8 @@ def flatten_annotations(
     Raises:
         InvalidInput: `df` lacks a column, `vendor` or `frames` is unknown, or `label` is no name.
     """
-    check_dataframe("df", df)
-    check_one_of("vendor", vendor, tuple(READERS))
+    check_dataframe(df, "df")
+    check_one_of(vendor, "vendor", tuple(READERS))
     reader = READERS[vendor](label, frames)
     if "id" not in df.columns:
         raise InvalidInput(

@@ -13,15 +13,14 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.api.records import DATE_TEXT
-from sama_spark.inbound.delivery_types import rebuilt
+from sama_spark import exact
 
 _TRIES_CASTS = hasattr(Column, "try_cast")  # Spark 4.0 brought it
 
 
 def dates_as_text(found: T.DataType) -> T.DataType:
     """Return the type with STRING in place of DATE."""
-    return rebuilt(found, lambda part: T.StringType() if isinstance(part, T.DateType) else part)
+    return exact.type_with_texts(found, {T.DateType})
 
 
 def has_dates(found: T.DataType) -> bool:
@@ -31,16 +30,12 @@ def has_dates(found: T.DataType) -> bool:
 
 def with_dates(value: Column, found: T.DataType) -> Column:
     """Return the value with DATE in place of text; null where the text is no date."""
-    if not has_dates(found):
-        return value
-    if isinstance(found, T.ArrayType):
-        return F.transform(value, lambda element: with_dates(element, found.elementType))
-    if isinstance(found, T.MapType):
-        return F.transform_values(value, lambda _, inner: with_dates(inner, found.valueType))
-    if isinstance(found, T.StructType):
-        fields = (with_dates(value.getField(f.name), f.dataType).alias(f.name) for f in found.fields)
-        return F.when(value.isNotNull(), F.struct(*fields))
-    return F.when(value.rlike(DATE_TEXT), _try_date(value))
+    return exact.changed(value, found, {T.DateType: _date})
+
+
+def _date(text: Column) -> Column:
+    # Only dates that exist reach the cast: under ANSI rules it would fail on others.
+    return F.when(text.rlike(exact.DATE_TEXT), text).cast(T.DateType())
 
 
 def no_date(value: Column, found: T.DataType) -> Column:
@@ -54,7 +49,7 @@ def no_date(value: Column, found: T.DataType) -> Column:
     if isinstance(found, T.StructType):
         fields = (no_date(value.getField(f.name), f.dataType) for f in found.fields if has_dates(f.dataType))
         return reduce(or_, fields)
-    return value.isNotNull() & with_dates(value, found).isNull()
+    return value.isNotNull() & ~value.rlike(exact.DATE_TEXT)
 
 
 def try_timestamp(text: Column) -> Column:
@@ -62,9 +57,3 @@ def try_timestamp(text: Column) -> Column:
     if _TRIES_CASTS:
         return text.try_cast(T.TimestampType())
     return F.when(F.try_to_timestamp(text).isNotNull(), F.to_timestamp_ltz(text))
-
-
-def _try_date(text: Column) -> Column:
-    if _TRIES_CASTS:
-        return text.try_cast(T.DateType())
-    return F.when(F.try_to_timestamp(text).isNotNull(), F.to_date(text))

@@ -17,10 +17,12 @@ The types depend on the project alone, never on the tasks of the day:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pyspark.sql import types as T
+
+from sama_spark.exact import rebuilt
 
 _SAMA_NAME = "sama_name"
 _MOST_FIELDS, _MOST_LEVELS = 200, 12
@@ -82,17 +84,6 @@ def _variant_type(variant_schema: str, empty: T.DataType, void: T.DataType) -> T
             found = T.ArrayType(parts[""]) if kind == "ARRAY" else _struct(parts) if parts else empty
             opened[-1][2][name] = found if len(opened) <= _MOST_OBSERVED_LEVELS else T.StringType()
     return opened[0][2][""]
-
-
-def rebuilt(found: T.DataType, change: Callable[[T.DataType], T.DataType]) -> T.DataType:
-    """Rebuild a type from the inside out: apply `change` to each part after the parts within it."""
-    if isinstance(found, T.ArrayType):
-        found = T.ArrayType(rebuilt(found.elementType, change))
-    elif isinstance(found, T.MapType):
-        found = T.MapType(found.keyType, rebuilt(found.valueType, change))
-    elif isinstance(found, T.StructType):
-        found = T.StructType([T.StructField(f.name, rebuilt(f.dataType, change)) for f in found.fields])
-    return change(found)
 
 
 def _settled(found: T.DataType) -> T.DataType:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sama_spark.errors import ContractError
 from sama_spark.exact import is_text
 from sama_spark.outbound.creation_schema import OUTPUT_PREFIX, CreationSchema, OutputFormat, Rule
-from sama_spark.outbound.outputs import SpliceMode, output_rule, refuse_misfit, splice_mode
+from sama_spark.outbound.outputs import TextCheck, output_rule, refuse_misfit, text_check_of
 
 if TYPE_CHECKING:
     from pyspark.sql import types as T
@@ -37,25 +37,26 @@ class ColumnPlan:
     Attributes:
         name, data_type: of the column; the type is a plain one (`exact.plain_type`).
         description: what becomes of it, for users.
-        is_input: whether it goes into `data`, as an input or a pre-annotation.
-        rule: what its values have to be. This field, and all that follow but `beside`, matter for inputs alone.
+        own_members: the members beside `data` that get their values from it.
+        is_input: whether it goes into `data`, as an input or a pre-annotation. What follows matters only then.
+        rule: what its values have to be.
         output_format: for a pre-annotation, how its values travel and why.
-        mode: how a worker checks its JSON text and puts it into the task unparsed; None where it does not.
+        text_check: how a worker checks its JSON text, which is then spliced; None where Spark writes the JSON.
         required: whether a null makes the row invalid.
         may_be_address: whether its texts are checked for paths that Sama cannot reach.
-        beside: the members beside `data` that get their values from it.
     """
 
     name: str
     data_type: T.DataType
     description: str
+    own_members: Sequence[OwnMember] = ()
     is_input: bool = True
+    # of inputs and pre-annotations
     rule: Rule = ANY
     output_format: str | None = None
-    mode: SpliceMode | None = None
+    text_check: TextCheck | None = None
     required: bool = False
     may_be_address: bool = False
-    beside: Sequence[OwnMember] = ()
 
     @property
     def is_text(self) -> bool:
@@ -68,7 +69,7 @@ class ColumnPlan:
         Raises:
             ContractError: no value of this type can be what the schema says of the output.
         """
-        if self.mode:
+        if self.text_check:
             refuse_misfit(self.rule, self.data_type, self.name)
 
 
@@ -98,7 +99,7 @@ def plan_columns(
     plans = []
     for name, data_type in columns:
         if name not in are_inputs:
-            plans.append(_beside(name, data_type, fields))
+            plans.append(_own_members(name, data_type, fields))
         elif name.startswith(OUTPUT_PREFIX):
             plans.append(_output(name, data_type, schema.rule(name), output_formats, lenient=lenient))
         else:
@@ -106,10 +107,10 @@ def plan_columns(
     return plans
 
 
-def _beside(name: str, data_type: T.DataType, fields: TaskFields) -> ColumnPlan:
+def _own_members(name: str, data_type: T.DataType, fields: TaskFields) -> ColumnPlan:
     members = fields.members_from(name)
     description = f"the task's `{members[-1].name}`" if members else "not sent"
-    return ColumnPlan(name, data_type, description, is_input=False, beside=members)
+    return ColumnPlan(name, data_type, description, members, is_input=False)
 
 
 def _input(name: str, data_type: T.DataType, rule: Rule, *, lenient: bool) -> ColumnPlan:
@@ -133,7 +134,7 @@ def _output(
         f"pre-annotation, {how}",
         rule=sent_as,
         output_format=how,
-        mode=splice_mode(sent_as, data_type, lenient=lenient),
+        text_check=text_check_of(sent_as, data_type, lenient=lenient),
         required=rule.required and not lenient,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from sama_spark.delta import DeltaTable, row_count
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.creation_result import CreationResult, RunTables
-from sama_spark.outbound.creation_schema import CreationSchema, read_contract
+from sama_spark.outbound.creation_schema import CreationSchema, read_creation_schema
 from sama_spark.outbound.dry_run import DryRun
+from sama_spark.outbound.dry_run_warnings import tiny_shapes
 from sama_spark.outbound.encode import EncodedRows, encode
-from sama_spark.outbound.looks import tiny_shapes
 from sama_spark.outbound.outbox.no_outbox import NoOutbox, UnclaimedBatches
 from sama_spark.outbound.outbox.outbox import ClaimedBatches, Outbox
 from sama_spark.outbound.pieces import Piece, cutter_for, refuse_too_many, spool_pieces, stage_pieces, stream_pieces
 from sama_spark.outbound.rejected import InvalidRows, RejectedRows, task_pieces
-from sama_spark.outbound.upload import UploadedBatch, Uploader, send_chunks
+from sama_spark.outbound.upload import UploadedBatch, Uploader, upload_claim_and_continue
 from sama_spark.staging import private_stage
 
 if TYPE_CHECKING:
@@ -44,16 +44,14 @@ class _Run:
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     begun: float = field(default_factory=time.monotonic)
 
-    @property
-    def streams(self) -> bool:
-        """Whether pieces pass through the driver's memory and are gone; else they wait in files."""
-        return self.stage is None and self.options.outbox is None
-
     @contextmanager
-    def folder(self) -> Iterator[Path]:
-        """Give a folder for this run: of the stage, or of the driver alone; no such folder where pieces stream."""
-        if self.streams:
-            yield Path()
+    def folder(self) -> Iterator[Path | None]:
+        """Give a folder for this run's pieces: of the stage, or of the driver alone.
+
+        None where they stream: then they pass through the driver's memory and are gone.
+        """
+        if self.stage is None and self.options.outbox is None:
+            yield None
         else:
             with (self.stage or private_stage()).run("out") as folder:
                 yield folder
@@ -69,13 +67,12 @@ def create_tasks(
 ) -> CreationResult:
     """Create a task for each row of `df`; the public face is `Client.create_task_batch_from_table`.
 
-    No batch is continued before all rows were looked at, all uploads are complete, and the outbox has the claim. An
-    empty DataFrame still opens the outbox and settles what earlier runs left.
+    No batch of this run is continued before all rows were looked at, all uploads are complete, and the outbox has the
+    claim. Batches that earlier runs left in the outbox may be continued first, before any row is looked at, and for an
+    empty DataFrame too.
     """
     run = _Run(api, df, str(project_id), options, stage)
-    uploader = Uploader(
-        api, project_id, options.notification_email, options.tasks_file_name, options.in_flight, options.on_progress
-    )
+    uploader = Uploader(api, project_id, options)
     with uploader.naming_batches(_next_step(options)), run.folder() as folder:
         outbox = _open_outbox(run, folder)
         encoded = _encode(run, outbox.keys)
@@ -84,12 +81,8 @@ def create_tasks(
             return _dry_run(run, encoded, pieces, outbox)
 
         rejected = _rejected_rows(run, staging)
-        lookup = outbox.look_up_and_pack(_accepted(pieces, rejected), options.chunk_rows, options.chunk_bytes)
-        chunks = lookup.chunks
-        # Read all pieces before opening a batch. Streamed pieces cannot wait: they would fill the driver's memory.
-        if not run.streams:
-            chunks = list(chunks)
-            refuse_too_many(sum(piece.header.tasks for chunk in chunks for piece in chunk), options.max_tasks)
+        lookup = outbox.look_up_and_pack(_accepted(pieces, rejected), options)
+        chunks = _counted(run, lookup.chunks, streamed=folder is None)
 
         def claim(batches: list[UploadedBatch]) -> ClaimedBatches | UnclaimedBatches:
             if rejected is not None:
@@ -97,8 +90,8 @@ def create_tasks(
                 rejected.append()
             return lookup.claim(batches, uploader)
 
-        claimed = send_chunks(uploader, chunks, claim)
-        report = claimed.settle_other_runs()
+        claimed = upload_claim_and_continue(uploader, chunks, claim)
+        report = claimed.settle_other_runs()  # waits for other runs that hold rows of this one, minutes at most
         return CreationResult(
             run.project_id,
             tuple(claimed.batches),
@@ -121,14 +114,13 @@ def _next_step(options: CreationOptions) -> str | None:
     return f"run the same call again, or client.resume(spark, outbox={options.outbox!r}): nothing is sent twice"
 
 
-def _open_outbox(run: _Run, folder: Path) -> Outbox | NoOutbox:
-    """Open the outbox, which settles what dead runs left.
+def _open_outbox(run: _Run, folder: Path | None) -> Outbox | NoOutbox:
+    """Open the outbox, which settles what dead runs left: it calls Sama, and may continue batches of those runs.
 
-    So this calls Sama, and may continue batches of those runs, before any row of this run is looked at. A dry run
-    settles nothing.
+    A dry run settles nothing.
     """
     options, dry_run = run.options.outbox_options, run.options.dry_run
-    if options is None:
+    if options is None or folder is None:
         return NoOutbox()
     # Check before creating the table: it keeps these key columns for good.
     run.options.fields.inputs(run.df.columns)
@@ -144,25 +136,23 @@ def _open_outbox(run: _Run, folder: Path) -> Outbox | NoOutbox:
 def _encode(run: _Run, keys: OutboxKeys | None) -> EncodedRows | None:
     """Plan the encoding; None for an empty DataFrame, of which only a dry run looks at the columns."""
     options = run.options
-    # Without its columns: Connect fetches a row, and on Spark 3.5 knows no month intervals.
+    # `selectExpr("1")`: on Connect `isEmpty` fetches a row, and 3.5 cannot decode month intervals.
     if not options.dry_run and run.df.selectExpr("1").isEmpty():
         return None
-    contract = CreationSchema() if options.contract == "off" else read_contract(run.api, run.project_id)
+    schema = CreationSchema() if options.contract == "off" else read_creation_schema(run.api, run.project_id)
     lenient = options.contract != "strict"
-    return encode(run.df, contract, options.outputs, options.fields, lenient=lenient, outbox_keys=keys)
+    return encode(run.df, schema, options.outputs, options.fields, lenient=lenient, outbox_keys=keys)
 
 
-def _pieces(run: _Run, encoded: EncodedRows, folder: Path) -> Iterable[Piece]:
-    """Cut the rows into pieces: in files of the stage, in a file of the driver, or streamed."""
-    options = run.options
-    cutter = cutter_for(encoded.head, encoded.spliced, options)
-    if run.stage is not None:
-        return stage_pieces(encoded.rows, cutter, folder)
-    if not run.streams:
-        return spool_pieces(encoded.rows, cutter, folder)
-    if options.max_tasks is not None and not options.dry_run:  # streamed pieces are sent before all are counted
-        refuse_too_many(row_count(run.df.limit(options.max_tasks + 1)), options.max_tasks)
-    return stream_pieces(encoded.rows, cutter)
+def _pieces(run: _Run, encoded: EncodedRows, folder: Path | None) -> Iterable[Piece]:
+    """Cut the rows into pieces. Spark runs here, and the pieces wait in `folder`; without one it runs as they are read.
+
+    Spark's workers write into a folder of the stage. The driver writes into a folder that is its own.
+    """
+    cutter = cutter_for(encoded.task_start, encoded.spliced, run.options)
+    if folder is None:
+        return stream_pieces(encoded.rows, cutter)
+    return (spool_pieces if run.stage is None else stage_pieces)(encoded.rows, cutter, folder)
 
 
 def _rejected_rows(run: _Run, staging: Staging) -> RejectedRows | None:
@@ -174,10 +164,7 @@ def _rejected_rows(run: _Run, staging: Staging) -> RejectedRows | None:
 
 
 def _accepted(pieces: Iterable[Piece], rejected: RejectedRows | None) -> Iterator[Piece]:
-    """Yield the pieces of tasks. Invalid rows go to `rejected`.
-
-    Without `rejected`, invalid rows raise after the last piece.
-    """
+    """Yield the pieces of tasks. Invalid rows go to `rejected`; without it they raise, after the last piece."""
     invalid = InvalidRows()
     for piece in task_pieces(pieces, invalid if rejected is None else rejected):
         if not invalid.pieces:
@@ -185,9 +172,23 @@ def _accepted(pieces: Iterable[Piece], rejected: RejectedRows | None) -> Iterato
     invalid.check()
 
 
+def _counted(run: _Run, chunks: Iterable[Sequence[Piece]], *, streamed: bool) -> Iterable[Sequence[Piece]]:
+    """Read all pieces before a batch is opened, and refuse more tasks than `max_tasks`.
+
+    Streamed pieces would fill the driver's memory, so they are read while they are uploaded, and Spark counts the rows.
+    """
+    most = run.options.max_tasks
+    if not streamed:
+        chunks = list(chunks)
+        refuse_too_many(sum(piece.header.tasks for chunk in chunks for piece in chunk), most)
+    elif most is not None:
+        refuse_too_many(row_count(run.df.limit(most + 1)), most)
+    return chunks
+
+
 def _dry_run(run: _Run, encoded: EncodedRows, pieces: Iterable[Piece], outbox: Outbox | NoOutbox) -> DryRun:
     options, invalid = run.options, InvalidRows()
-    lookup = outbox.look_up_and_pack(task_pieces(pieces, invalid), options.chunk_rows, options.chunk_bytes)
+    lookup = outbox.look_up_and_pack(task_pieces(pieces, invalid), options)
     chunks = [
         (sum(piece.header.tasks for piece in chunk), sum(piece.header.bytes + 1 for piece in chunk) + 1)
         for chunk in lookup.chunks

@@ -1,6 +1,7 @@
-"""Options of task creation.
+"""Options of task creation, with their defaults.
 
-Repeat a new one in the call's signature, docs/options.md and conf/<job>.yml; tests compare them.
+Repeat a new one in the call's signature, docs/options.md and conf/<job>.yml; tests compare them. The writer of
+`format("sama")` takes it too, and the docstring of `SamaDataSource` lists it, unless `NEEDS_SESSION` has it.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ class CreationOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         about('a row that the outbox knows with other values: "skip", "error", or "resend", which pays for it again'),
     ] = "skip"
     ignore_changes: Annotated[
-        tuple[str, ...], about("columns that may change without that; set for good by the run that creates the outbox")
+        tuple[str, ...],
+        about("columns whose changes do not count; set for good by the run that creates the outbox"),
     ] = ()
     on_invalid: Annotated[
         OnInvalid,

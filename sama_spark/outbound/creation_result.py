@@ -11,7 +11,7 @@ from sama_spark.arguments import check_function, check_seconds
 from sama_spark.errors import ConnectorError
 from sama_spark.outbound.outbox.report import OutboxReport
 from sama_spark.outbound.upload import UploadedBatch
-from sama_spark.outbound.wait import Outcome, cancel_all, wait_for_all
+from sama_spark.outbound.wait import Outcome, cancel_started, wait_for_all
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -124,13 +124,11 @@ class CreationResult(Mapping[str, Any]):
             TasksUnaccounted: the counts of a batch do not add up to its tasks.
             ConnectorError: a call failed for good, or the result was pickled and has no client.
         """
-        check_seconds("timeout", timeout)
-        check_function("on_progress", on_progress)
+        check_seconds(timeout, "timeout")
+        check_function(on_progress, "on_progress")
         if not self.batches:
             return Outcome()
-        return self._recorded(
-            self._watched(lambda: wait_for_all(self._client(), self.project_id, self.batches, timeout, on_progress))
-        )
+        return self._recorded(lambda: wait_for_all(self._client(), self.project_id, self.batches, timeout, on_progress))
 
     def cancel(self, timeout: float = 60.0) -> Outcome:
         """Cancel the tasks that Sama has not created yet, wait for that, and return what became of every task.
@@ -146,15 +144,15 @@ class CreationResult(Mapping[str, Any]):
             TasksUnaccounted: as for `wait`.
             ConnectorError: a call failed for good; the first such error, once all batches have been tried.
         """
-        check_seconds("timeout", timeout)
+        check_seconds(timeout, "timeout")
         if not self.batches:
             return Outcome()
-        return self._recorded(self._watched(lambda: cancel_all(self._client(), self.project_id, self.batches, timeout)))
+        return self._recorded(lambda: cancel_started(self._client(), self.project_id, self.batches, timeout))
 
-    def _watched(self, look: Callable[[], Outcome]) -> Outcome:
-        """Return what `look` returns. On an interrupt name the batches: the result may be lost with it."""
+    def _recorded(self, look: Callable[[], Outcome]) -> Outcome:
+        """Return what `look` returns, and record it. On an interrupt name the batches: the result may be lost."""
         try:
-            return look()
+            outcome = look()
         except ConnectorError:
             raise
         except BaseException as error:
@@ -165,8 +163,6 @@ class CreationResult(Mapping[str, Any]):
                 "of them were started: do not send their rows again. Call wait() again, or client.wait_for_batch",
             )
             raise
-
-    def _recorded(self, outcome: Outcome) -> Outcome:
         if self.tables is not None:
             self.tables.record(outcome)
         return outcome

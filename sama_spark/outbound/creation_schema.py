@@ -52,7 +52,7 @@ class Rule:
         options: the only texts that are accepted; empty for all.
         minimum, maximum: bounds of an integer.
         because: where the kind comes from, as an end of a sentence.
-        shape: the part of the creation schema about a structured output, as JSON text, or empty.
+        json_schema: the part of the creation schema about a structured output, as JSON text, or empty.
     """
 
     kind: Kind = "any"
@@ -61,7 +61,7 @@ class Rule:
     minimum: int = INT32[0]
     maximum: int = INT32[1]
     because: str = "no creation schema"
-    shape: str = ""
+    json_schema: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,13 @@ class CreationSchema:
         properties = _object(data, "properties")
         required = set(data.get("required") or ())
         outputs = {
-            name.removeprefix(OUTPUT_PREFIX): _with_shape(_rule(schema, required=name in required), schema)
+            name.removeprefix(OUTPUT_PREFIX): _with_json_schema(_rule(schema, required=name in required), schema)
             for name, schema in properties.items()
             if name.startswith(OUTPUT_PREFIX)
         }
         if not outputs and deliver is not None:
             answers = _object(deliver, "properties", "answers", "properties")
-            # A delivered answer's structure says little about what may be sent, so no shape is taken from there.
+            # A delivered answer's structure says little about what may be sent, so no JSON Schema is taken from there.
             outputs = {name: _rule(schema, required=False) for name, schema in answers.items()}
         return cls(
             inputs={
@@ -187,8 +187,8 @@ def _object(document: Any, *path: str) -> dict[str, Any]:
     return dict(document) if isinstance(document, Mapping) else {}
 
 
-def _with_shape(rule: Rule, schema: Any) -> Rule:
-    return replace(rule, shape=json.dumps(schema)) if rule.kind == "json" else rule
+def _with_json_schema(rule: Rule, schema: Any) -> Rule:
+    return replace(rule, json_schema=json.dumps(schema)) if rule.kind == "json" else rule
 
 
 def _rule(schema: Any, *, required: bool) -> Rule:
@@ -214,8 +214,8 @@ def _rule(schema: Any, *, required: bool) -> Rule:
     )
 
 
-def read_contract(api: ApiClient, project_id: str | int) -> CreationSchema:
-    """Read a project's contract; an empty one where Sama has no creation schema for it (404).
+def read_creation_schema(api: ApiClient, project_id: str | int) -> CreationSchema:
+    """Read a project's creation schema; an empty one where Sama has none (404).
 
     On the wire: GET schemas/create_task.json, and schemas/deliver_task.json where that one names no outputs.
     """
@@ -223,10 +223,10 @@ def read_contract(api: ApiClient, project_id: str | int) -> CreationSchema:
         create = api.get_creation_task_schema(project_id)
     except NotFoundError:
         return CreationSchema()
-    contract = CreationSchema.from_schemas(create)
-    if contract.outputs:
-        return contract
+    schema = CreationSchema.from_schemas(create)
+    if schema.outputs:
+        return schema
     try:
         return CreationSchema.from_schemas(create, api.get_delivery_task_schema(project_id))
     except NotFoundError:
-        return contract
+        return schema

@@ -1,7 +1,8 @@
-"""On workers: check JSON texts, put them into the tasks, and cut the tasks into pieces. No network, no key.
+"""On workers: check JSON texts, splice them into the tasks, and cut the tasks into pieces. No network, no key.
 
 A piece is up to 1,000 tasks or `PIECE_BYTES`, joined by commas. It is small enough to stream. The driver joins pieces
-of all partitions into chunks, so that many small partitions do not become many small batches.
+of all partitions into chunks, so that many small partitions do not become many small batches. The size of a chunk is
+an option (`creation_options`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from msgspec import structs
 
 from sama_spark.api.marked_values import is_marked, problem_in
 from sama_spark.http.secrets import redact_urls
-from sama_spark.outbound import output_shapes as shapes
+from sama_spark.outbound import output_schemas
 from sama_spark.outbound.encoded_batch import EncodedBatch, EncodedRow, Texts
 
 if TYPE_CHECKING:
@@ -77,16 +78,8 @@ class PieceHeader(msgspec.Struct, frozen=True, omit_defaults=True):
     invalid_rows: int = 0
 
 
-class PieceRows(msgspec.Struct, frozen=True):
-    """What an outbox remembers of a piece's tasks, in their order: keys, hashes of content, and sizes in the body."""
-
-    keys: list[str]
-    contents: list[int]
-    sizes: list[int]
-
-
 class KeyedHeader(PieceHeader, frozen=True, omit_defaults=True):
-    """A header with the `PieceRows` beside it."""
+    """The header where a run has an outbox: also key, hash of content and size in the body of each task, in order."""
 
     keys: Sequence[str] = ()
     contents: Sequence[int] = ()
@@ -103,14 +96,14 @@ class PieceCutter:
     """Cuts encoded rows into pieces, on a worker (`mapInArrow(cutter.cut, ...)`) or wherever the encoded rows are.
 
     Attributes:
-        head: the JSON that all tasks begin with, before `data`.
-        spliced: name and mode (see `outputs.SpliceMode`) of each column of JSON text that goes into `data` unparsed.
+        task_start: the JSON that all tasks begin with, before `data`.
+        spliced: name and `outputs.TextCheck` of each column of JSON text that goes into `data` unparsed.
         max_tasks, max_bytes: of one piece. A single larger task is a piece of its own.
         most_invalid: how many of a partition's invalid rows are described; the others are only counted.
         keyed: whether headers tell which rows a piece holds, for an outbox.
     """
 
-    head: bytes
+    task_start: bytes
     spliced: tuple[tuple[str, str], ...]
     max_tasks: int = PIECE_TASKS
     max_bytes: int = PIECE_BYTES
@@ -138,7 +131,7 @@ class PieceCutter:
         rejected = _Rejected(self.most_invalid)
         tasks: list[_Task] = []
         size = 0
-        between = len(self.head) + len(_TASK_END) + 1
+        between = len(self.task_start) + len(_TASK_END) + 1
         for batch in batches:
             for task in self._valid_tasks(batch, rejected):
                 more = len(task[0]) + between
@@ -157,8 +150,8 @@ class PieceCutter:
     def _valid_tasks(self, batch: EncodedBatch, rejected: _Rejected) -> Iterator[_Task]:
         """Return the tasks of the valid rows; the others go to `rejected`."""
         marked = any(map(_any_marked, (batch.tasks, *batch.spliced)))
-        modes = [mode for _, mode in self.spliced]
-        if any(batch.problems) or marked or not all(map(_all_fit, batch.spliced, modes)):
+        checks = [text_check for _, text_check in self.spliced]
+        if any(batch.problems) or marked or not all(map(_all_fit, batch.spliced, checks)):
             return self._row_by_row(batch.rows(), rejected)
         return zip(self._tasks(batch.tasks, batch.spliced), batch.keys, batch.contents, strict=True)
 
@@ -176,10 +169,10 @@ class PieceCutter:
         return tasks
 
     def _piece(self, tasks: list[_Task]) -> tuple[PieceHeader, bytes]:
-        body = self.head + (_TASK_END + b"," + self.head).join([json for json, _, _ in tasks]) + _TASK_END
+        body = self.task_start + (_TASK_END + b"," + self.task_start).join([json for json, _, _ in tasks]) + _TASK_END
         if not self.keyed:
             return PieceHeader(tasks=len(tasks), bytes=len(body)), body
-        around = len(self.head) + len(_TASK_END)
+        around = len(self.task_start) + len(_TASK_END)
         header = KeyedHeader(
             tasks=len(tasks),
             bytes=len(body),
@@ -204,8 +197,8 @@ class PieceCutter:
     def _checked(self, row: EncodedRow, rejected: _Rejected) -> list[bytes | None] | None:
         """Return the JSON of a row's texts. None if one is invalid, which `rejected` then has."""
         checked: list[bytes | None] = []
-        for (name, mode), text in zip(self.spliced, row.spliced, strict=True):
-            json, reason = (None, "") if text is None else _json_of(text, mode)
+        for (name, text_check), text in zip(self.spliced, row.spliced, strict=True):
+            json, reason = (None, "") if text is None else _json_of(text, text_check)
             if reason:
                 rejected.add(row, name, reason, (text or b"")[:_SHOWN_BYTES].decode(errors="replace"))
                 return None
@@ -238,12 +231,12 @@ class _Rejected:
         return header, body
 
 
-def _all_fit(texts: Texts, mode: str) -> bool:
+def _all_fit(texts: Texts, text_check: str) -> bool:
     """Return whether every text can go into its task as it is: null, or an object or array that passes the check.
 
     False also where a text must be looked at closer, such as one with blanks before the bracket.
     """
-    fits = _check(mode)
+    fits = _decoder(text_check)
     try:
         for text in texts:
             if text is not None:
@@ -255,8 +248,8 @@ def _all_fit(texts: Texts, mode: str) -> bool:
     return True
 
 
-def _check(mode: str) -> Callable[[bytes], Any]:
-    return _is_json if mode in ("json", "auto") else shapes.check(mode)
+def _decoder(text_check: str) -> Callable[[bytes], Any]:
+    return _is_json if text_check in ("json", "auto") else output_schemas.check(text_check)
 
 
 def _any_marked(texts: Texts) -> bool:
@@ -273,21 +266,21 @@ def _marked(task: bytes | None, texts: Mapping[str, bytes | None]) -> tuple[str,
     return next(((name, *problem) for name, problem in found if problem), None)
 
 
-def _json_of(text: bytes, mode: str) -> tuple[bytes, str]:
+def _json_of(text: bytes, text_check: str) -> tuple[bytes, str]:
     """Return the JSON to put into the task, or the reason why there is none."""
     if text.lstrip(b" \t\r\n")[:1] not in (b"{", b"["):
-        if mode == "auto":
+        if text_check == "auto":
             return _quoted(text), ""
         return b"", "is not a JSON object or array, and the output is structured"
     try:
         try:
-            _check(mode)(text)
+            _decoder(text_check)(text)
         except msgspec.ValidationError as error:
             _is_json(text)  # the check may have stopped before the place where the text is no JSON
-            if not shapes.is_too_large(error):
+            if not output_schemas.is_too_large(error):
                 return b"", f"is not what the project's schema says of it ({error})"
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return (_quoted(text), "") if mode == "auto" else (b"", f"is not JSON ({error})")
+        return (_quoted(text), "") if text_check == "auto" else (b"", f"is not JSON ({error})")
     return text, ""
 
 

@@ -35,11 +35,6 @@ class DryRun(CreationResult):
         """The least number of calls that the creation takes."""
         return 3 * self.batch_count
 
-    @property
-    def status_seconds(self) -> int:
-        """The least time, in seconds, to read the status of all tasks: Sama allows one call a second for 100 tasks."""
-        return -(-self.task_count // 100)
-
     _KEYS: ClassVar[tuple[str, ...]] = (
         *CreationResult._KEYS,
         "batch_count",
@@ -48,7 +43,6 @@ class DryRun(CreationResult):
         "invalid",
         "warnings",
         "calls",
-        "status_seconds",
     )
 
     def __repr__(self) -> str:

@@ -15,11 +15,11 @@ from pyspark.sql import types as T
 
 from sama_spark import exact
 from sama_spark.errors import ContractError
-from sama_spark.outbound import addresses
+from sama_spark.outbound.addresses import OUT_OF_REACH, are_out_of_reach
 from sama_spark.outbound.column_plan import NULL_INPUT, ColumnPlan, plan_columns, refuse
 from sama_spark.outbound.columns import Computed, Member, grouped, in_order, json_of, numbered
 from sama_spark.outbound.creation_schema import OUTPUT_PREFIX, CreationSchema, OutputFormat, Rule
-from sama_spark.outbound.outputs import SpliceMode
+from sama_spark.outbound.outputs import TextCheck
 from sama_spark.outbound.problems import Problems
 from sama_spark.outbound.render import Value, render
 from sama_spark.outbound.row_keys import NULL_KEY, OutboxKeys, key_of
@@ -39,22 +39,22 @@ class EncodedRows:
 
     Attributes:
         rows: the encoded rows.
-        head: the JSON that all tasks begin with, up to the first part that differs from row to row.
-        spliced: name and mode of each column of JSON text that the worker puts into `data` unparsed, in column order.
+        task_start: the JSON that all tasks begin with, up to the first part that differs from row to row.
+        spliced: name and `TextCheck` of each column of JSON text that goes into `data` unparsed, in column order.
         output_rules: for each output, how its values travel and why.
         columns: for each column, what becomes of it.
     """
 
     rows: DataFrame
-    head: bytes
-    spliced: tuple[tuple[str, SpliceMode], ...]
+    task_start: bytes
+    spliced: tuple[tuple[str, TextCheck], ...]
     output_rules: Mapping[str, str]
     columns: Mapping[str, str]
 
 
 class _SplicedColumn(NamedTuple):
     name: str
-    mode: SpliceMode
+    text_check: TextCheck
     text: Column
 
 
@@ -95,7 +95,7 @@ def encode(
         select.problems.of_nulls([names.index(name) for name in outbox_keys.names], NULL_KEY)
     spliced = in_order(select.spliced)
     first = select.problems.first().alias(PROBLEM)
-    task = F.concat(*in_order(select.beside), F.lit('"data":'), json_of(in_order(select.data)))
+    task = F.concat(*in_order(select.own_members), F.lit('"data":'), json_of(in_order(select.data)))
     return EncodedRows(
         # In three steps, since Spark would compute an expression again in each place where it is used.
         rows=rows.select("*", *select.computed.columns)
@@ -107,8 +107,8 @@ def encode(
             content.cast(_BINARY).alias(CONTENT),
             *(column.text.cast(_BINARY).alias(f"s{i}") for i, column in enumerate(spliced)),
         ),
-        head=fields.head(),
-        spliced=tuple((column.name, column.mode) for column in spliced),
+        task_start=fields.task_start(),
+        spliced=tuple((column.name, column.text_check) for column in spliced),
         output_rules={p.name.removeprefix(OUTPUT_PREFIX): p.output_format for p in plans if p.output_format},
         columns={plan.name: plan.description for plan in plans},
     )
@@ -132,7 +132,7 @@ class _Select:
     plans: Sequence[ColumnPlan]
     computed: Computed = field(default_factory=Computed)
     data: dict[int, Member] = field(default_factory=dict)
-    beside: dict[tuple[int, str], Column] = field(default_factory=dict)
+    own_members: dict[tuple[int, str], Column] = field(default_factory=dict)
     spliced: dict[int, _SplicedColumn] = field(default_factory=dict)
     refused: dict[int, ContractError] = field(default_factory=dict)
 
@@ -154,7 +154,7 @@ class _Select:
         for alike in grouped(wanted, lambda one: f"{one.column.data_type.json()} {one.rule}"):
             self._render_alike(alike)
         texts = self._numbers(lambda plan: plan.may_be_address)
-        self.problems.of_values(texts, exact.TEXT, addresses.REASON, _is_out_of_reach)
+        self.problems.of_values(texts, exact.TEXT, OUT_OF_REACH, are_out_of_reach)
         refuse(in_order(self.refused))
 
     def _numbers(self, of: Callable[[ColumnPlan], bool]) -> list[int]:
@@ -162,32 +162,33 @@ class _Select:
 
     def _wanted(self, number: int, column: Member, plan: ColumnPlan) -> list[_Wanted]:
         """Return what has to be rendered of a column."""
-        mode = plan.mode
-        if mode and plan.is_text:
-            self.spliced[number] = _SplicedColumn(plan.name, mode, F.col(column.column))
+        text_check = plan.text_check
+        if text_check and plan.is_text:
+            self.spliced[number] = _SplicedColumn(plan.name, text_check, F.col(column.column))
             return []
 
-        def put_beside(value: str, _: T.DataType, member: str, otherwise: str) -> None:
+        def put_own_member(value: str, _: T.DataType, member: str, otherwise: str) -> None:
             own = F.concat(F.lit(f'"{member}":'), F.expr(value).cast(exact.TEXT), F.lit(","))
-            self.beside[number, member] = F.coalesce(own, F.lit(otherwise))
+            self.own_members[number, member] = F.coalesce(own, F.lit(otherwise))
 
         def put_spliced(value: str, _: T.DataType) -> None:
-            assert mode  # noqa: S101
-            self.spliced[number] = _SplicedColumn(plan.name, mode, exact.to_json(F.expr(value)))
+            assert text_check  # noqa: S101
+            self.spliced[number] = _SplicedColumn(plan.name, text_check, exact.to_json(F.expr(value)))
 
         def put_into_data(value: str, data_type: T.DataType) -> None:
             self.data[number] = Member(plan.name, value, data_type)
 
         if plan.is_input:
-            return [_Wanted(number, column, plan, plan.rule, put_spliced if mode else put_into_data)]
+            return [_Wanted(number, column, plan, plan.rule, put_spliced if text_check else put_into_data)]
         return [
-            _Wanted(number, column, plan, rule, partial(put_beside, member=name, otherwise=otherwise))
-            for name, rule, otherwise in plan.beside
+            _Wanted(number, column, plan, rule, partial(put_own_member, member=name, otherwise=otherwise))
+            for name, rule, otherwise in plan.own_members
         ]
 
     def _render_alike(self, alike: Sequence[_Wanted]) -> None:
         """Render columns of one type and one rule."""
         data_type, rule = alike[0].column.data_type, alike[0].rule
+        # A rendered null shows what these columns share: the type, the reasons, and whether values change at all.
         untouched = F.lit(None)
         probe = self._rendered_or_refused(untouched, alike[0])
         if probe is None:
@@ -218,10 +219,3 @@ class _Select:
         except ContractError as error:
             self.refused[wanted.number] = error
             return None
-
-
-def _is_out_of_reach(text: Column) -> Column:
-    beginning = F.substring(text, 1, addresses.BEGINNING)
-    # The pattern costs more than all the rest, so web addresses and plain words never reach it.
-    may_be_an_address = ~text.startswith("http") & (beginning.contains(":") | beginning.contains("/"))
-    return may_be_an_address & beginning.rlike(addresses.OUT_OF_REACH)

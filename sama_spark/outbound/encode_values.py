@@ -16,11 +16,11 @@ import msgspec
 from sama_spark.errors import ContractError
 from sama_spark.exact import plain_type
 from sama_spark.exact_values import quoted
-from sama_spark.outbound import addresses
+from sama_spark.outbound.addresses import OUT_OF_REACH, is_out_of_reach
 from sama_spark.outbound.column_plan import ANY, NULL_INPUT, ColumnPlan, plan_columns, refuse
 from sama_spark.outbound.creation_schema import CreationSchema, OutputFormat, Rule
 from sama_spark.outbound.encoded_batch import EncodedBatch, Texts
-from sama_spark.outbound.outputs import SpliceMode
+from sama_spark.outbound.outputs import TextCheck
 from sama_spark.outbound.problems import SHOWN_CHARACTERS
 from sama_spark.outbound.render import is_native_json
 from sama_spark.outbound.render_values import Renderer, renderer
@@ -34,7 +34,6 @@ Columns = Sequence[Sequence[Any]]
 """The values of some rows, column by column; `render_values` says which."""
 
 _json = msgspec.json.Encoder().encode
-_is_out_of_reach = re.compile(addresses.OUT_OF_REACH, re.ASCII).match
 _quoted_number = re.compile('"(NaN|-?Infinity)"')
 _AS_TEXT = Rule(kind="string")
 
@@ -59,7 +58,7 @@ class _SplicedText:
 
     column: int
     name: str
-    mode: SpliceMode
+    text_check: TextCheck
     render: Renderer | None = None
 
 
@@ -76,12 +75,12 @@ class _ColumnCheck:
 class RowEncoder:
     """Encodes rows as tasks. The driver plans it once; Spark pickles it for the workers.
 
-    `head` and `spliced`: as in `encode.EncodedRows`.
+    `task_start` and `spliced`: as in `encode.EncodedRows`.
     """
 
-    head: bytes
-    spliced: tuple[tuple[str, SpliceMode], ...]
-    _beside: tuple[_JsonMember, ...]
+    task_start: bytes
+    spliced: tuple[tuple[str, TextCheck], ...]
+    _own_members: tuple[_JsonMember, ...]
     _data: tuple[_JsonMember, ...]
     _texts: tuple[_SplicedText, ...]
     _key: tuple[_JsonMember, ...]
@@ -105,7 +104,7 @@ class RowEncoder:
 
         tasks = [
             b"".join(filter(None, own)) + b'"data":{' + b",".join(filter(None, data)) + b"}"
-            for own, data in zip(objects(self._beside), objects(self._data), strict=True)
+            for own, data in zip(objects(self._own_members), objects(self._data), strict=True)
         ]
         spliced = [
             rendered(text.column, text.render)
@@ -132,9 +131,10 @@ class RowEncoder:
             if check.plan.required and None in values:
                 problems.insert(0, dict.fromkeys((i for i, v in enumerate(values) if v is None), NULL_INPUT))
             if check.plan.may_be_address:
-                problems.append(_out_of_reach(values))
-            for found in problems:
-                for row, reason in found.items():
+                found = (i for i, v in enumerate(values) if v is not None and is_out_of_reach(v))
+                problems.append(dict.fromkeys(found, OUT_OF_REACH))
+            for reasons in problems:
+                for row, reason in reasons.items():
                     if first[row] is None:
                         first[row] = _described(check, reason, values[row])
         return first
@@ -156,11 +156,11 @@ def plan_rows(
     columns = [(column.name, plain_type(column.dataType)) for column in schema.fields]
     plans = plan_columns(columns, creation_schema, output_formats, fields, lenient=lenient)
     rows = _EncoderParts(fields)
-    refuse([error for i, plan in enumerate(plans) if (error := rows.refused(i, plan))])
+    refuse([error for i, plan in enumerate(plans) if (error := rows.add_or_refuse(i, plan))])
     return RowEncoder(
-        head=fields.head(),
-        spliced=tuple((text.name, text.mode) for text in rows.texts),
-        _beside=tuple(rows.beside),
+        task_start=fields.task_start(),
+        spliced=tuple((text.name, text.text_check) for text in rows.texts),
+        _own_members=tuple(rows.own_members),
         _data=tuple(rows.data),
         _texts=tuple(rows.texts),
         _key=tuple(sorted(rows.key, key=lambda member: plans[member.column].name)),
@@ -173,12 +173,12 @@ class _EncoderParts:
     """The parts of a `RowEncoder`, gathered column by column."""
 
     fields: TaskFields
-    beside: list[_JsonMember] = field(default_factory=list)
+    own_members: list[_JsonMember] = field(default_factory=list)
     data: list[_JsonMember] = field(default_factory=list)
     texts: list[_SplicedText] = field(default_factory=list)
     key: list[_JsonMember] = field(default_factory=list)
 
-    def refused(self, i: int, plan: ColumnPlan) -> ContractError | None:
+    def add_or_refuse(self, i: int, plan: ColumnPlan) -> ContractError | None:
         """Add a column, or return why its type cannot be sent."""
         try:
             self._add(i, plan)
@@ -188,13 +188,13 @@ class _EncoderParts:
 
     def _add(self, i: int, plan: ColumnPlan) -> None:
         plan.check_structure()
-        if plan.mode:
-            self.texts.append(_SplicedText(i, plan.name, plan.mode, None if plan.is_text else _renderer(plan)))
+        if plan.text_check:
+            self.texts.append(_SplicedText(i, plan.name, plan.text_check, None if plan.is_text else _renderer(plan)))
         elif plan.is_input:
             self.data.append(_JsonMember(i, _renderer(plan), _key(plan.name)))
-        for name, rule, otherwise in plan.beside:
+        for name, rule, otherwise in plan.own_members:
             render = renderer(plan.data_type, rule, plan.name)
-            self.beside.append(_JsonMember(i, render, _key(name), b",", otherwise.encode()))
+            self.own_members.append(_JsonMember(i, render, _key(name), b",", otherwise.encode()))
         if plan.name in self.fields.row_key:
             rule = ANY if is_native_json(plan.data_type) else _AS_TEXT
             self.key.append(_JsonMember(i, renderer(plan.data_type, rule, plan.name), _key(plan.name)))
@@ -217,14 +217,6 @@ def _key(name: str) -> bytes:
 
 def _rows(columns: Sequence[Sequence[bytes | None]], count: int) -> Iterator[tuple[bytes | None, ...]]:
     return zip(*columns, strict=True) if columns else iter([()] * count)
-
-
-def _out_of_reach(values: Sequence[Any]) -> Mapping[int, str]:
-    return {
-        i: addresses.REASON
-        for i, v in enumerate(values)
-        if v is not None and _is_out_of_reach(v[: addresses.BEGINNING])
-    }
 
 
 def _described(check: _ColumnCheck, reason: str, value: Any) -> bytes:

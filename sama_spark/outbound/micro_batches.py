@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sama_spark.arguments import check_function, check_text, check_texts, names_of
+from sama_spark.arguments import check_function, check_text, check_texts, names_of, shown
 from sama_spark.errors import InvalidInput
 from sama_spark.ids import id_of
 from sama_spark.options import refuse_unknown
@@ -58,14 +58,17 @@ class MicroBatches:
         on_result: Callable[[CreationResult], None] | None = None,
         **options: Any,
     ) -> None:
-        check_function("make_client", make_client)
-        check_function("on_result", on_result)
-        check_text("outbox", outbox)
+        if not callable(make_client):
+            raise InvalidInput(
+                f"make_client is {shown(make_client)}",
+                column="make_client",
+                remedy="give a function that makes the client",
+            )
+        check_function(on_result, "on_result")
+        check_text(outbox, "outbox")
         check_texts(query=query)
-        names_of("row_key", row_key)
+        names_of(row_key, "row_key")
         refuse_unknown(CreationOptions, options, "staging")
-        if make_client is None:
-            raise InvalidInput("make_client is None", remedy="give a function that makes the client")
         if row_key == "content" and not query:
             raise InvalidInput(
                 "where a row's content is its key, the stream needs a name of its own",

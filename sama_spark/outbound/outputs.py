@@ -12,13 +12,13 @@ from sama_spark.api.marked_values import PROBLEM
 from sama_spark.errors import ContractError
 from sama_spark.exact import is_text
 from sama_spark.outbound.creation_schema import OutputFormat, Rule
-from sama_spark.outbound.output_shapes import misfits
+from sama_spark.outbound.output_schemas import misfits
 from sama_spark.outbound.render import is_native_json
 
-SpliceMode = str
-"""The way a worker puts JSON text into a task.
+TextCheck = str
+"""How a worker checks a text before it splices the text into a task.
 
-"json": the text has to be an object or array. "auto": any other text becomes a string. Any other mode is JSON Schema,
+"json": the text has to be an object or array. "auto": any other text becomes a string. Anything else is a JSON Schema,
 as text: the text has to be an object or array that fits the schema.
 """
 
@@ -33,8 +33,8 @@ def output_rule(rule: Rule, data_type: T.DataType, chosen: OutputFormat | None) 
     """
     if chosen is not None:
         kind: Literal["json", "string"] = "json" if chosen == "json" else "string"
-        shape = rule.shape if chosen == "json" else ""
-        return Rule(kind=kind, required=rule.required, shape=shape), f"{chosen}, as asked"
+        json_schema = rule.json_schema if chosen == "json" else ""
+        return Rule(kind=kind, required=rule.required, json_schema=json_schema), f"{chosen}, as asked"
     if is_native_json(data_type) and rule.kind in ("json", "any"):
         return rule, f"JSON, from a column of type {data_type.typeName()}"
     if rule.kind == "json":
@@ -45,12 +45,12 @@ def output_rule(rule: Rule, data_type: T.DataType, chosen: OutputFormat | None) 
     return rule, f"text, because {rule.because}"
 
 
-def splice_mode(rule: Rule, data_type: T.DataType, *, lenient: bool) -> SpliceMode | None:
+def text_check_of(rule: Rule, data_type: T.DataType, *, lenient: bool) -> TextCheck | None:
     """Return how a worker checks an output's JSON text and puts it into the task; None if Spark writes it as JSON."""
-    shape = "" if lenient else rule.shape
+    json_schema = "" if lenient else rule.json_schema
     if is_text(data_type):
-        return (shape or "json") if rule.kind == "json" else "auto" if rule.kind == "any" else None
-    return shape if shape and is_native_json(data_type) else None
+        return (json_schema or "json") if rule.kind == "json" else "auto" if rule.kind == "any" else None
+    return json_schema if json_schema and is_native_json(data_type) else None
 
 
 def refuse_misfit(rule: Rule, data_type: T.DataType, name: str) -> None:
@@ -61,7 +61,7 @@ def refuse_misfit(rule: Rule, data_type: T.DataType, name: str) -> None:
     """
     if not is_native_json(data_type):
         return
-    if found := list(islice(misfits(_as_sent(data_type), json.loads(rule.shape), name), 3)):
+    if found := list(islice(misfits(_as_sent(data_type), json.loads(rule.json_schema), name), 3)):
         raise ContractError(
             f"column {name!r} does not fit the project's output: {'; '.join(found)}",
             column=name,

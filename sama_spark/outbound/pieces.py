@@ -1,6 +1,7 @@
 """Pieces of encoded tasks on their way from Spark to the driver: through files, or streamed; then packed into chunks.
 
-A piece is up to 1,000 tasks or `PIECE_BYTES` of one partition, a chunk the body of one batch.
+A piece is up to 1,000 tasks or `PIECE_BYTES` of one partition, a chunk the body of one batch. The size of a chunk is
+an option (`chunk_rows` and `chunk_bytes` in `creation_options`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from sama_spark.outbound.cut import (
     KeyedHeader,
     PieceCutter,
     PieceHeader,
-    PieceRows,
 )
 from sama_spark.outbound.encoded_batch import EncodedBatch
 from sama_spark.staging import driver_path, spark_uri
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.outbound.creation_options import CreationOptions
-    from sama_spark.outbound.outputs import SpliceMode
+    from sama_spark.outbound.outputs import TextCheck
 
 HEADER_END, PIECE_END = "\x1f", "\x1e"  # JSON text cannot hold them
 _PIECE_COLUMNS = f"{HEADER} string, {BODY} binary"
@@ -48,15 +48,14 @@ _ARROW_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 _decode_invalid = msgspec.json.Decoder(list[InvalidRow]).decode
 _decode_header = msgspec.json.Decoder(PieceHeader).decode
-_decode_keyed = msgspec.json.Decoder(KeyedHeader).decode
-decode_rows = msgspec.json.Decoder(PieceRows).decode
+decode_keyed = msgspec.json.Decoder(KeyedHeader).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def cutter_for(head: bytes, spliced: tuple[tuple[str, SpliceMode], ...], options: CreationOptions) -> PieceCutter:
-    """Return the `PieceCutter` of a run. `head`, `spliced`: as in `EncodedRows`."""
+def cutter_for(task_start: bytes, spliced: tuple[tuple[str, TextCheck], ...], options: CreationOptions) -> PieceCutter:
+    """Return the `PieceCutter` of a run. `task_start`, `spliced`: as in `EncodedRows`."""
     return PieceCutter(
-        head=head,
+        task_start=task_start,
         spliced=spliced,
         max_tasks=min(PIECE_TASKS, options.chunk_rows),
         max_bytes=min(PIECE_BYTES, options.chunk_bytes),
@@ -107,9 +106,9 @@ class StagedPiece:
             stream.seek(self.offset)
             return stream.read(self.body - self.offset - len(HEADER_END))
 
-    def rows(self) -> PieceRows:
+    def rows(self) -> KeyedHeader:
         """Return which rows the piece holds. They stay in the file, because a run may have millions."""
-        return decode_rows(self.header_text())
+        return decode_keyed(self.header_text())
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ def stream_pieces(rows: DataFrame, cutter: PieceCutter) -> Iterator[StreamedPiec
             yield StreamedPiece(header, body)
     else:
         for text, body in rows.mapInArrow(cutter.cut, _PIECE_COLUMNS).toLocalIterator(prefetchPartitions=True):
-            yield StreamedPiece(_decode_keyed(text), bytes(body))
+            yield StreamedPiece(decode_keyed(text), bytes(body))
 
 
 def _column_batches(rows: DataFrame) -> Iterator[EncodedBatch]:

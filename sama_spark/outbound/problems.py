@@ -1,4 +1,19 @@
-"""Collects the checks and reports each row's first problem. One expression checks all columns of a type."""
+"""Reports each row's first problem. One expression checks all columns of a type.
+
+A row is invalid, and becomes no task, if it has
+
+    a null in a required column                         `ColumnPlan.required`, which `encode` checks
+    a null in the row key of an outbox                  `encode`
+    a NaN, an infinity, a year outside 1 to 9999        `render._problems`
+    no integer, or no date, where one is due            `render._as_integer`, `render._as_date`
+    a text that is none of the project's options        `render.render`
+    a path that Sama cannot reach                       `addresses`
+    JSON text that is none, or against the schema       `cut._json_of` by `output_schemas.check`, on the workers
+    a value that is marked: it could not be made        `cut._marked`, on the workers
+
+For the writer of `format("sama")` `encode_values` and `render_values` have what `encode` and `render` have here. What
+follows, an error or a rejected row, is in `rejected`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +31,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 SHOWN_CHARACTERS = 80
-_MARK = "\x1f"  # between names; neither JSON text nor a sensible column name has it
+_SEPARATOR = "\x1f"  # between names; neither JSON text nor a sensible column name has it
 
 
 @dataclass(frozen=True)
@@ -25,13 +40,14 @@ class _Check:
 
     Attributes:
         numbers: the places of the checked columns in the DataFrame.
-        place: name of a computed column: where in `numbers` the first column with a bad value is, from 1; 0 for none.
+        position_column: name of the computed column with the 1-based position, within `numbers`, of the first bad
+            column; 0 if none.
         reason: why such a value is bad.
         data_type: type of the columns; None where nulls are checked, which have no value to show.
     """
 
     numbers: Sequence[int]
-    place: str
+    position_column: str
     reason: str
     data_type: T.DataType | None = None
 
@@ -56,8 +72,8 @@ class Problems:
             self._add(array_of(_names(numbers), is_bad), numbers, reason, data_type)
 
     def _add(self, bad: Column, numbers: Sequence[int], reason: str, data_type: T.DataType | None = None) -> None:
-        place = self.computed.add(F.array_position(bad, True))
-        self.checks.append(_Check(numbers, place, reason, data_type))
+        position_column = self.computed.add(F.array_position(bad, True))
+        self.checks.append(_Check(numbers, position_column, reason, data_type))
 
     def first(self) -> Column:
         """Return the problem of the foremost column, as a struct; null if there is none."""
@@ -82,8 +98,8 @@ class Problems:
 
 
 def _found(order: int, check: _Check) -> Column:
-    place = F.col(check.place)
-    index = (place - 1).cast(T.IntegerType())
+    position = F.col(check.position_column)
+    index = (position - 1).cast(T.IntegerType())
     value = F.lit(None).cast(exact.TEXT)
     if check.data_type is not None:
         value = _shown(F.get(array(_names(check.numbers)), index), check.data_type)
@@ -93,7 +109,7 @@ def _found(order: int, check: _Check) -> Column:
         F.lit(check.reason).alias("reason"),
         value.alias("value"),
     )
-    return F.when(place > 0, parts)
+    return F.when(position > 0, parts)
 
 
 def _names(numbers: Sequence[int]) -> list[str]:
@@ -102,14 +118,13 @@ def _names(numbers: Sequence[int]) -> list[str]:
 
 def _one_of(texts: Sequence[str], index: Column) -> Column:
     # One literal, because Spark takes seconds to plan thousands of them.
-    return F.get(F.split(F.lit(_MARK.join(texts)), _MARK), index)
+    return F.get(F.split(F.lit(_SEPARATOR.join(texts)), _SEPARATOR), index)
 
 
 def _shown(value: Column, data_type: T.DataType) -> Column:
     """Return the start of the value's JSON. NaN comes without the quotes that JSON needs."""
-    value = exact.with_texts(value, data_type, exact.ISO)
-    wrapped = exact.to_json(F.struct(value.alias("v")))  # {"v":...}
-    text = F.substr(wrapped, F.lit(6), F.length(wrapped) - 6)
+    value = exact.changed(value, data_type, exact.ISO)
+    text = exact.value_json(value)
     if not exact.is_text(data_type):
         text = F.regexp_replace(text, '"(NaN|-?Infinity)"', "$1")
     return F.when(value.isNotNull(), F.left(text, F.lit(SHOWN_CHARACTERS)))

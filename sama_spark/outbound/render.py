@@ -15,12 +15,19 @@ Each Spark type has one rendering or a refusal (`ContractError`, naming the colu
 | struct, map, array, variant | refused | refused | refused | JSON, null fields left out |
 | binary, interval, others | refused | refused | refused | refused |
 
-A string may have any collation or length. A void column counts as one of null strings. A row is invalid if it has a
-NaN or an infinity, a year outside 1 to 9999, a null in a required column, or a text that is none of the project's
-options. A null leaves its key out.
+A string may have any collation or length. A column of type VOID counts as one of null strings. A null leaves its key
+out. `problems` lists what makes a row invalid.
 
-`render_values` follows the same table where there is no JVM. A property test compares the two. To add a type: this
-table, `_problems`, `exact.ISO`, `render_values`' tables, `row_keys._ATOMIC`.
+`render_values` follows the same table where there is no JVM. A property test compares the two.
+
+To add a type:
+
+    this table, and `_problems`
+    exact               `_FLAT` if a value is one text; `ISO`, `AS_JSON` if a cast, `to_json` do not write it
+    render_values       `_WITHOUT_PROBLEMS` or `_WITH_PROBLEMS`
+    arrow_values        `_as_numbers` if values can lie outside of Python's own type
+    output_schemas      `_kinds`
+    row_keys            `_KEY_TYPES` if a value can be a row key
 """
 
 from __future__ import annotations
@@ -43,14 +50,7 @@ if TYPE_CHECKING:
 
 _NESTED = (T.StructType, T.ArrayType, T.MapType)
 
-# `\z` and not `$`, which allows a line end behind the text.
 INTEGER_TEXT = r"^(0|-?[1-9][0-9]{0,9})\z"
-# It knows the days of each month, because Spark's parsers depend on the session's policy and time zone.
-DATE_TEXT = (
-    r"^(?!0000)(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
-    r"|02-(?:0[1-9]|1[0-9]|2[0-8]))"
-    r"|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)\z"
-)
 _WHOLE_DECIMAL = r"^-?[0-9]+(\.0+)?\z"
 NOT_FINITE = "is NaN or infinite, which JSON cannot hold"
 NO_YEAR = "has a year outside 1 to 9999"
@@ -120,12 +120,9 @@ def is_native_json(data_type: T.DataType) -> bool:
 
 
 def _as_text(column: Column, data_type: T.DataType, path: str) -> Value:
-    if isinstance(data_type, (T.DateType, T.TimestampType, T.TimestampNTZType)):
-        return _as_json(column, data_type, path)
-    if is_text(data_type) or isinstance(data_type, (*INTEGERS, *FRACTIONS, T.BooleanType, T.DecimalType)):
-        problems = (_not_finite(column),) if isinstance(data_type, FRACTIONS) else ()
-        return Value(exact.text(column, data_type), exact.TEXT, problems)
-    raise refusal(path, data_type, "text", "a string: to_json() for nested values, base64() for binary")
+    if not exact.is_flat(data_type):
+        raise refusal(path, data_type, "text", "a string: to_json() for nested values, base64() for binary")
+    return Value(exact.text(column, data_type), exact.TEXT, _problems(column, data_type, path))
 
 
 def _as_integer(column: Column, data_type: T.DataType, rule: Rule, path: str) -> Value:
@@ -153,13 +150,13 @@ def _as_date(column: Column, data_type: T.DataType, path: str) -> Value:
     if isinstance(data_type, T.DateType):
         return _as_json(column, data_type, path)
     if is_text(data_type):
-        return Value(column, data_type, ((~column.rlike(DATE_TEXT), NO_DATE_TEXT),))
+        return Value(column, data_type, ((~column.rlike(exact.DATE_TEXT), NO_DATE_TEXT),))
     raise refusal(path, data_type, "a date", "a date column (to_date()) or YYYY-MM-DD text")
 
 
 def _as_json(column: Column, data_type: T.DataType, path: str) -> Value:
     """Return the value for `to_json`: what `to_json` would change is rendered before, or reported as a problem."""
-    rendered = exact.with_texts(column, data_type, exact.ISO)
+    rendered = exact.changed(column, data_type, exact.ISO)
     return Value(rendered, exact.type_with_texts(data_type, exact.ISO), _problems(column, data_type, path))
 
 

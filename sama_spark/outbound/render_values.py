@@ -21,11 +21,10 @@ from typing import Any, NamedTuple
 from pyspark.sql import types as T
 
 from sama_spark import exact_values as exact
-from sama_spark.exact import FRACTIONS, INTEGERS, is_text
+from sama_spark.exact import DATE_TEXT, FRACTIONS, INTEGERS, is_flat, is_text
 from sama_spark.exact_values import quoted
 from sama_spark.outbound.creation_schema import Rule
 from sama_spark.outbound.render import (
-    DATE_TEXT,
     INTEGER_TEXT,
     NO_DATE_TEXT,
     NO_INTEGER_TEXT,
@@ -103,7 +102,7 @@ def _as_json(data_type: T.DataType, path: str, places: Iterator[int]) -> Write:
     check_object(data_type, path)
     if is_text(data_type):
         return _text
-    for kind, write in _FLAT.items():
+    for kind, write in _WITHOUT_PROBLEMS.items():
         if isinstance(data_type, kind):
             return write
     if type(data_type) in _WITH_PROBLEMS:
@@ -123,13 +122,12 @@ def _as_json(data_type: T.DataType, path: str, places: Iterator[int]) -> Write:
 
 
 def _as_text(data_type: T.DataType, path: str) -> Write:
-    if is_text(data_type):
-        return _text
+    if not is_flat(data_type):
+        raise refusal(path, data_type, "text", "a string: to_json() for nested values, base64() for binary")
     if isinstance(data_type, T.DecimalType):
         return _digits_in_quotes
-    if isinstance(data_type, (*INTEGERS, *FRACTIONS, T.BooleanType, T.DateType, T.TimestampType, T.TimestampNTZType)):
-        return partial(_in_quotes, write=_as_json(data_type, path, count()))
-    raise refusal(path, data_type, "text", "a string: to_json() for nested values, base64() for binary")
+    write = _as_json(data_type, path, count())
+    return write if write is _text else partial(_in_quotes, write=write)
 
 
 def _as_integer(data_type: T.DataType, rule: Rule, path: str) -> Write:
@@ -198,7 +196,7 @@ def _moment(value: Any, found: ProblemsFound, place: int, zone: bytes) -> bytes:
     return b'"%b%b"' % (exact.moment(micros).encode(), zone)
 
 
-_FLAT: Mapping[type[T.DataType] | tuple[type[T.DataType], ...], Write] = {
+_WITHOUT_PROBLEMS: Mapping[type[T.DataType] | tuple[type[T.DataType], ...], Write] = {
     INTEGERS: _integer,
     T.BooleanType: _boolean,
     T.DecimalType: _decimal,

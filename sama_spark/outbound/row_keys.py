@@ -21,18 +21,7 @@ if TYPE_CHECKING:
 # A string within JSON text that begins like a URL, with its query: in signed URLs the query differs from run to run.
 _URL_QUERY = r'("[A-Za-z][A-Za-z0-9+.\-]*://[^"?\s\\]*)\?[^"\s\\]*'
 _LONGEST_SCHEME = 12
-_KEY_TYPES = (
-    T.StringType,
-    T.ByteType,
-    T.ShortType,
-    T.IntegerType,
-    T.LongType,
-    T.DecimalType,
-    T.DateType,
-    T.BooleanType,
-)
-# Types whose text needs no JSON around it.
-_ATOMIC = (*_KEY_TYPES, T.FloatType, T.DoubleType, T.TimestampType, T.TimestampNTZType)
+_KEY_TYPES = (T.StringType, *exact.INTEGERS, T.DecimalType, T.DateType, T.BooleanType)
 NULL_KEY = "is null, and a row key of an outbox must not be null"
 
 
@@ -47,10 +36,11 @@ def key_text(values: Mapping[str, tuple[Column, T.DataType]], names: Sequence[st
         return F.lit(None).cast(exact.TEXT)
     texts = []
     for name in sorted(names):
-        column, data_type = values[name]
-        column, data_type = exact.plain(column, data_type), exact.plain_type(data_type)
-        flat = _is_flat(data_type)
-        text = exact.text(column, data_type) if flat else exact.with_texts(column, data_type, exact.AS_JSON)
+        column, found = values[name]
+        data_type = exact.plain_type(found)
+        column = column if found == data_type else column.cast(data_type)
+        is_flat = exact.is_flat(data_type)
+        text = exact.text(column, data_type) if is_flat else exact.changed(column, data_type, exact.AS_JSON)
         texts.append(text.alias(name))
     return exact.to_json(F.struct(*texts))
 
@@ -146,24 +136,18 @@ def _without_queries(columns: Sequence[Member], computed: Computed) -> list[Memb
     data_type = columns[0].data_type
     if isinstance(data_type, T.StringType):
         texts = computed.each([column.column for column in columns], _without_query)
-    elif _is_flat(data_type):
+    elif exact.is_flat(data_type):
         return _written(columns, computed)
     else:
-        texts = computed.each([c.column for c in columns], lambda c: _without_query(_wrapped_json(c, data_type)))
+        texts = computed.each(
+            [c.column for c in columns], lambda c: _without_query(exact.wrapped_json(_written_one(c, data_type)))
+        )
     return [Member(column.name, text, exact.TEXT) for column, text in zip(columns, texts, strict=True)]
-
-
-def _is_flat(data_type: T.DataType) -> bool:
-    return isinstance(data_type, _ATOMIC)
-
-
-def _wrapped_json(value: Column, data_type: T.DataType) -> Column:
-    return exact.to_json(F.struct(_written_one(value, data_type).alias("v")))
 
 
 def _written_one(value: Column, data_type: T.DataType) -> Column:
     # The order of a map's entries differs from run to run.
-    return exact.with_texts(exact.with_sorted_maps(value, data_type), data_type, exact.AS_JSON)
+    return exact.changed(exact.with_sorted_maps(value, data_type), data_type, exact.AS_JSON)
 
 
 def _without_query(text: Column) -> Column:

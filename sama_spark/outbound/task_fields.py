@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 
-from sama_spark.arguments import check_texts, check_whole, check_yes_no, do_you_mean
+from sama_spark.arguments import do_you_mean
 from sama_spark.errors import ContractError, InvalidInput
 from sama_spark.outbound.creation_schema import INT32, Rule
 
@@ -45,16 +44,13 @@ class TaskFields:
     row_key: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_whole("batch_priority", self.priority, -sys.maxsize)
-        check_yes_no(submit=self.submit)
-        check_texts(priority_column=self.priority_column, reserve_for_column=self.reserve_for_column)
         if not INT32[0] <= self.priority <= INT32[1]:
             raise InvalidInput(
                 f"batch_priority {self.priority} is beyond 32 bits",
                 remedy=f"give a number from {INT32[0]} to {INT32[1]}; lower is served first",
             )
 
-    def head(self) -> bytes:
+    def task_start(self) -> bytes:
         """Return the JSON that every task begins with, up to the first part that differs from row to row."""
         same = ({} if self.priority_column else {"priority": self.priority}) | {"submit": self.submit}
         return msgspec.json.encode(same)[:-1] + b","

@@ -13,22 +13,18 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from sama_spark.api import batches
 from sama_spark.api.interruption_notes import note_batches
-from sama_spark.api.sama_errors import BatchesNotStarted
+from sama_spark.api.sama_errors import NEVER_AGAIN, BatchesNotStarted
 from sama_spark.errors import ConnectorError
 from sama_spark.http.call_errors import InvalidResponse
 from sama_spark.outbound.pieces import ChunkBuffer, Piece
 
 if TYPE_CHECKING:
     from sama_spark.api.api_client import ApiClient
+    from sama_spark.outbound.creation_options import CreationOptions
 
 _log = logging.getLogger("sama_spark")
 
 _MOST_THREADS = 64
-NEVER_AGAIN = (
-    "do not send these rows again, that would pay for the started ones twice. Look at each unsure batch with "
-    "client.get_batch_job(project_id, batch_id), and start those that wait with client.continue_batch(project_id, "
-    "batch_id)"
-)
 _State = Literal["waiting", "cancelled", "starting", "started"]
 """Of a batch: it waits at Sama, was cancelled, its `continue` is under way, or it was started."""
 
@@ -59,17 +55,19 @@ class StartableBatches:
 B = TypeVar("B", bound=StartableBatches)
 
 
-def send_chunks(uploader: Uploader, chunks: Iterable[Sequence[Piece]], claim: Callable[[list[UploadedBatch]], B]) -> B:
-    """Upload all chunks, claim their batches, then start the claimed ones. Return what `claim` returned.
+def upload_claim_and_continue(
+    uploader: Uploader, chunks: Iterable[Sequence[Piece]], claim: Callable[[list[UploadedBatch]], B]
+) -> B:
+    """Upload all chunks, claim their batches, then continue the claimed ones. Return what `claim` returned.
 
-    Nothing costs anything before the start. If an upload or the claim fails, all batches are cancelled, so far as
+    Nothing is paid for before the last step. If an upload or the claim fails, all batches are cancelled, so far as
     Sama can be reached.
 
     Args:
         uploader: sends to one project.
         chunks: each becomes a batch.
         claim: gets the batches in the order of the chunks, and returns those that may be started. It cancels the
-            others itself. Where nothing has to be claimed, it is `StartableBatches`.
+            others itself. Where nothing has to be claimed, pass the class `StartableBatches` itself.
 
     Raises:
         BatchesNotStarted: all uploads are complete, but not all batches were started; the error says which.
@@ -79,7 +77,7 @@ def send_chunks(uploader: Uploader, chunks: Iterable[Sequence[Piece]], claim: Ca
     try:
         claimed = claim(uploaded)
     except BaseException:
-        uploader.cancel_all()
+        uploader.cancel_waiting()
         raise
     uploader.start(claimed.batches, claimed.permit)
     return claimed
@@ -87,14 +85,11 @@ def send_chunks(uploader: Uploader, chunks: Iterable[Sequence[Piece]], claim: Ca
 
 @dataclass(frozen=True)
 class Uploader:
-    """Sends the chunks of one run to one project. Holds at most `in_flight` + 1 chunks in memory."""
+    """Sends the chunks of one run to one project. Holds at most `options.in_flight` + 1 chunks in memory."""
 
     api: ApiClient
     project_id: str | int
-    notification_email: str | None
-    tasks_file_name: str | None
-    in_flight: int
-    on_progress: Callable[[int], None] | None
+    options: CreationOptions
     _states: dict[int, _State] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _local: threading.local = field(default_factory=threading.local, repr=False)
@@ -113,27 +108,27 @@ class Uploader:
             while len(pending) > limit:
                 uploaded.append(pending[0].result())
                 pending.popleft()
-                if self.on_progress:
-                    self.on_progress(sum(b.tasks for b in uploaded))
+                if self.options.on_progress:
+                    self.options.on_progress(sum(b.tasks for b in uploaded))
 
         try:
-            with _threads(self.in_flight, "sama-upload") as pool:
+            with _threads(self.options.in_flight, "sama-upload") as pool:
                 for chunk in chunks:
-                    collect(limit=self.in_flight - 1)
+                    collect(limit=self.options.in_flight - 1)
                     pending.append(pool.submit(self._upload, chunk))
                 collect(limit=0)
         except BaseException:
-            self.cancel_all()
+            self.cancel_waiting()
             raise
         return uploaded
 
-    def start(self, uploaded: Sequence[UploadedBatch], permit: Callable[[], float] | None = None) -> None:
+    def start(self, uploaded: Sequence[UploadedBatch], permit: Callable[[], float] | None) -> None:
         """Continue the batches: Sama creates their tasks from here on. `permit`: as for `api.batches.start`.
 
         Raises:
             BatchesNotStarted: some were not started, or nobody can tell; the error names each batch and its outcome.
         """
-        with _threads(self.in_flight, "sama-start") as pool:
+        with _threads(self.options.in_flight, "sama-start") as pool:
             errors = [future.result() for future in [pool.submit(self._start, batch, permit) for batch in uploaded]]
         failed = {batch.batch_id: error for batch, error in zip(uploaded, errors, strict=True) if error}
         if failed:
@@ -144,15 +139,16 @@ class Uploader:
         """Cancel waiting batches, so far as Sama can be reached."""
         self._discard(batch.batch_id for batch in batches)
 
-    def cancel_all(self) -> None:
-        """Cancel all batches of this run that wait."""
+    def cancel_waiting(self) -> None:
+        """Cancel all batches of this run that wait, so far as Sama can be reached."""
         self._discard(self._in("waiting"))
 
     @contextmanager
     def naming_batches(self, next_step: str | None = None) -> Iterator[None]:
         """Name the batches of this run in the log and on the exception, whatever ends the block early.
 
-        `next_step`: what to do where batches were started. A `ConnectorError` before any start keeps its own remedy.
+        `next_step`: what to do where batches were started. A `ConnectorError` before any start keeps its own remedy,
+        since nothing was paid for.
         """
         try:
             yield
@@ -189,8 +185,8 @@ class Uploader:
             self.api,
             self.project_id,
             body,
-            notification_email=self.notification_email,
-            tasks_file_name=self.tasks_file_name,
+            notification_email=self.options.notification_email,
+            tasks_file_name=self.options.tasks_file_name,
         )
         with self._lock:
             known, self._states[batch_id] = batch_id in self._states, "waiting"
@@ -225,7 +221,7 @@ def _threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
     pool = ThreadPoolExecutor(count, thread_name_prefix=name)
     ready = threading.Barrier(count + 1)
     try:
-        # All threads at once: one that an interrupt meets while it is being made is not waited for.
+        # Start all threads first: `shutdown` would not wait for one interrupted while starting.
         for _ in range(count):
             pool.submit(ready.wait)
         ready.wait()

@@ -99,7 +99,7 @@ def wait_for_all(
     return Outcome(tuple(count_tasks(api, project_id, batch, jobs[batch.batch_id]) for batch in batches))
 
 
-def cancel_all(api: ApiClient, project_id: str, batches: Sequence[UploadedBatch], timeout: float) -> Outcome:
+def cancel_started(api: ApiClient, project_id: str, batches: Sequence[UploadedBatch], timeout: float) -> Outcome:
     """Cancel batches that have not ended, then wait; see `CreationResult.cancel`."""
     # Try all of them before an error is raised: what is not cancelled is paid for.
     errors = [error for batch in batches if (error := _cancel(api, project_id, batch))]

@@ -102,7 +102,7 @@ def show_label_counts(df: DataFrame, *, by_output: bool = False) -> Figure:
 
 
 def _check(df: DataFrame, due: str, *names: str) -> None:
-    check_dataframe("df", df)
+    check_dataframe(df, "df")
     refuse_stream(df, "give a table that a stream has written")
     lacking = [name for name in names if name not in df.columns]
     if lacking:

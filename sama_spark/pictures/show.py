@@ -56,12 +56,12 @@ def show_annotations(df: DataFrame, images: DataFrame | str | None = None, *, n:
     require_matplotlib()
     from sama_spark.pictures.sheet import draw_sheet
 
-    check_dataframe("df", df)
+    check_dataframe(df, "df")
     refuse_stream(df, "give a table that a stream has written")
-    check_whole("n", n, -sys.maxsize)
-    check_yes_no(zoom=zoom)
+    check_whole(n, "n", -sys.maxsize)
+    check_yes_no(zoom, "zoom")
     if images is not None and not isinstance(images, str):
-        check_dataframe("images", images)
+        check_dataframe(images, "images")
     if n < 1:
         raise InvalidInput(f"n={n} panels cannot be drawn", remedy="say how many at the most, 9 by default")
     lacking = [name for name in _USED if name not in df.columns]

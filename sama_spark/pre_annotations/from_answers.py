@@ -17,6 +17,7 @@ from sama_spark.arguments import names_of
 from sama_spark.errors import InvalidInput
 from sama_spark.inbound.annotations import json_text
 from sama_spark.inbound.delivery_types import sama_name, saveable_name
+from sama_spark.outbound.creation_schema import OUTPUT_PREFIX
 from sama_spark.sessions import check_dataframe, refuse_stream
 from sama_spark.vendors.sama.answer_json import members, string
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column, DataFrame
 
-_PREFIX = "output_"  # of the columns that `create_task_batch_from_table` takes for pre-annotations
 _SHOWN_CHARACTERS = 200
 _decode = msgspec.json.Decoder(dict[str, Raw] | None).decode
 
@@ -51,12 +51,12 @@ def to_pre_annotations(
     If answers or data are no JSON object, each of their columns says so, and `create_task_batch_from_table` reports the
     row as one that cannot become a task.
     """
-    check_dataframe("df", df)
+    check_dataframe(df, "df")
     texts: list[Column] = []
     columns: list[tuple[str, ...]] = []
     chosen = {"data": ("inputs", inputs), "answers": ("outputs", outputs)}
     for name, (argument, asked) in chosen.items():
-        given = None if asked is None else names_of(argument, asked)
+        given = None if asked is None else names_of(asked, argument)
         if given == ():
             texts.append(F.lit(None).cast("string").alias(name))
             columns.append(())
@@ -89,7 +89,7 @@ class _Cells:
     outputs: tuple[str, ...]
 
     def columns(self) -> list[str]:
-        return [*self.inputs, *(_PREFIX + name for name in self.outputs)]
+        return [*self.inputs, *(OUTPUT_PREFIX + name for name in self.outputs)]
 
     def batches(self, tasks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the columns of new tasks from batches of `data` and `answers`, on a worker."""

@@ -40,7 +40,7 @@ def parsed(column: Column, data_type: str) -> Column:
 
     It goes through JSON, because the type of a column is not known while an expression is built.
     """
-    return F.from_json(exact.to_json(F.struct(column.alias("v"))), f"v {data_type}").getField("v")
+    return F.from_json(exact.wrapped_json(column), f"v {data_type}").getField("v")
 
 
 def let(value: Column, body: Callable[[Column], Column]) -> Column:
@@ -62,16 +62,10 @@ def wrong_type(argument: str, given: Column, depth: int, inner: str) -> Column:
             "F.transform(column, lambda s: F.array(s.x, s.y))"
         ),
     )
-    return F.when(~F.typeof(given).rlike(f"^{pattern}$"), problem_text(reason, shown_value(given)))
+    return F.when(~F.typeof(given).rlike(f"^{pattern}$"), problem_text(reason, exact.value_json(given)))
 
 
 def problem_text(reason: str | Column, shown: Column) -> Column:
     """Return the text in place of a value that cannot be made: why, and what the row has."""
     what = F.lit(reason) if isinstance(reason, str) else reason
     return F.concat(F.lit(MARK), what, F.lit(BEFORE_VALUE), F.left(shown, F.lit(_SHOWN_CHARACTERS)))
-
-
-def shown_value(value: Column) -> Column:
-    """Return the value\'s JSON, for `problem_text`."""
-    text = exact.to_json(F.struct(value.alias("v")))  # {"v":...}
-    return F.substr(text, F.lit(6), F.length(text) - 6)

@@ -16,7 +16,6 @@ from sama_spark.pre_annotations.given_columns import (
     let,
     parsed,
     problem_text,
-    shown_value,
     wrong_type,
 )
 
@@ -81,7 +80,7 @@ def shapes_column(
             *(_nested_tag(name, value) for name, value in named.items()),
             F.when(
                 F.exists(shapes, lambda shape: shape.isNull() | ~fits(shape)),
-                problem_text(f"each {wanted}", shown_value(given)),
+                problem_text(f"each {wanted}", exact.value_json(given)),
             ),
             *(_wrong_length(name, value, given, shapes) for name, value in values.items()),
         ]
@@ -136,7 +135,7 @@ def _one_for_each(values: Column, shapes: Column) -> Column:
 
 def _nested_tag(name: str, value: Column) -> Column:
     nested = F.typeof(value).rlike("^(array<)?(struct<|map<|variant|binary)|^array<array<")
-    return F.when(nested, problem_text(f"tag {name!r} takes text, not objects or arrays", shown_value(value)))
+    return F.when(nested, problem_text(f"tag {name!r} takes text, not objects or arrays", exact.value_json(value)))
 
 
 def _wrong_length(name: str, values: Column, given: Column, shapes: Column) -> Column:

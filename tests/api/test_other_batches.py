@@ -10,6 +10,7 @@ from kit.scripted_server import KEY, Answer, ScriptedServer
 from sama_spark.api import ApiClient, batches
 from sama_spark.api.sama_errors import BatchFailed, BatchUnsure, SamaError, WaitTimedOut
 from sama_spark.http.call_errors import InvalidResponse
+from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.cut import PieceHeader
 from sama_spark.outbound.pieces import StreamedPiece
 from sama_spark.outbound.upload import Uploader
@@ -122,7 +123,7 @@ def test_one_id_for_two_uploads(server: ScriptedServer, client: ApiClient) -> No
     server.on("POST", CANCEL, Answer(200, {}))
     piece = StreamedPiece(PieceHeader(tasks=1, bytes=2), b"{}")
     for in_flight in (1, 3):
-        uploader = Uploader(client, 42, None, None, in_flight, None)
+        uploader = Uploader(client, 42, CreationOptions(tasks_file_name=None, in_flight=in_flight))
         with pytest.raises(InvalidResponse, match="twice"):
             uploader.upload([[piece]] * 3)
     assert server.count("POST", CANCEL) >= 2

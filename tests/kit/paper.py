@@ -138,9 +138,7 @@ class PaperLedger:
         if rows := [{**msgspec.structs.asdict(event), "seq": None} for event in events]:
             self.table.append(rows)
 
-    def find(
-        self, own: list[tuple[int, int, str, int]], _: int, state: LedgerState, after: int = 0
-    ) -> list[KnownInPiece]:
+    def find(self, own: list[tuple[int, int, str, int]], _: int, state: LedgerState, after: int) -> list[KnownInPiece]:
         if state.seq <= after:
             return []
         lines = list(self.table.lines)

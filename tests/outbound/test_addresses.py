@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from test_encode import STRING, known, tasks_of
 from test_rows import by_the_writer
 
-from sama_spark.outbound.addresses import REASON
+from sama_spark.outbound.addresses import OUT_OF_REACH as REASON
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -103,8 +103,8 @@ def test_thousands_of_unknown_columns_are_told_at_once() -> None:
 
 def test_only_the_creation_schema_says_how_an_output_looks() -> None:
     contract = CreationSchema.from_schemas(SCHEMA)
-    assert contract.rule("output_objects").shape == '{"type": "object"}'
-    assert {contract.rule(name).shape for name in ("output_notes", "url", "odd")} == {""}
+    assert contract.rule("output_objects").json_schema == '{"type": "object"}'
+    assert {contract.rule(name).json_schema for name in ("output_notes", "url", "odd")} == {""}
     create = {"properties": {"data": {"properties": {"url": {"type": "string"}}}}}
     deliver = {"properties": {"answers": {"properties": {"objects": {"type": "object", "required": ["a"]}}}}}
-    assert CreationSchema.from_schemas(create, deliver).rule("output_objects").shape == ""
+    assert CreationSchema.from_schemas(create, deliver).rule("output_objects").json_schema == ""

@@ -30,7 +30,7 @@ from sama_spark.outbound.pieces import _listed as listed
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAD = b'{"priority":0,"submit":false,'
+TASK_START = b'{"priority":0,"submit":false,'
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -74,7 +74,7 @@ def test_every_task_arrives_once_in_order_and_within_bounds(
     chunk_tasks: int,
     chunk_bytes: int,
 ) -> None:
-    cutter = PieceCutter(HEAD, (("output_shapes", "json"),), piece_tasks, piece_bytes)
+    cutter = PieceCutter(TASK_START, (("output_shapes", "json"),), piece_tasks, piece_bytes)
     pieces = pieces_of(cutter, encoded_rows(tasks))
     chunks = list(pack(pieces, chunk_tasks, chunk_bytes))
     sent = [task for chunk in chunks for task in json.loads(bytes(ChunkBuffer().body(chunk)))]
@@ -96,7 +96,7 @@ def test_any_part_of_a_piece_has_its_own_tasks_and_keys(
     piece_tasks: int,
     data: st.DataObject,
 ) -> None:
-    cutter = PieceCutter(HEAD, (("output_shapes", "json"),), piece_tasks, keyed=True)
+    cutter = PieceCutter(TASK_START, (("output_shapes", "json"),), piece_tasks, keyed=True)
     file = tmp_path_factory.mktemp("spool") / "pieces"
     write_pieces(pieces_of(cutter, encoded_rows(tasks)), file)
     sent, rows_sent, kept = [], [], []
@@ -122,14 +122,14 @@ def test_any_part_of_a_piece_has_its_own_tasks_and_keys(
 @given(structured_texts)
 def test_output_text_is_spliced_to_the_byte(text: str) -> None:
     raw = text.encode("utf-8", "surrogatepass")
-    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "json"),)), [(b'"data":{}', None, None, None, raw)])
-    assert piece.body == HEAD + b'"data":{"output_o":' + raw + b"}}"
+    [piece] = pieces_of(PieceCutter(TASK_START, (("output_o", "json"),)), [(b'"data":{}', None, None, None, raw)])
+    assert piece.body == TASK_START + b'"data":{"output_o":' + raw + b"}}"
 
 
 @given(st.text())
 def test_auto_mode_never_refuses_a_text(text: str) -> None:
     raw = text.encode()
-    [piece] = pieces_of(PieceCutter(HEAD, (("output_o", "auto"),)), [(b'"data":{"a":1}', None, None, None, raw)])
+    [piece] = pieces_of(PieceCutter(TASK_START, (("output_o", "auto"),)), [(b'"data":{"a":1}', None, None, None, raw)])
     sent = json.loads(piece.body)["data"]["output_o"]
     if sent != text:
         assert isinstance(sent, (dict, list))
@@ -155,7 +155,7 @@ def test_auto_mode_never_refuses_a_text(text: str) -> None:
     ],
 )
 def test_a_text_that_is_no_structure_rejects_its_row_alone(text: str) -> None:
-    cutter = PieceCutter(HEAD, (("output_o", "json"),))
+    cutter = PieceCutter(TASK_START, (("output_o", "json"),))
     good = (b'"data":{"url":"good.jpg"}', None, None, None, b"[1]")
     pieces = pieces_of(cutter, [good, (b'"data":{"url":"bad.jpg"}', None, None, None, text.encode()), good])
     assert [p.header.tasks for p in pieces] == [2, 0]

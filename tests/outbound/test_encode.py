@@ -56,9 +56,9 @@ def pieces_of(encoded: Iterable[EncodedRows], options: CreationOptions) -> Itera
     """The pieces of several encodings, in one Spark job for all that splice the same texts."""
     together: dict[Any, list[DataFrame]] = {}
     for rows in encoded:
-        together.setdefault((rows.head, rows.spliced), []).append(rows.rows)
-    for (head, spliced), frames in together.items():
-        yield from stream_pieces(union(frames), cutter_for(head, spliced, options))
+        together.setdefault((rows.task_start, rows.spliced), []).append(rows.rows)
+    for (task_start, spliced), frames in together.items():
+        yield from stream_pieces(union(frames), cutter_for(task_start, spliced, options))
 
 
 def union(frames: list[DataFrame]) -> DataFrame:

@@ -17,12 +17,16 @@ pytest.importorskip("pyspark.sql.datasource")
 
 from sama_spark import Client, MicroBatches
 from sama_spark.api import ApiClient
+from sama_spark.api.sama_errors import NEVER_AGAIN
 from sama_spark.data_source.staged_write import Target, send
 from sama_spark.http.wire import Wire
+from sama_spark.keys import KeyReference
+from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.cut import PieceHeader
 from sama_spark.outbound.outbox.lease import GRACE, lease_for
 from sama_spark.outbound.pieces import StagedPiece, StreamedPiece
-from sama_spark.outbound.upload import NEVER_AGAIN, Uploader
+from sama_spark.outbound.upload import Uploader
+from sama_spark.staging import Stage
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -105,9 +109,10 @@ def chunks() -> Iterator[Sequence[StreamedPiece]]:
 
 
 def run(api: ApiClient, project: int, in_flight: int = 4, on_progress: Any = None) -> None:
-    uploader = Uploader(api, project, None, None, in_flight, on_progress)
+    options = CreationOptions(tasks_file_name=None, in_flight=in_flight, on_progress=on_progress)
+    uploader = Uploader(api, project, options)
     with uploader.naming_batches():
-        uploader.start(uploader.upload(chunks()))
+        uploader.start(uploader.upload(chunks()), None)
 
 
 def told(error: BaseException) -> dict[str, set[int]]:
@@ -309,8 +314,9 @@ def test_a_writer_of_format_sama(
     file = tmp_path / "part"
     file.write_bytes(BODY)
     piece = StagedPiece(PieceHeader(tasks=EACH, bytes=len(BODY), checksum=crc32(BODY)), file, 0, 0)
+    target = Target(str(project), sandbox.base_url, KeyReference(), CreationOptions(), Stage(tmp_path))
     with pytest.raises(KeyboardInterrupt) as raised:
-        send(api, Target(str(project), sandbox.base_url), [piece])
+        send(api, target, [piece])
     assert_true(raised.value, sandbox, project, caplog)
 
 

@@ -53,7 +53,7 @@ Found = tuple[list[str], list[InvalidRow]]
 
 def by_the_function(df: DataFrame, contract: CreationSchema, fields: TaskFields = PLAIN) -> Found:
     encoded = encode(df, contract, {}, fields)
-    return _read(stream_pieces(encoded.rows, cutter_for(encoded.head, encoded.spliced, CreationOptions())))
+    return _read(stream_pieces(encoded.rows, cutter_for(encoded.task_start, encoded.spliced, CreationOptions())))
 
 
 def by_the_writer(df: DataFrame, schema: CreationSchema, fields: TaskFields = PLAIN) -> Found:
@@ -67,7 +67,7 @@ def by_values(df: DataFrame, rows: list[tuple[Any, ...]], schema: CreationSchema
 
 def _encoded(columns: T.StructType, schema: CreationSchema, fields: TaskFields, batches: Iterable[Columns]) -> Found:
     rows = cloudpickle.loads(cloudpickle.dumps(plan_rows(columns, schema, {}, fields)))
-    pieces = PieceCutter(rows.head, rows.spliced).pieces(rows.encode(batches))
+    pieces = PieceCutter(rows.task_start, rows.spliced).pieces(rows.encode(batches))
     return _read(StreamedPiece(header, body) for header, body in pieces)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sama_spark.api.api_client import ApiClient
 
 
-class Learnt(NamedTuple):
+class BatchLook(NamedTuple):
     """What a look at one batch gave.
 
     `event`: what is new, None where nothing is. `outcome`: what became of its tasks, where the batch has ended.
@@ -27,7 +27,7 @@ class Learnt(NamedTuple):
     waits: bool = False
 
 
-def ask_sama(api: ApiClient, project_id: str, batch: UnsettledBatch) -> Learnt:
+def ask_sama(api: ApiClient, project_id: str, batch: UnsettledBatch) -> BatchLook:
     """Ask Sama for a batch's state, and for its tasks where it has ended.
 
     On the wire: GET batches/{batch_id}.json with page_size=0, more where not all tasks were created.
@@ -35,20 +35,20 @@ def ask_sama(api: ApiClient, project_id: str, batch: UnsettledBatch) -> Learnt:
     try:
         job = api.get_batch_job(project_id, batch.batch_id)
     except NotFoundError:
-        return Learnt(_unsure(batch, "Sama does not show this batch to this key (404)"))
+        return BatchLook(_unsure(batch, "Sama does not show this batch to this key (404)"))
     state = JobState.of(job.state)
     if state.has_ended:
         try:
             outcome = count_tasks(api, project_id, UploadedBatch(batch.batch_id, batch.tasks, 0), job)
         except TasksUnaccounted as error:
-            return Learnt(_unsure(batch, error.message))
-        return Learnt(event_of(outcome, batch.tasks, batch.run_id), outcome)
+            return BatchLook(_unsure(batch, error.message))
+        return BatchLook(event_of(outcome, batch.tasks, batch.run_id), outcome)
     if state.is_started:
         started = BatchEvent("started", batch.batch_id, batch.run_id, batch.tasks)
-        return Learnt(started if batch.state == "bound" else None)
+        return BatchLook(started if batch.state == "bound" else None)
     if state is JobState.WAITING:
-        return Learnt(waits=True)
-    return Learnt(_unsure(batch, f"its state is {job.state!r}, a word that is not known"))
+        return BatchLook(waits=True)
+    return BatchLook(_unsure(batch, f"its state is {job.state!r}, a word that is not known"))
 
 
 def event_of(outcome: BatchOutcome, tasks: int, run_id: str) -> BatchEvent:

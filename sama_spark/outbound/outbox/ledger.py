@@ -138,7 +138,7 @@ class Ledger:
     @_as_outbox_errors
     def state(self) -> LedgerState:
         """Return the number of the last conditional commit and the unsettled batches, both of one snapshot."""
-        # The function of that name takes no column before Spark 4.0.
+        # `F.array_position` takes no column before Spark 4.0.
         rank = F.call_function("array_position", F.array(*map(F.lit, STATES)), F.col("state"))
         by_batch = (
             self.table.read()
@@ -209,7 +209,7 @@ class Ledger:
             self.table.append(rows)
 
     @_as_outbox_errors
-    def find(self, own: DataFrame, own_rows: int, state: LedgerState, after: int = 0) -> list[KnownInPiece]:
+    def find(self, own: DataFrame, own_rows: int, state: LedgerState, after: int) -> list[KnownInPiece]:
         """Return which of a run's own rows the ledger has, by the claims numbered above `after`.
 
         Args:

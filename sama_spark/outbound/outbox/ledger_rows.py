@@ -7,8 +7,8 @@ Each claimed batch has rows with its row keys; each thing learnt of a batch late
 | bound | conditional | these rows belong to this batch; its owner may continue it while the lease lasts |
 | started | plain | Sama accepted `continue`, or the batch was seen in work |
 | unsure | plain | nobody can tell what became of the batch: every run shows it until a person settles it |
-| void, failed | plain | no task was made of the batch and none will be: its rows are free again |
-| done | plain | its tasks exist; `keys` are the rows that failed one by one and are free again |
+| void, failed | plain | no task was made of the batch and none will be: its rows can be sent again |
+| done | plain | its tasks exist; `keys` are the rows that failed alone and can be sent again |
 
 A batch can have several states in the ledger; the one that comes last in this table holds.
 """
@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 State = Literal["bound", "started", "unsure", "void", "failed", "done"]
-STATES: tuple[State, ...] = ("bound", "started", "unsure", "void", "failed", "done")
+STATES: tuple[State, ...] = get_args(State)
 OPEN: tuple[State, ...] = ("bound", "started", "unsure")
-FREED: tuple[State, ...] = ("void", "failed")
+FREED: tuple[State, ...] = ("void", "failed")  # the rows of such a batch can be sent again
 
 SCHEMA = """
     state STRING COMMENT 'bound, started, unsure, void, failed or done',
@@ -91,7 +91,7 @@ class LedgerState:
     """The ledger at one moment.
 
     `seq`: number of the last conditional commit. `batches`: those that are unsettled. `has_freed`: whether any rows
-    are free again.
+    can be sent again.
     """
 
     seq: int

@@ -13,6 +13,7 @@ from sama_spark.outbound.upload import StartableBatches, UploadedBatch, Uploader
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from sama_spark.outbound.creation_options import CreationOptions
     from sama_spark.outbound.wait import Outcome
 
 
@@ -21,9 +22,9 @@ class NoOutbox:
 
     keys = None
 
-    def look_up_and_pack(self, pieces: Iterable[Piece], chunk_rows: int, chunk_bytes: int) -> NoLookup:
+    def look_up_and_pack(self, pieces: Iterable[Piece], options: CreationOptions) -> NoLookup:
         """Cut all pieces into chunks, as they come."""
-        return NoLookup(pack(pieces, chunk_rows, chunk_bytes))
+        return NoLookup(pack(pieces, options.chunk_rows, options.chunk_bytes))
 
     def record_outcome(self, _outcome: Outcome, _batches: Iterable[UploadedBatch]) -> None:
         """Record nothing."""

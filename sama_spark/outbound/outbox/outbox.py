@@ -1,10 +1,10 @@
 """One run and its outbox, step by step: each step returns what can be done next.
 
-Outbox(...)              open the ledger, settle what earlier runs left
-  .look_up_and_pack(pieces, ...)  -> Lookup: which rows are known, and the chunks of the others
-  .claim(batches)                 -> ClaimedBatches: uploaded batches are bound to this run
-  .permit()                       before each `continue`
-  .settle_other_runs()            -> OutboxReport: settle other runs' batches that hold rows of this run
+Outbox(...)                           open the ledger, settle what earlier runs left
+Outbox.look_up_and_pack(pieces, ...)  -> Lookup: which rows are known, and the chunks of the others
+Lookup.claim(batches, ...)            -> ClaimedBatches: uploaded batches are bound to this run
+ClaimedBatches.permit()               before each `continue`
+ClaimedBatches.settle_other_runs()    -> OutboxReport: settle other runs' batches that hold rows of this run
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.api.api_client import ApiClient
+    from sama_spark.outbound.creation_options import CreationOptions
     from sama_spark.outbound.outbox.outbox_options import OutboxOptions
     from sama_spark.outbound.wait import Outcome
 
@@ -84,7 +85,7 @@ class Outbox:
         self.recovered: list[SettledBatch] = [] if look_only else self.settler.settle(self.state)
         if self.recovered:
             _log.info("outbox %s: %d batches of earlier runs were settled", options.table, len(self.recovered))
-        if self.recovered or self.settler.tokens:  # a claim uses up a number, even if another run won
+        if self.recovered or self.settler.tokens:  # re-read: our claim, won or lost, has moved the sequence number
             self.state = self.ledger.state()
 
     @property
@@ -92,7 +93,7 @@ class Outbox:
         """How the outbox knows rows again."""
         return self.ledger.keys
 
-    def look_up_and_pack(self, pieces: Iterable[Piece], chunk_rows: int, chunk_bytes: int) -> Lookup:
+    def look_up_and_pack(self, pieces: Iterable[Piece], options: CreationOptions) -> Lookup:
         """Look up the rows of staged pieces in the ledger, and pack those that are not known into chunks.
 
         Raises:
@@ -101,7 +102,7 @@ class Outbox:
         """
         staged = [piece for piece in pieces if isinstance(piece, StagedPiece)]
         rows = RunRows(staged, lambda lines: self.text_lines("rows", lines), by_content=not self.options.keys.names)
-        return Lookup(self, rows, chunk_rows, chunk_bytes)
+        return Lookup(self, rows, options)
 
     def record_outcome(self, outcome: Outcome, batches: Iterable[UploadedBatch]) -> None:
         """Record how this run's batches have ended."""
@@ -123,12 +124,12 @@ class Outbox:
 class Lookup:
     """What the outbox knows of a run's rows. `chunks`: the others, cut for upload."""
 
-    def __init__(self, outbox: Outbox, rows: RunRows, chunk_rows: int, chunk_bytes: int) -> None:
+    def __init__(self, outbox: Outbox, rows: RunRows, options: CreationOptions) -> None:
         self.outbox, self._rows = outbox, rows
         self.state = outbox.state
         self.known = KnownRows(resend_changed=outbox.options.on_changed == "resend")
         self._look_up(after=0)
-        self.chunks = list(pack(self._left(range(len(rows.pieces))), chunk_rows, chunk_bytes))
+        self.chunks = list(pack(self._left(range(len(rows.pieces))), options.chunk_rows, options.chunk_bytes))
 
     def claim(self, batches: Sequence[UploadedBatch], uploader: Uploader) -> ClaimedBatches:
         """Bind the uploaded batches, one for each of `chunks`, to this run: from here on their rows are its own.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from sama_spark.arguments import check_one_of
 from sama_spark.errors import InvalidInput
 from sama_spark.names import check_table
 from sama_spark.outbound.row_keys import OutboxKeys
@@ -21,21 +20,12 @@ class OutboxOptions:
     Attributes:
         table: the Delta table, a name or a path.
         keys: how the outbox knows rows again.
-        on_changed: what happens to rows that the outbox knows with other content: "skip" (the default), "error" or
-            "resend".
+        on_changed: what happens to rows that the outbox knows with other content.
     """
 
     table: str
     keys: OutboxKeys
-    on_changed: OnChanged = "skip"
-
-    def __post_init__(self) -> None:
-        check_one_of("on_changed", self.on_changed, get_args(OnChanged))
-        if not self.keys.names and (self.on_changed != "skip" or self.keys.ignored):
-            raise InvalidInput(
-                "where the whole content is the key, no row can have changed",
-                remedy="name key columns in row_key, or leave on_changed and ignore_changes out",
-            )
+    on_changed: OnChanged
 
 
 def outbox_options(
@@ -60,5 +50,10 @@ def outbox_options(
         raise InvalidInput(
             f"outbox {table!r} needs to know what tells one row from another",
             remedy="name columns in row_key, such as row_key=['image_id']; row_key='content' takes the whole row",
+        )
+    if not keys.names and (on_changed != "skip" or keys.ignored):
+        raise InvalidInput(
+            "where the whole content is the key, no row can have changed",
+            remedy="name key columns in row_key, or leave on_changed and ignore_changes out",
         )
     return OutboxOptions(table, keys, on_changed)

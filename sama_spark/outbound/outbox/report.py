@@ -23,7 +23,7 @@ class SettledBatch:
         run_id: the run that uploaded the batch.
         tasks: how many tasks were uploaded.
         was, now: its state before and after: "bound" (claimed, perhaps not continued), "started", "done", "failed" or
-            "void" (no task was made of the batch, its rows are free again), "unsure" (only a person can tell).
+            "void" (no task was made of the batch: its rows can be sent again), "unsure" (only a person can tell).
         created, failed, cancelled: tasks, None where that is not known.
         message: Sama's messages, or why the batch is unsure.
         failed_items: the tasks that failed one by one.

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.errors import RepeatedKeys
 from sama_spark.http.secrets import redact_urls
-from sama_spark.outbound.pieces import PiecePart, StagedPiece, decode_rows
+from sama_spark.outbound.pieces import PiecePart, StagedPiece, decode_keyed
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -56,7 +56,7 @@ class RunRows:
         elif _may_repeat(hashes):
             self._refuse_repeated()
 
-    def keys(self, number: int) -> list[str]:
+    def keys(self, number: int) -> Sequence[str]:
         """Return the keys of a piece's rows, as the ledger has them. `number`: the piece's place in `pieces`."""
         return self._in_ledger(number, self.pieces[number].rows().keys)
 
@@ -66,7 +66,7 @@ class RunRows:
         keys = self._in_ledger(part.number, rows.keys)
         return [keys[i] for i in part.positions], [rows.contents[i] for i in part.positions]
 
-    def _in_ledger(self, number: int, keys: list[str]) -> list[str]:
+    def _in_ledger(self, number: int, keys: Sequence[str]) -> Sequence[str]:
         if self._numbers is None:
             return keys
         numbers = self._numbers_of(number)
@@ -79,7 +79,7 @@ class RunRows:
     def _lines(self, hashes: array[int]) -> Iterator[bytes]:
         for number, piece in enumerate(self.pieces):
             text = piece.header_text()
-            hashes.extend(map(hash, decode_rows(text).keys))
+            hashes.extend(map(hash, decode_keyed(text).keys))
             yield b'{"piece":%d,' % number + text[1:]
 
     def _refuse_repeated(self) -> None:
@@ -111,30 +111,30 @@ class KnownRows:
 
     resend_changed: bool = False
     batch_ids: set[int] = field(default_factory=set)
-    _same: _Places = field(default_factory=_places)
-    _other: _Places = field(default_factory=_places)
+    _sent_same: _Places = field(default_factory=_places)
+    _sent_changed: _Places = field(default_factory=_places)
     _unsure: _Places = field(default_factory=_places)
 
     def add(self, found: KnownInPiece, *, unsure: bool) -> None:
         """Add what a look-up has found; `unsure`: the batch is unsure."""
-        (self._same if found.same else self._other)[found.piece].update(found.positions)
+        (self._sent_same if found.same else self._sent_changed)[found.piece].update(found.positions)
         if unsure:
             self._unsure[found.piece].update(found.positions)
         self.batch_ids.add(found.batch_id)
 
     def within(self, piece: int) -> set[int]:
         """Return the positions in a piece that are not to be sent again."""
-        return self._same[piece] if self.resend_changed else self._same[piece] | self._other[piece]
+        return self._sent_same[piece] if self.resend_changed else self._sent_same[piece] | self._sent_changed[piece]
 
     def changed(self) -> Iterator[tuple[int, int]]:
         """Yield piece and position of each row that was sent with other content only, in order."""
-        for piece, places in sorted(self._other.items()):
-            yield from ((piece, place) for place in sorted(places - self._same[piece]))
+        for piece, places in sorted(self._sent_changed.items()):
+            yield from ((piece, place) for place in sorted(places - self._sent_same[piece]))
 
     @property
     def count(self) -> int:
         """How many rows are not to be sent again."""
-        return sum(len(self.within(piece)) for piece in {*self._same, *self._other})
+        return sum(len(self.within(piece)) for piece in {*self._sent_same, *self._sent_changed})
 
     @property
     def changed_count(self) -> int:

@@ -64,19 +64,19 @@ class Settler:
         return token
 
     def settle(self, state: LedgerState, only: Collection[int] | None = None) -> list[SettledBatch]:
-        """Ask Sama for each unsettled batch, continue those that wait and have no owner, record what was learnt.
+        """Ask Sama for each unsettled batch, continue those that wait after their lease, record what was learnt.
 
-        A batch under another run's lease is left alone, unless `only` names it: then Sama is asked for its state, and
-        `continue` is left to the owner. On the wire: GET batches/{batch_id}.json with page_size=0 for each batch,
+        A batch under another run's lease is left alone. With `only`, these batches are asked for, leased ones too, but
+        a leased one is never continued. On the wire: GET batches/{batch_id}.json with page_size=0 for each batch,
         more where not all tasks were created; POST continue.json where it waits.
         """
         asked = [batch for batch in state.batches if batch.state != "unsure" and self._is_due(batch, only)]
         with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="sama-settle") as pool:
-            learnt = list(pool.map(lambda batch: ask_sama(self.api, self.project_id, batch), asked))
-        events = [found.event for found in learnt if found.event]
-        waiting = [batch for batch, found in zip(asked, learnt, strict=True) if found.waits]
+            looks = list(pool.map(lambda batch: ask_sama(self.api, self.project_id, batch), asked))
+        events = [look.event for look in looks if look.event]
+        waiting = [batch for batch, look in zip(asked, looks, strict=True) if look.waits]
         events += self._continue_all([batch for batch in waiting if _is_over(self.api, batch)], state)
-        outcomes = {found.outcome.batch_id: found.outcome for found in learnt if found.outcome}
+        outcomes = {look.outcome.batch_id: look.outcome for look in looks if look.outcome}
         self.record(events, outcomes)
         by_id = {event.batch_id: event for event in events}
         return [
@@ -134,7 +134,7 @@ class Settler:
         return [SettledBatch.of(unsure[event.batch_id], event) for event in events]
 
     def record(self, events: Iterable[BatchEvent], outcomes: Mapping[int, BatchOutcome] | None = None) -> None:
-        """Append events. Rows that failed one by one become free where Sama's reply says which rows they were."""
+        """Append events. A row that failed alone can be sent again if Sama's reply identifies it."""
         items = {
             batch_id: outcome.failed_items
             for batch_id, outcome in (outcomes or {}).items()
@@ -166,7 +166,7 @@ class Settler:
             for batch in taken:
                 events[batch.batch_id] = self._continue(batch)
         except BaseException as error:
-            left = [batch.batch_id for batch in taken if batch.batch_id not in events]
+            left = [batch.batch_id for batch in taken if batch.batch_id not in events]  # the first was under way
             note_batches(
                 error,
                 self.project_id,
@@ -210,7 +210,7 @@ class Settler:
 
 
 def _is_over(api: ApiClient, batch: UnsettledBatch) -> bool:
-    """Return whether nobody owns a bound batch any more: its lease, and the grace after it, are over."""
+    """Return whether any run may claim a bound batch: its lease, and the grace after it (see `lease`), are over."""
     return batch.state == "bound" and api.clock.time() > batch.lease_until + GRACE
 
 
@@ -218,9 +218,9 @@ def resume(
     api: ApiClient, spark: SparkSession, table: str, verdicts: Mapping[int, Verdict], timeout: float
 ) -> OutboxReport:
     """Settle all unsettled batches of an outbox; the public face is `Client.resume`."""
-    check_text("outbox", table)
-    check_seconds("timeout", timeout)
-    check_mapping("unsure", verdicts)
+    check_text(table, "outbox")
+    check_seconds(timeout, "timeout")
+    check_mapping(verdicts, "unsure")
     for batch_id, verdict in verdicts.items():
         if verdict not in get_args(Verdict):
             raise InvalidInput(

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable, table_errors
 from sama_spark.errors import InvalidInput, OutboxError
-from sama_spark.names import beside
+from sama_spark.names import with_suffix
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -35,7 +35,7 @@ _NO_TASK = "no task of the batch has this value: it failed, is still being creat
 
 
 def map_tasks(
-    api: ApiClient, ledger: Ledger, batches: Sequence[UploadedBatch], match_on: str, not_sent: Sequence[str] = ()
+    api: ApiClient, ledger: Ledger, batches: Sequence[UploadedBatch], match_on: str, not_sent: Sequence[str]
 ) -> DataFrame:
     """Return `row_key`, `batch_id`, `task_id` and `reason` (why `task_id` is null) of each row of `batches`.
 
@@ -65,7 +65,7 @@ def map_tasks(
             remedy="name the column of row_key whose value Sama gives back unchanged",
         )
     spark = ledger.table.spark
-    table = DeltaTable(spark, beside(ledger.table.name, TABLE_SUFFIX))
+    table = DeltaTable(spark, with_suffix(ledger.table.name, TABLE_SUFFIX))
     with table_errors(f"{table.name!r} cannot be brought up to date", OutboxError):
         return _mapped(api, ledger, table, batches, match_on)
 

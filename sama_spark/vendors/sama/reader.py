@@ -75,7 +75,7 @@ class SamaReader:
     frames: Frames = "key"
 
     def __post_init__(self) -> None:
-        check_one_of("frames", self.frames, get_args(Frames))
+        check_one_of(self.frames, "frames", get_args(Frames))
         if isinstance(self.label, Mapping):
             check_texts(**{f"label[{output!r}]": tag for output, tag in self.label.items()})
         else:

@@ -13,7 +13,7 @@ from test_rows import by_the_writer
 
 from sama_spark import boxes_to_output
 from sama_spark.errors import ContractError
-from sama_spark.outbound import output_shapes as shapes
+from sama_spark.outbound import output_schemas
 from sama_spark.outbound.creation_schema import CreationSchema
 from sama_spark.outbound.cut import PieceCutter
 from sama_spark.outbound.encode import encode
@@ -131,7 +131,7 @@ TYPES = [
 def test_columns(spark: SparkSession) -> None:
     for schema, sql, named in TYPES:
         data_type = spark.sql(f"SELECT cast(null AS {sql}) AS v").schema["v"].dataType
-        found = "; ".join(shapes.misfits(data_type, schema, "output_o"))
+        found = "; ".join(output_schemas.misfits(data_type, schema, "output_o"))
         assert named in found
         assert bool(found) == bool(named), (sql, found)
 

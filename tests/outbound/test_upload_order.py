@@ -10,11 +10,12 @@ import pytest
 
 from sama_spark.api import ApiClient
 from sama_spark.api.sama_errors import BatchesNotStarted, LeaseOver
+from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.cut import PieceHeader
 from sama_spark.outbound.outbox.no_outbox import NoLookup, NoOutbox, UnclaimedBatches
 from sama_spark.outbound.outbox.outbox import ClaimedBatches, Lookup, Outbox
 from sama_spark.outbound.pieces import StreamedPiece
-from sama_spark.outbound.upload import StartableBatches, UploadedBatch, Uploader, send_chunks
+from sama_spark.outbound.upload import StartableBatches, UploadedBatch, Uploader, upload_claim_and_continue
 
 if TYPE_CHECKING:
     from sama_spark.sandbox import Sandbox
@@ -30,7 +31,11 @@ def project(sandbox: Sandbox) -> int:
 
 @pytest.fixture
 def uploader(sandbox: Sandbox, project: int) -> Uploader:
-    return Uploader(ApiClient(sandbox.api_key, base_url=sandbox.base_url), project, None, None, 2, None)
+    return Uploader(
+        ApiClient(sandbox.api_key, base_url=sandbox.base_url),
+        project,
+        CreationOptions(tasks_file_name=None, in_flight=2),
+    )
 
 
 def states(sandbox: Sandbox, project: int) -> Counter[str]:
@@ -43,13 +48,13 @@ def test_what_is_claimed_is_started(sandbox: Sandbox, project: int, uploader: Up
         assert "continue" not in sandbox.calls()
         return StartableBatches(batches)
 
-    sent = send_chunks(uploader, CHUNKS, claim)
+    sent = upload_claim_and_continue(uploader, CHUNKS, claim)
     assert [batch.tasks for batch in sent.batches] == [1, 1, 1]
     assert states(sandbox, project) == {"completed": 3}
 
 
 def test_what_is_not_claimed_is_not_started(sandbox: Sandbox, project: int, uploader: Uploader) -> None:
-    sent = send_chunks(uploader, CHUNKS, lambda batches: StartableBatches(batches[1:]))
+    sent = upload_claim_and_continue(uploader, CHUNKS, lambda batches: StartableBatches(batches[1:]))
     assert len(sent.batches) == 2
     assert states(sandbox, project) == {"waiting": 1, "completed": 2}
 
@@ -59,7 +64,7 @@ def test_a_claim_that_fails_cancels_all(sandbox: Sandbox, project: int, uploader
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        send_chunks(uploader, CHUNKS, claim)
+        upload_claim_and_continue(uploader, CHUNKS, claim)
     assert states(sandbox, project) == {"canceled": 3}
 
 
@@ -68,7 +73,7 @@ def test_each_start_asks_for_permission(sandbox: Sandbox, project: int, uploader
         raise LeaseOver("over", remedy="run again")
 
     with pytest.raises(BatchesNotStarted) as caught, uploader.naming_batches("call resume()"):
-        send_chunks(uploader, CHUNKS, lambda batches: StartableBatches(batches, permit))
+        upload_claim_and_continue(uploader, CHUNKS, lambda batches: StartableBatches(batches, permit))
     assert caught.value.remedy == "call resume()"
     assert len(caught.value.not_started) == 3
     assert "continue" not in sandbox.calls()

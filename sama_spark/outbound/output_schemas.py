@@ -15,13 +15,12 @@ from typing import Annotated, Any, Literal, Union
 import msgspec
 from pyspark.sql import types as T
 
-from sama_spark.exact import INTEGERS, is_text
+from sama_spark.exact import FRACTIONS, INTEGERS, is_flat
 
 Schema = Mapping[str, Any]
 
 _UNREAD = ("$ref", "anyOf", "oneOf", "allOf", "not", "if", "const")
-_NUMBERS = (*INTEGERS, T.DecimalType, T.FloatType, T.DoubleType)
-_MOMENTS = (T.DateType, T.TimestampType, T.TimestampNTZType)
+_NUMBERS = (*INTEGERS, *FRACTIONS, T.DecimalType)
 
 
 def kinds_of(schema: Schema) -> list[str]:
@@ -73,9 +72,7 @@ def _kinds(data_type: T.DataType) -> set[str]:
         return {"boolean"}
     if isinstance(data_type, _NUMBERS):
         return {"integer", "number"}
-    if isinstance(data_type, T.NullType):
-        return set()
-    return {"string"} if is_text(data_type) or isinstance(data_type, _MOMENTS) else set()
+    return {"string"} if is_flat(data_type) else set()
 
 
 # --- values
