@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from itertools import count
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -17,10 +17,9 @@ from sama_spark.sandbox.project import Project
 from sama_spark.sandbox.refusals import ApiError, bad_request, not_found
 from sama_spark.sandbox.signing import Signer
 from sama_spark.sandbox.switches import Switches, change
-from sama_spark.sandbox.task import Task
+from sama_spark.sandbox.task import State, Task
 
 TOLERANCE = 0.95  # a client that paces itself to a second must not fail for the network's jitter
-State = Literal["new", "in progress", "completed", "approved", "delivered", "rejected", "acknowledged"]
 
 
 class Hub:

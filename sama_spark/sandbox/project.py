@@ -12,7 +12,7 @@ from sama_spark.sandbox.clock import HubClock, to_milliseconds
 from sama_spark.sandbox.definitions import NULL, Definition, Error, Input, Output
 from sama_spark.sandbox.refusals import bad_request, not_found
 from sama_spark.sandbox.switches import Switches
-from sama_spark.sandbox.task import Task, Text, Timeline, join_object
+from sama_spark.sandbox.task import State, Task, Text, Timeline, join_object
 
 MILLISECOND = 1_000_000
 _IMAGE_METADATA = {
@@ -64,12 +64,12 @@ class Project:
         self.client_batch_input = client_batch_input
         self.tasks: dict[str, Task] = {}
         self.created = Timeline()
-        self.delivered = Timeline()
+        self.deliveries = Timeline()
         self.consumers: dict[str | None, Consumer] = {}
         self.batches: dict[int, CreationJob] = {}
         self._machine = secrets.token_hex(3) + f"{id_ & 0xFFFF:04x}"
         self._ids = 0
-        self._deliveries = 0
+        self._delivery_number = 0
 
     def new_id(self) -> str:
         """Return 24 hex digits that begin with the time, as Sama's ids do."""
@@ -127,10 +127,10 @@ class Project:
         self.tasks[task.id] = task
         self.created.add(task.created, task)
 
-    def complete(self, task: Task, answers: Text, *, state: str = "completed") -> None:
+    def complete(self, task: Task, answers: Text, *, state: State = "completed") -> None:
         """Give a task its answers and put it into `state`."""
         task.answers, task.state = answers, state
-        task.completed = task.submitted = to_milliseconds(self.clock.now())
+        task.completed = to_milliseconds(self.clock.now())
 
     def deliver(self, task: Task, answers: Text, at: int | None = None) -> None:
         """Deliver a task, strictly later than the last time."""
@@ -138,24 +138,23 @@ class Project:
         if task.last_delivered is not None:
             now = max(now, to_milliseconds(task.last_delivered) + MILLISECOND)
         again = task.delivered is not None
-        self._deliveries += 1
-        task.answers, task.state, task.delivery = answers, "delivered", self._deliveries
+        self._delivery_number += 1
+        task.answers, task.state, task.delivery_number = answers, "delivered", self._delivery_number
         task.delivered = task.last_delivered = now
         task.completed = task.completed or now
-        task.submitted = task.submitted or now
         if again:
-            self.delivered.drop_stale()
-        self.delivered.add(now, task)
+            self.deliveries.drop_stale()
+        self.deliveries.add(now, task)
         for consumer in self.consumers.values():
             consumer.low = min(consumer.low, (now, task.id))
 
-    def withdraw(self, tasks: Iterable[Task], state: str) -> None:
+    def withdraw(self, tasks: Iterable[Task], state: State) -> None:
         """Take tasks out of the delivered list, into `state`."""
         for task in tasks:
-            task.state, task.delivered, task.delivery = state, None, 0
-        self.delivered.drop_stale()
+            task.state, task.delivered, task.delivery_number = state, None, 0
+        self.deliveries.drop_stale()
 
-    def move(self, task: Task, state: str) -> None:
+    def move(self, task: Task, state: State) -> None:
         """Put a task into `state` as staff could, with what that state needs: answers, a delivery."""
         if state in ("delivered", "acknowledged"):
             if task.delivered is None:
