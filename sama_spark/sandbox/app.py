@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from sama_spark.sandbox import control, png_masks, requests
 from sama_spark.sandbox.annotators import mask_boxes
 from sama_spark.sandbox.endpoints import Api, answer
-from sama_spark.sandbox.faults import CONTROL, FaultLayer
+from sama_spark.sandbox.faults import CALLS, CONTROL, PROJECT, FaultLayer
 from sama_spark.sandbox.guard import check_control
 from sama_spark.sandbox.hub import Hub
 from sama_spark.sandbox.project import Project
@@ -41,45 +41,29 @@ def build(hub: Hub) -> ASGIApp:
     return FaultLayer(Starlette(routes=routes, exception_handlers=handlers), hub.traffic)
 
 
-async def _refused(_: Request, error: Exception) -> Response:
-    if isinstance(error, ApiError | StoreError):
-        return error.response()
+async def _refused(_: Request, error: Any) -> Response:
     if isinstance(error, HTTPException):
-        return ApiError(error.status_code, error.detail, headers=dict(error.headers or {})).response()
-    raise error
+        error = ApiError(error.status_code, error.detail, headers=dict(error.headers or {}))
+    reply: Response = error.response()
+    return reply
 
 
 def _api_routes(hub: Hub) -> list[Route]:
     api = Api(hub)
+    by_path: dict[str, dict[str, Handler]] = {}
+    for name, (method, path) in CALLS.items():
+        by_path.setdefault(path, {})[method] = getattr(api, f"on_{name}")
 
-    def route(path: str, **handlers: Handler) -> Route:
+    def route(path: str, handlers: dict[str, Handler]) -> Route:
         async def endpoint(request: Request) -> Response:
             key = requests.check_key(hub, request)
             project = requests.find_project(hub, request, key)
             method = "GET" if request.method == "HEAD" else request.method
             return await handlers[method](request, project)
 
-        return Route(f"/v2/projects/{{project_id}}{path}", endpoint, methods=list(handlers))
+        return Route(PROJECT + path, endpoint, methods=list(handlers))
 
-    return [
-        route("/tasks/delivered.json", GET=api.delivered, POST=api.since_last_call),
-        route("/tasks/bulk_update.json", POST=api.bulk_update),
-        route("/tasks/delete_tasks.json", POST=api.delete),
-        route("/tasks/{task_id:task}/reject.json", PUT=api.reject),
-        route("/tasks/{task_id:task}/acknowledge.json", PUT=api.acknowledge),
-        route("/tasks/{task_id:task}/submit.json", PUT=api.submit),
-        route("/tasks/{task_id:task}.json", GET=api.task_status, PUT=api.priority),
-        route("/tasks.json", GET=api.multi_status, POST=api.create_task),
-        route("/batches/{batch_id}/continue.json", POST=api.continue_batch),
-        route("/batches/{batch_id}/cancel.json", POST=api.cancel_batch),
-        route("/batches/{batch_id}.json", GET=api.batch_status),
-        route("/batches.json", POST=api.open_batch),
-        route("/schemas/create_task.json", GET=api.create_schema),
-        route("/schemas/deliver_task.json", GET=api.deliver_schema),
-        route("/stats.json", GET=api.stats),
-        route("/credentials.json", GET=api.credentials),
-        route(".json", GET=api.info),
-    ]
+    return [route(path, handlers) for path, handlers in by_path.items()]
 
 
 def _store_routes(hub: Hub) -> list[Route]:

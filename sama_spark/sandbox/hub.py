@@ -91,16 +91,22 @@ class Hub:
         corrections: bool = True,
         delivered_at: str | None = None,
     ) -> int:
-        """Let the annotators finish and deliver what is pending; return how many tasks."""
-        return annotators.annotate(
-            self.project(project_id),
-            self.origin,
-            fraction=fraction,
-            batch_id=batch_id,
-            task_ids=task_ids,
-            corrections=corrections,
-            delivered_at=None if delivered_at is None else clock.from_text(delivered_at),
-        )
+        """Let the annotators finish and deliver what is pending, urgent and old tasks first; return how many tasks."""
+        project = self.project(project_id)
+        at = None if delivered_at is None else clock.from_text(delivered_at)
+        project.advance()
+        pending = [
+            task
+            for task in project.tasks.values()
+            if task.state not in ("delivered", "acknowledged")
+            and (batch_id is None or task.batch_id == batch_id)
+            and (task_ids is None or task.id in task_ids)
+        ]
+        pending.sort(key=lambda task: (task.priority, task.created, task.id))
+        taken = pending[: round(fraction * len(pending))]
+        for task in taken:
+            annotators.finish(project, task, self.origin, corrections=corrections, delivered_at=at)
+        return len(taken)
 
     def set_state(self, project_id: int, task_ids: list[str], state: State) -> None:
         """Put tasks into `state`."""
@@ -173,19 +179,6 @@ class Hub:
             return self.projects[project_id]
         except KeyError:
             raise not_found(f"project {project_id}") from None
-
-    def visible_project(self, api_key: str, project_id: int) -> Project:
-        """Return a project as the key sees it.
-
-        Raises:
-            ApiError: 404 where the key does not see the project, 401 where the project has no API access.
-        """
-        project = self.project(project_id)
-        if project.api_key != api_key:
-            raise not_found(f"project {project_id}")
-        if not project.switches.api_access:
-            raise ApiError(401, "You are not authorised: API access is not enabled for this project")
-        return project
 
     def new_batch(self, project: Project, *, file_name: str, email: str | None) -> CreationJob:
         """Open a batch."""
