@@ -48,7 +48,7 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
             line["status"] = "succeeded"
         except BaseException as error:  # a cancelled run prints its line too
             failure = error
-            line["error"] = told(error, redact)
+            line["error"] = error_as_json(error, redact)
             if isinstance(error, KeyboardInterrupt):
                 line["status"] = "cancelled"
         line["seconds"] = round(time.monotonic() - begun, 1)
@@ -83,7 +83,7 @@ def _do(job: AnyJob, key: Secret, line: dict[str, Any]) -> None:
         Work(client, job_session(), line).run(job)
 
 
-def told(error: BaseException, redact: Redactor) -> dict[str, Any]:
+def error_as_json(error: BaseException, redact: Redactor) -> dict[str, Any]:
     """Return the error as the line of JSON has it, with the notes that were added to the error.
 
     Errors of `sama_spark` hold no key; `redact` removes it from other errors.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -58,12 +57,10 @@ def show_annotations(df: DataFrame, images: DataFrame | str | None = None, *, n:
 
     check_dataframe("df", df)
     refuse_stream(df, "give a table that a stream has written")
-    check_whole("n", n, -sys.maxsize)
+    check_whole("n", n, 1)
     check_yes_no(zoom=zoom)
     if images is not None and not isinstance(images, str):
         check_dataframe("images", images)
-    if n < 1:
-        raise InvalidInput(f"n={n} panels cannot be drawn", remedy="say how many at the most, 9 by default")
     lacking = [name for name in _USED if name not in df.columns]
     if lacking:
         raise InvalidInput(
@@ -87,7 +84,6 @@ class _Images:
     """The images of tasks, in a column of `images` or of `df`."""
 
     def __init__(self, df: DataFrame, images: DataFrame | str | None) -> None:
-        self._given = images is not None
         if images is None or isinstance(images, str):
             self._df, self._key, self._column = df, "task_id", images
             if images is not None and images not in df.columns:

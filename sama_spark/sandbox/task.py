@@ -85,10 +85,6 @@ class Task:
             if name.startswith(OUTPUT_PREFIX) and bytes(value) != b"null"
         }
 
-    def shown_answers(self) -> Text | None:
-        """Return the latest answers; of a rejected task its pre-annotations."""
-        return join_object(self.pre_annotations()) if self.state == "rejected" else self.answers
-
     def parts(self, project_id: int, *, as_delivery: bool, answers: bool, batch_fields: bool) -> list[Text]:
         """Return the record in the shape of deliveries or of status reads, as texts yet to be joined."""
         head = b'{"id":"%b","project_id":%d' % (self.id.encode(), project_id)
@@ -99,8 +95,9 @@ class Task:
         head += f',"created_at":"{to_text(self.created)}","delivered_at":{delivered}'.encode()
         head += b',"state":"%b","data":' % self.state.encode()
         parts: list[Text] = [head, self.data]
-        shown = self.shown_answers() if answers else None
-        if shown is not None:
+        # A rejected task shows its pre-annotations.
+        shown = join_object(self.pre_annotations()) if self.state == "rejected" else self.answers
+        if answers and shown is not None:
             parts += (b',"answers":', shown)
         elif answers and as_delivery:
             parts.append(b',"answers":{}')

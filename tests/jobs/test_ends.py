@@ -25,7 +25,7 @@ from sama_spark.jobs import process, work
 from sama_spark.jobs.config import JOBS
 from sama_spark.jobs.fields import names_in
 from sama_spark.jobs.record import as_text, in_short
-from sama_spark.jobs.run import told
+from sama_spark.jobs.run import error_as_json
 
 CONF = Path(__file__).parents[2] / "conf"
 COMMAND = str(Path(sys.executable).with_name("sama-spark"))
@@ -211,7 +211,7 @@ def waits_for_reader(pipe: Path) -> int:
 def test_notes_of_an_error_are_told() -> None:
     for error, begins in ((KeyboardInterrupt(), "cancelled "), (ValueError("a" * 5000), "a" * 100)):
         error.__notes__ = ["batches 70001, 70002 were started", f"and {KEY}"]  # type: ignore[attr-defined]
-        said = told(error, Redactor(Secret(KEY)))["message"]
+        said = error_as_json(error, Redactor(Secret(KEY)))["message"]
         assert said.startswith(begins)
         assert "batches 70001, 70002 were started" in said
         assert KEY not in said
