@@ -24,7 +24,6 @@ from sama_spark.inbound.read import delivery_contract
 from sama_spark.jobs.config import Upload
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
 from sama_spark.jobs.probes import Unavailable, capabilities, rivals, table_probe
-from sama_spark.jobs.process import as_a_job
 from sama_spark.jobs.record import in_short
 from sama_spark.jobs.run import error_as_json, finish
 from sama_spark.jobs.work import rows_of
@@ -57,11 +56,10 @@ def examine(path: str, overrides: Sequence[str]) -> None:
     begun = time.monotonic()
     doctor = Doctor()
     failure: BaseException | None = None
-    with as_a_job():
-        try:
-            doctor.examine(path, overrides)
-        except BaseException as error:  # most likely cancelled; its line of JSON is printed all the same
-            failure = error
+    try:
+        doctor.examine(path, overrides)
+    except BaseException as error:  # most likely cancelled; its line of JSON is printed all the same
+        failure = error
     failed = [check["check"] for check in doctor.checks if check["result"] == "failed"]
     line: dict[str, Any] = {
         "job": "doctor",

@@ -30,7 +30,7 @@ def runs_table(job: AnyJob) -> str | None:
 def record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
     """Append a row for one run of a job, if there is a table for it and Spark runs.
 
-    An error here does not fail the run; it is logged.
+    Neither an error here nor Ctrl-C fails the run: it is logged.
     """
     name = runs_table(job)
     if name is None:
@@ -59,7 +59,7 @@ def record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
             "result": as_text(line),
         }
         table.append(spark.createDataFrame([row], f"{RUNS}, {_OF_JOBS}"))
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         log.warning("this run could not be recorded in %s: %s", name, in_short(error))
 
 

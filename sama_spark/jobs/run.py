@@ -14,7 +14,7 @@ from sama_spark.client import Client
 from sama_spark.errors import ConnectorError
 from sama_spark.http.secrets import Redactor, Secret
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
-from sama_spark.jobs.process import Terminated, as_a_job
+from sama_spark.jobs.process import Terminated, ignore_signals
 from sama_spark.jobs.record import as_text, record, set_task_values
 from sama_spark.jobs.work import Work
 from sama_spark.sessions import job_session, on_databricks
@@ -38,29 +38,27 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
     job: AnyJob | None = None
     redact = Redactor()
     failure: BaseException | None = None
-    with as_a_job():
-        try:
-            job = load(path, overrides, name)
-            line["project"] = str(job.project)
-            key = Secret(key_of(job).strip())
-            redact = Redactor(key)
-            _do(job, key, line)
-            line["status"] = "succeeded"
-        except BaseException as error:  # a cancelled run prints its line too
-            failure = error
-            line["error"] = error_as_json(error, redact)
-            if isinstance(error, KeyboardInterrupt):
-                line["status"] = "cancelled"
-        line["seconds"] = round(time.monotonic() - begun, 1)
-        try:
-            if job is not None:
-                record(job, line, started_at)
-        finally:
-            finish(line, failure)
+    try:
+        job = load(path, overrides, name)
+        line["project"] = str(job.project)
+        key = Secret(key_of(job).strip())
+        redact = Redactor(key)
+        _do(job, key, line)
+        line["status"] = "succeeded"
+    except BaseException as error:  # a cancelled run prints its line too
+        failure = error
+        line["error"] = error_as_json(error, redact)
+        if isinstance(error, KeyboardInterrupt):
+            line["status"] = "cancelled"
+    line["seconds"] = round(time.monotonic() - begun, 1)
+    if job is not None:
+        record(job, line, started_at)
+    finish(line, failure)
 
 
 def finish(line: dict[str, Any], failure: BaseException | None) -> None:
     """Set task values, print the line of JSON, and raise as `run` documents, unless the job succeeded."""
+    ignore_signals()
     set_task_values(line)
     sys.stderr.flush()
     print(as_text(line), flush=True)

@@ -174,6 +174,25 @@ def test_who_ends_a_job_gets_its_line(sent: signal.Signals, twice: bool, tmp_pat
     assert err.startswith("sama-spark sync: ")
 
 
+def test_no_signal_disturbs_the_end(tmp_path: Path) -> None:
+    job = waiting_job(tmp_path)
+    assert job.stdout is not None and job.stderr is not None
+    try:
+        writer = waits_for_reader(tmp_path / "key")
+        job.send_signal(signal.SIGTERM)
+        line = json.loads(job.stdout.readline())
+        while job.poll() is None:
+            job.send_signal(signal.SIGTERM)
+            job.send_signal(signal.SIGINT)
+            time.sleep(0.001)
+        err = job.stderr.read()
+    finally:
+        job.kill()
+    os.close(writer)
+    assert (line["status"], job.returncode) == ("cancelled", 143)
+    assert (err.startswith("sama-spark sync: "), err.count("\n")) == (True, 1)
+
+
 def test_on_databricks_what_ends_a_job_is_raised(tmp_path: Path) -> None:
     """A task of Databricks that returns has succeeded, whatever it returns."""
     job = waiting_job(tmp_path, DATABRICKS_RUNTIME_VERSION="17.3", JAVA_HOME="/nowhere", PATH="/nowhere")
