@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from kit.fake_clock import FakeClock
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
 from sama_spark.outbound.outbox.ledger import Ledger
@@ -141,20 +142,14 @@ def watch_ledger(patch: pytest.MonkeyPatch, ledger: Any = Ledger, table: Any = D
     patch.setattr(table, "append", stepped)
 
 
-class SharedClock:
+class SharedClock(FakeClock):
     """Time of several drivers in threads of their own: it passes only while all of them sleep."""
 
     def __init__(self, now: float | None = None) -> None:
-        self.now = time.time() if now is None else now
+        super().__init__(time.time() if now is None else now)
         self._changed = threading.Condition()
         self._awake = 0
         self._wakes: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
 
     def sleep(self, seconds: float) -> None:
         with self._changed:
