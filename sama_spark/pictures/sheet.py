@@ -29,7 +29,7 @@ _LEGEND, _ANSWER_LINES = 15, 4
 
 
 class Picture(Figure):
-    """A figure that a notebook shows by itself. pyplot does not know it, so it is freed when nobody holds it."""
+    """A figure that a notebook shows by itself. pyplot does not keep it in memory."""
 
     def _repr_png_(self) -> bytes:
         content = BytesIO()

@@ -104,7 +104,7 @@ class Sandbox:
 
         Args:
             inputs: type by name, `string`, `integer` or `date`; `{"type": "integer", "required": True}` for an input
-                that every task must have (a plain type is optional).
+                that every task must have (`"integer"` is optional).
             outputs: type by name, one of text, date, dropdown, radio, checkbox, menu, image (vector), raster,
                 video, 3d; or `{"type": "checkbox", "options": ["rain", "sun"]}`, and for image outputs
                 `{"type": "image", "tags": {"kind": {"type": "dropdown", "options": [...]}}}`. Without `options`
