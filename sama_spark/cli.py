@@ -57,7 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
     try:
         if chosen.command == "sandbox":
-            return _sandbox(chosen.port, chosen.host, chosen.project)
+            from sama_spark.sandbox import run
+
+            return run(chosen.port, chosen.host, project=chosen.project)
         return _demo(chosen.out)
     except ModuleNotFoundError as missing:
         return _lacks(missing, chosen.command)
@@ -109,12 +111,6 @@ def _run(job: str, config: str, overrides: list[str], *, ends_process: bool) -> 
         else:
             run(job, config, overrides)
     return 0
-
-
-def _sandbox(port: int, host: str, project: str | None) -> int:
-    from sama_spark.sandbox import run
-
-    return run(port, host, project=project)
 
 
 def _demo(out: Path) -> int:

@@ -45,17 +45,10 @@ def record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
         elif not {"job", "notes"} <= set(table.read().columns):
             table.grow(spark.createDataFrame([], f"{RUNS}, {_OF_JOBS}").schema)
         error = line.get("error")
-        row = {
-            "run_id": line["run_id"],
+        same = ("run_id", "seconds", "landed", "new", "updated", "rejected", "notes", "job")
+        row = {name: line.get(name) for name in same} | {
             "started_at": started_at,
-            "seconds": line["seconds"],
-            "landed": line.get("landed"),
-            "new": line.get("new"),
-            "updated": line.get("updated"),
-            "rejected": line.get("rejected"),
-            "notes": line.get("notes"),
             "error": f"{error['type']}: {error['message']}" if error else None,
-            "job": line["job"],
             "result": as_text(line),
         }
         table.append(spark.createDataFrame([row], f"{RUNS}, {_OF_JOBS}"))

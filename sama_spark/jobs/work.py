@@ -42,15 +42,8 @@ class Work:
     done: dict[str, Any] = field(default_factory=dict)
 
     def run(self, job: AnyJob) -> None:
-        """Do what `job` says."""
-        of_kind: dict[type[Any], Callable[[Any], None]] = {
-            Upload: self.upload,
-            Sync: self.sync,
-            Status: self.status,
-            Resume: self.resume,
-            Purge: self.purge,
-        }
-        of_kind[type(job)](job)
+        """Do what `job` says, by the method of its name."""
+        getattr(self, type(job).__name__.lower())(job)
 
     def upload(self, job: Upload) -> None:
         """Create a task for each row.

@@ -67,44 +67,38 @@ def _api_routes(hub: Hub) -> list[Route]:
 
 
 def _store_routes(hub: Hub) -> list[Route]:
-    stores = Stores(hub)
-    return [
-        Route(UPLOADS + "{rest:path}", stores.put, methods=["PUT"]),
-        Route(ASSETS + "{rest:path}", stores.asset, methods=["GET"]),
-    ]
+    """Return the upload store and the assets, which are S3's with Sama. A signed URL takes the place of a key."""
 
-
-class Stores:
-    """The upload store and the assets, which are S3's with Sama. A signature in the URL takes the place of a key."""
-
-    def __init__(self, hub: Hub) -> None:
-        self.hub = hub
-
-    async def put(self, request: Request) -> Response:
+    async def put(request: Request) -> Response:
         path = request.url.path
-        self.hub.signer.check("PUT", path, request.scope["query_string"])
+        hub.signer.check("PUT", path, request.scope["query_string"])
         if "content-length" not in request.headers:
             raise StoreError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
         content = await request.body()
         project_id, batch_id = path.removeprefix(UPLOADS).removesuffix(".json").split("/")
-        project = self.hub.projects.get(int(project_id))
+        project = hub.projects.get(int(project_id))
         batch = project.batches.get(int(batch_id)) if project is not None else None
         if batch is None:
             raise StoreError(404, "NoSuchBucket", "The bucket does not exist.")
         batch.stored = content
         return Response(status_code=200)
 
-    async def asset(self, request: Request) -> Response:
+    async def asset(request: Request) -> Response:
         path = request.url.path
-        self.hub.signer.check("GET", path, request.scope["query_string"])
+        hub.signer.check("GET", path, request.scope["query_string"])
         name = path.removeprefix(ASSETS)
         if name.startswith("masks/") and name.endswith(".png"):
             task_id = name.removesuffix(".png").rsplit("/", 1)[-1]
             return Response(png_masks.png(mask_boxes(task_id)), media_type="image/png")
-        if name not in self.hub.assets:
+        if name not in hub.assets:
             raise StoreError(404, "NoSuchKey", "The key does not exist.")
-        content, kind = self.hub.assets[name]
+        content, kind = hub.assets[name]
         return Response(content, media_type=kind)
+
+    return [
+        Route(UPLOADS + "{rest:path}", put, methods=["PUT"]),
+        Route(ASSETS + "{rest:path}", asset, methods=["GET"]),
+    ]
 
 
 def _control_routes(hub: Hub) -> list[Route]:

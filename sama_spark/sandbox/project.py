@@ -33,18 +33,7 @@ class Consumer:
 
 
 class Project:
-    """A project with its tasks and batches.
-
-    Args:
-        id_: number of the project.
-        name: its name.
-        inputs: types of the inputs by name.
-        outputs: types of the outputs by name.
-        api_key: the key that sees the project.
-        switches: how the project behaves where Sama leaves it open.
-        clock: time as the sandbox sees it.
-        client_batch_input: the input that reads show as `client_batch_id`.
-    """
+    """A project with its tasks and batches. Reads show its input `client_batch_input` as `client_batch_id`."""
 
     def __init__(
         self,
@@ -56,7 +45,7 @@ class Project:
         api_key: str,
         switches: Switches,
         clock: HubClock,
-        client_batch_input: str = "client_batch_id",
+        client_batch_input: str,
     ) -> None:
         self.id, self.name, self.inputs, self.outputs = id_, name, inputs, outputs
         self.definition = Definition(inputs, outputs)
@@ -143,7 +132,7 @@ class Project:
         task.delivered = task.last_delivered = now
         task.completed = task.completed or now
         if again:
-            self.deliveries.drop_stale()
+            self._drop_old_deliveries()
         self.deliveries.add(now, task)
         for consumer in self.consumers.values():
             consumer.low = min(consumer.low, (now, task.id))
@@ -152,7 +141,10 @@ class Project:
         """Take tasks out of the delivered list, into `state`."""
         for task in tasks:
             task.state, task.delivered, task.delivery_number = state, None, 0
-        self.deliveries.drop_stale()
+        self._drop_old_deliveries()
+
+    def _drop_old_deliveries(self) -> None:
+        self.deliveries.drop(lambda task, number: number != task.delivery_number)
 
     def move(self, task: Task, state: State) -> None:
         """Put a task into `state` as staff could, with what that state needs: answers, a delivery."""
@@ -201,4 +193,4 @@ class Project:
             raise bad_request(f"only new tasks can be deleted, these are not: {', '.join(late[:20])}")
         for task in tasks:
             self.tasks.pop(task.id, None)
-        self.created.drop_stale(set(self.tasks))
+        self.created.drop(lambda task, _: task.id not in self.tasks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -126,12 +126,9 @@ class Timeline:
             self._sorted = False
         self._entries.append(entry)
 
-    def drop_stale(self, live: set[str] | None = None) -> None:
-        """Keep the entries whose delivery is still the task's latest or, with `live`, whose task still exists."""
-        if live is None:
-            self._entries = [entry for entry in self._entries if entry[2] == entry[3].delivery_number]
-        else:
-            self._entries = [entry for entry in self._entries if entry[1] in live]
+    def drop(self, is_stale: Callable[[Task, int], bool]) -> None:
+        """Drop the entries of tasks and delivery numbers that are stale."""
+        self._entries = [entry for entry in self._entries if not is_stale(entry[3], entry[2])]
 
     def rows(self) -> list[Entry]:
         """Return all entries in order."""
