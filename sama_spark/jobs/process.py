@@ -75,4 +75,4 @@ def _end(*_: Any) -> NoReturn:
 
 
 def _ignore(*_: Any) -> None:
-    """Do nothing. SIG_IGN instead would be inherited by child processes, and Python reports a signal that meets it."""
+    """Do nothing. Child processes would inherit SIG_IGN, and Python complains of a signal that meets SIG_IGN."""

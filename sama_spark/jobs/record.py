@@ -30,7 +30,7 @@ def runs_table(job: AnyJob) -> str | None:
 def record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
     """Append a row for one run of a job, if there is a table for it and Spark runs.
 
-    Neither an error here nor Ctrl-C fails the run: it is logged.
+    An error or Ctrl-C here does not fail the run, and is logged.
     """
     name = runs_table(job)
     if name is None:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from sama_spark.sandbox import clock
 from sama_spark.sandbox.batch import CreationJob
 from sama_spark.sandbox.definitions import INT32
+from sama_spark.sandbox.guard import check_kind
 from sama_spark.sandbox.hub import Hub
 from sama_spark.sandbox.project import Project
 from sama_spark.sandbox.reading import DATE_TYPES, MATCHES, Filter, ids
@@ -67,10 +68,8 @@ def _is_id(text: str) -> bool:
 
 async def body(request: Request, type_: type[Body]) -> Body:
     """Return the JSON body. Unknown fields and wrong types are a 400."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     content = await request.body()
-    if kind != JSON:
-        raise ApiError(415, f"Content-Type has to be {JSON}")
+    check_kind(request, JSON)
     try:
         return msgspec.json.decode(content, type=type_)
     except ValueError as error:
