@@ -25,7 +25,7 @@ from sama_spark.jobs.config import Upload
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
 from sama_spark.jobs.probes import Unavailable, capabilities, rivals, table_probe
 from sama_spark.jobs.record import in_short
-from sama_spark.jobs.run import error_as_json, finish
+from sama_spark.jobs.run import error_as_json, finish, status_of
 from sama_spark.jobs.work import rows_of
 from sama_spark.names import split
 from sama_spark.outbound.creation_schema import CreationSchema
@@ -58,21 +58,19 @@ def examine(path: str, overrides: Sequence[str]) -> None:
     failure: BaseException | None = None
     try:
         doctor.examine(path, overrides)
-    except BaseException as error:  # most likely cancelled; its line of JSON is printed all the same
+        failed = [check["check"] for check in doctor.checks if check["result"] == "failed"]
+        if failed:
+            raise ConnectorError(f"{len(failed)} of {len(doctor.checks)} checks failed: {', '.join(failed)}")
+    except BaseException as error:  # cancelled ones too: the line of JSON is printed all the same
         failure = error
-    failed = [check["check"] for check in doctor.checks if check["result"] == "failed"]
     line: dict[str, Any] = {
         "job": "doctor",
-        "status": "failed" if failed else "succeeded",
+        "status": status_of(failure),
         "project": doctor.project,
         "checks": doctor.checks,
         "seconds": round(time.monotonic() - begun, 1),
     }
     if failure is not None:
-        cancelled = isinstance(failure, KeyboardInterrupt)
-        line |= {"status": "cancelled" if cancelled else "failed", "error": error_as_json(failure, Redactor())}
-    elif failed:
-        failure = ConnectorError(f"{len(failed)} of {len(doctor.checks)} checks failed: {', '.join(failed)}")
         line["error"] = error_as_json(failure, Redactor())
     finish(line, failure)
 

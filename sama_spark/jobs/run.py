@@ -32,7 +32,7 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
         Exception: on Databricks, what made the job fail.
         SystemExit: elsewhere, with that error as text and status 1; status 130 after Ctrl-C, 143 after SIGTERM.
     """
-    line: dict[str, Any] = {"job": name, "status": "failed", "project": None, "run_id": uuid.uuid4().hex}
+    line: dict[str, Any] = {"job": name, "status": None, "project": None, "run_id": uuid.uuid4().hex}
     begun, started_at = time.monotonic(), datetime.now(timezone.utc)
     line["started_at"] = f"{started_at:%FT%TZ}"
     job: AnyJob | None = None
@@ -44,16 +44,19 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
         key = Secret(key_of(job).strip())
         redact = Redactor(key)
         _do(job, key, line)
-        line["status"] = "succeeded"
     except BaseException as error:  # a cancelled run prints its line too
         failure = error
         line["error"] = error_as_json(error, redact)
-        if isinstance(error, KeyboardInterrupt):
-            line["status"] = "cancelled"
+    line["status"] = status_of(failure)
     line["seconds"] = round(time.monotonic() - begun, 1)
     if job is not None:
         record(job, line, started_at)
     finish(line, failure)
+
+
+def status_of(failure: BaseException | None) -> str:
+    """Return the status of a run that ended with this error, None without one."""
+    return "succeeded" if failure is None else "cancelled" if isinstance(failure, KeyboardInterrupt) else "failed"
 
 
 def finish(line: dict[str, Any], failure: BaseException | None) -> None:
