@@ -41,7 +41,7 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
     try:
         job = load(path, overrides, name)
         line["project"] = str(job.project)
-        key = Secret(key_of(job).strip())
+        key = Secret(key_of(job))
         redact = Redactor(key)
         _do(job, key, line)
     except BaseException as error:  # a cancelled run prints its line too
