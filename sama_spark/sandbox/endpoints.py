@@ -133,7 +133,7 @@ class Api:
 
     async def on_create_task(self, request: Request, project: Project) -> Response:
         item = (await requests.body(request, CreateTask)).task
-        for error in project.check(item.data):
+        for error in project.definition.check(item.data):
             raise ApiError(400, error["message"], type_=error["type"])
         task = project.create(project.new_id(), None, item, self.hub.clock.now())
         if project.switches.synchronous_create:

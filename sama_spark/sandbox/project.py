@@ -9,7 +9,7 @@ import msgspec
 
 from sama_spark.sandbox.batch import CreationJob, Item
 from sama_spark.sandbox.clock import HubClock, to_milliseconds
-from sama_spark.sandbox.definitions import NULL, Definition, Error, Input, Output
+from sama_spark.sandbox.definitions import NULL, Definition, Input, Output
 from sama_spark.sandbox.refusals import bad_request, not_found
 from sama_spark.sandbox.switches import Switches
 from sama_spark.sandbox.task import State, Task, Text, Timeline, join_object
@@ -84,10 +84,6 @@ class Project:
             return self.batches[batch_id]
         except KeyError:
             raise not_found(f"batch {batch_id}") from None
-
-    def check(self, data: msgspec.Raw) -> list[Error]:
-        """Return what is wrong with a task's data; nothing where the data fits the project."""
-        return self.definition.check(data)
 
     def create(self, id_: str, batch_id: int | None, item: Item, at: int) -> Task:
         """Create a task at the time `at` (nanoseconds)."""
