@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     of a job as a list, `["sync", "/Workspace/.../sync.yml", "project=4242"]`, or by name: `job`, `config`, and
     fields to override.
     """
+    ends_process = arguments is None and not on_databricks()  # which runs the command in a process that goes on
     arguments = _from_names(sys.argv[1:] if arguments is None else arguments)
     parser = _Parser(prog="sama-spark", description="Spark and Databricks connector for Sama.")
     parser.add_argument("--version", action="version", version=f"sama-spark {version('sama-spark')}")
@@ -51,12 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as missing:  # the fields of a job need Spark's types
         return _lacks(missing, "local")
     if chosen.command in _JOBS:
-        return _run(chosen.command, chosen.config, [*chosen.overrides, *more])
+        return _run(chosen.command, chosen.config, [*chosen.overrides, *more], ends_process=ends_process)
     if more:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
     try:
         if chosen.command == "sandbox":
-            return _sandbox(chosen.port, chosen.host, chosen.project)
+            from sama_spark.sandbox import run
+
+            return run(chosen.port, chosen.host, project=chosen.project)
         return _demo(chosen.out)
     except ModuleNotFoundError as missing:
         return _lacks(missing, chosen.command)
@@ -93,25 +96,21 @@ def _from_names(arguments: list[str]) -> list[str]:
     return [job.partition("=")[2], config.partition("=")[2], *rest]
 
 
-def _run(job: str, config: str, overrides: list[str]) -> int:
+def _run(job: str, config: str, overrides: list[str], *, ends_process: bool) -> int:
     try:
         from sama_spark.jobs.doctor import examine
+        from sama_spark.jobs.process import as_a_job
         from sama_spark.jobs.run import run
     except ModuleNotFoundError as missing:
         if on_databricks():  # which counts a task that returns as succeeded
             raise
         return _lacks(missing, "local")
-    if job == "doctor":
-        examine(config, overrides)
-    else:
-        run(job, config, overrides)
+    with as_a_job(ends_process=ends_process):
+        if job == "doctor":
+            examine(config, overrides)
+        else:
+            run(job, config, overrides)
     return 0
-
-
-def _sandbox(port: int, host: str, project: str | None) -> int:
-    from sama_spark.sandbox import run
-
-    return run(port, host, project=project)
 
 
 def _demo(out: Path) -> int:

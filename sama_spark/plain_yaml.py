@@ -34,7 +34,7 @@ _WRITTEN = {
 
 
 class NotYaml(ValueError):
-    """A text that is no plain YAML. The error says why, and in which line. It shows no value, which may be a key."""
+    """A text that is no plain YAML. The error says why and in which line, and shows no value, which may be a key."""
 
     def __init__(self, why: str, line: int | None = None) -> None:
         super().__init__(why)

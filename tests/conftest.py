@@ -51,9 +51,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker("spark")
 
 
-# One session runs all tests: the default heap of 1 GB fills with what Spark and Delta keep of each.
+# One session runs all tests: the default heap of 1 GB fills with what Spark and Delta keep of each. Delta keeps the
+# state of a thousand tables for an hour, which were made for one test each.
 SETTINGS = {
     "spark.driver.memory": "3g",
+    "spark.driver.extraJavaOptions": "-Ddelta.log.cacheSize=20 -XX:+UseParallelGC",
     "spark.sql.session.timeZone": "America/New_York",
     "spark.sql.ui.retainedExecutions": "1",
     "spark.ui.retainedJobs": "1",

@@ -44,7 +44,6 @@ class Detection:
 class Tile:
     """A part of a photograph, which becomes one task, with the objects that its detector found."""
 
-    photograph: str
     name: str
     pixels: Array
     detections: tuple[Detection, ...]
@@ -108,7 +107,7 @@ def tiles(name: str) -> Iterator[Tile]:
     for (row, (top, bottom)), (column, (left, right)) in product(enumerate(rows, 1), enumerate(columns, 1)):
         part = pixels[top:bottom, left:right]
         position = f" {row}-{column}" if len(rows) * len(columns) > 1 else ""
-        yield Tile(name, f"{name}{position}", part, tuple(photo.detect(part)))
+        yield Tile(f"{name}{position}", part, tuple(photo.detect(part)))
 
 
 def _cuts(length: int, parts: int) -> list[tuple[int, int]]:

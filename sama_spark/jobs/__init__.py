@@ -6,8 +6,8 @@ In the order in which a job meets them:
 - `config`: the fields of each job, with types and defaults; the options of a call come from the call's own
   struct, `CreationOptions` or `SyncOptions`.
 - `fields`: describes these fields for `--help` and for errors.
-- `run`: runs one job from its file to its last line, whatever happens between.
 - `process`: logging and SIGTERM, for as long as the job runs.
+- `run`: runs one job from its file to its last line, whatever happens between.
 - `work`: calls `Client` as the job says, and collects the numbers of its line.
 - `record`: appends the row of `runs`, sets task values, writes the line of JSON.
 - `doctor`, `probes`: check whether a job could run here, and change nothing at Sama.

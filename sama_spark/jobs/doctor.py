@@ -24,9 +24,8 @@ from sama_spark.inbound.read import delivery_contract
 from sama_spark.jobs.config import Upload
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
 from sama_spark.jobs.probes import Unavailable, capabilities, rivals, table_probe
-from sama_spark.jobs.process import as_a_job
 from sama_spark.jobs.record import in_short
-from sama_spark.jobs.run import finish, told
+from sama_spark.jobs.run import error_as_json, finish, status_of
 from sama_spark.jobs.work import rows_of
 from sama_spark.names import split
 from sama_spark.outbound.creation_schema import CreationSchema
@@ -57,25 +56,22 @@ def examine(path: str, overrides: Sequence[str]) -> None:
     begun = time.monotonic()
     doctor = Doctor()
     failure: BaseException | None = None
-    with as_a_job():
-        try:
-            doctor.examine(path, overrides)
-        except BaseException as error:  # most likely cancelled; its line of JSON is printed all the same
-            failure = error
-    failed = [check["check"] for check in doctor.checks if check["result"] == "failed"]
+    try:
+        doctor.examine(path, overrides)
+        failed = [check["check"] for check in doctor.checks if check["result"] == "failed"]
+        if failed:
+            raise ConnectorError(f"{len(failed)} of {len(doctor.checks)} checks failed: {', '.join(failed)}")
+    except BaseException as error:  # cancelled ones too: the line of JSON is printed all the same
+        failure = error
     line: dict[str, Any] = {
         "job": "doctor",
-        "status": "failed" if failed else "succeeded",
+        "status": status_of(failure),
         "project": doctor.project,
         "checks": doctor.checks,
         "seconds": round(time.monotonic() - begun, 1),
     }
     if failure is not None:
-        cancelled = isinstance(failure, KeyboardInterrupt)
-        line |= {"status": "cancelled" if cancelled else "failed", "error": told(failure, Redactor())}
-    elif failed:
-        failure = ConnectorError(f"{len(failed)} of {len(doctor.checks)} checks failed: {', '.join(failed)}")
-        line["error"] = told(failure, Redactor())
+        line["error"] = error_as_json(failure, Redactor())
     finish(line, failure)
 
 
@@ -142,10 +138,12 @@ class Doctor:
         self.look("key accepted", lambda: _needed(asked, "Sama was not asked").accepted())
         self.look("project", lambda: _needed(asked, "Sama was not asked, or did not answer").found())
         api = asked.api if asked is not None and asked.failure is None else None
-        for name, how in (("creation schema", _creation), ("delivery schema", _delivery), ("page caps", _pages)):
-            self.look(name, partial(_of_project, how, api, job))
+        readable = partial(_needed, api, "the project cannot be read")
+        self.look("creation schema", lambda: _creation(readable(), job))
+        self.look("delivery schema", lambda: _delivery(readable(), job))
+        self.look("page caps", lambda: _pages(readable(), job))
         if isinstance(job, Upload):
-            self.look("egress to the store of uploads", _skip_uploads)
+            self.look("egress to the store of uploads", lambda: _needed(None, _UPLOADS))
 
     def _tables(self, spark: SparkSession, job: AnyJob) -> None:
         into: str | None = job.value_of("into")
@@ -228,13 +226,9 @@ def _needed(found: Found | None, otherwise: str) -> Found:
     return found
 
 
-def _of_project(how: Callable[[ApiClient, AnyJob], str], api: ApiClient | None, job: AnyJob) -> str:
-    return how(_needed(api, "the project cannot be read"), job)
-
-
 def _creation(api: ApiClient, job: AnyJob) -> str:
-    contract = CreationSchema.from_schemas(api.get_creation_task_schema(str(job.project)))
-    return f"inputs {', '.join(contract.inputs)}"
+    schema = CreationSchema.from_schemas(api.get_creation_task_schema(str(job.project)))
+    return f"inputs {', '.join(schema.inputs)}"
 
 
 def _delivery(api: ApiClient, job: AnyJob) -> str:
@@ -246,10 +240,6 @@ def _pages(api: ApiClient, job: AnyJob) -> str:
     delivered = len(next(api.delivered_pages(str(job.project)), []))
     status = len(next(api.state_pages(str(job.project), "delivered"), []))
     return f"pages of 1,000 deliveries and of 100 statuses are accepted; the first ones hold {delivered} and {status}"
-
-
-def _skip_uploads() -> str:
-    raise Unavailable(_UPLOADS)
 
 
 def _staging(spark: SparkSession, folder: str | None) -> str:

@@ -160,9 +160,9 @@ def key_of(job: Job) -> str:
     """
     if not isinstance(job.api_key, str):
         return job.api_key.resolve()
-    if not job.api_key.strip():
+    if not (key := job.api_key.strip()):
         raise InvalidInput("`api_key` is empty", remedy=_PLACE)
-    return job.api_key
+    return key
 
 
 LITERAL_KEY = (

@@ -34,23 +34,21 @@ class Unavailable(Exception):
 def capabilities(spark: SparkSession) -> Mapping[str, Callable[[], str]]:
     """Return the checks of what the session can do, by name."""
     return {
-        "Spark": lambda: f"{spark.version}, {_kind(spark)}, {_delta()}",
+        "Spark": lambda: _versions(spark),
         "data source API": lambda: _data_sources(spark),
         "VARIANT": lambda: _variant(spark),
     }
 
 
-def _kind(spark: SparkSession) -> str:
-    return "Connect" if ".connect." in type(spark).__module__ else "classic"
-
-
-def _delta() -> str:
-    if on_databricks():
-        return "Delta of Databricks"
-    try:
-        return f"delta-spark {version('delta-spark')}"
-    except PackageNotFoundError:
-        return "Delta of the server"
+def _versions(spark: SparkSession) -> str:
+    kind = "Connect" if ".connect." in type(spark).__module__ else "classic"
+    delta = "Delta of Databricks"
+    if not on_databricks():
+        try:
+            delta = f"delta-spark {version('delta-spark')}"
+        except PackageNotFoundError:
+            delta = "Delta of the server"
+    return f"{spark.version}, {kind}, {delta}"
 
 
 def _data_sources(spark: SparkSession) -> str:
@@ -115,13 +113,9 @@ def _own_table(spark: SparkSession, place: str) -> Iterator[DeltaTable]:
     try:
         yield table
     finally:
-        _drop(table)
-
-
-def _drop(table: DeltaTable) -> None:
-    if not table.is_path:
-        table.spark.sql(f"DROP TABLE IF EXISTS {table.sql_name}").collect()
-    elif "://" not in table.name:
-        shutil.rmtree(local_path(table.name), ignore_errors=True)
-    elif (dbutils := find_dbutils()) is not None:
-        dbutils.fs.rm(table.name, True)
+        if not table.is_path:
+            spark.sql(f"DROP TABLE IF EXISTS {table.sql_name}").collect()
+        elif "://" not in table.name:
+            shutil.rmtree(local_path(table.name), ignore_errors=True)
+        elif (dbutils := find_dbutils()) is not None:
+            dbutils.fs.rm(table.name, True)

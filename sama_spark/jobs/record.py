@@ -30,7 +30,7 @@ def runs_table(job: AnyJob) -> str | None:
 def record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
     """Append a row for one run of a job, if there is a table for it and Spark runs.
 
-    An error here does not fail the run; it is logged.
+    An error or Ctrl-C here does not fail the run, and is logged.
     """
     name = runs_table(job)
     if name is None:
@@ -45,21 +45,14 @@ def record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
         elif not {"job", "notes"} <= set(table.read().columns):
             table.grow(spark.createDataFrame([], f"{RUNS}, {_OF_JOBS}").schema)
         error = line.get("error")
-        row = {
-            "run_id": line["run_id"],
+        same = ("run_id", "seconds", "landed", "new", "updated", "rejected", "notes", "job")
+        row = {name: line.get(name) for name in same} | {
             "started_at": started_at,
-            "seconds": line["seconds"],
-            "landed": line.get("landed"),
-            "new": line.get("new"),
-            "updated": line.get("updated"),
-            "rejected": line.get("rejected"),
-            "notes": line.get("notes"),
             "error": f"{error['type']}: {error['message']}" if error else None,
-            "job": line["job"],
             "result": as_text(line),
         }
         table.append(spark.createDataFrame([row], f"{RUNS}, {_OF_JOBS}"))
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         log.warning("this run could not be recorded in %s: %s", name, in_short(error))
 
 

@@ -14,7 +14,7 @@ from sama_spark.client import Client
 from sama_spark.errors import ConnectorError
 from sama_spark.http.secrets import Redactor, Secret
 from sama_spark.jobs.load import LITERAL_KEY, key_of, load
-from sama_spark.jobs.process import Terminated, as_a_job
+from sama_spark.jobs.process import Terminated, ignore_signals
 from sama_spark.jobs.record import as_text, record, set_task_values
 from sama_spark.jobs.work import Work
 from sama_spark.sessions import job_session, on_databricks
@@ -32,35 +32,36 @@ def run(name: str, path: str, overrides: Sequence[str]) -> None:
         Exception: on Databricks, what made the job fail.
         SystemExit: elsewhere, with that error as text and status 1; status 130 after Ctrl-C, 143 after SIGTERM.
     """
-    line: dict[str, Any] = {"job": name, "status": "failed", "project": None, "run_id": uuid.uuid4().hex}
+    line: dict[str, Any] = {"job": name, "status": None, "project": None, "run_id": uuid.uuid4().hex}
     begun, started_at = time.monotonic(), datetime.now(timezone.utc)
     line["started_at"] = f"{started_at:%FT%TZ}"
     job: AnyJob | None = None
     redact = Redactor()
     failure: BaseException | None = None
-    with as_a_job():
-        try:
-            job = load(path, overrides, name)
-            line["project"] = str(job.project)
-            key = Secret(key_of(job).strip())
-            redact = Redactor(key)
-            _do(job, key, line)
-            line["status"] = "succeeded"
-        except BaseException as error:  # a cancelled run prints its line too
-            failure = error
-            line["error"] = told(error, redact)
-            if isinstance(error, KeyboardInterrupt):
-                line["status"] = "cancelled"
-        line["seconds"] = round(time.monotonic() - begun, 1)
-        try:
-            if job is not None:
-                record(job, line, started_at)
-        finally:
-            finish(line, failure)
+    try:
+        job = load(path, overrides, name)
+        line["project"] = str(job.project)
+        key = Secret(key_of(job))
+        redact = Redactor(key)
+        _do(job, key, line)
+    except BaseException as error:  # a cancelled run prints its line too
+        failure = error
+        line["error"] = error_as_json(error, redact)
+    line["status"] = status_of(failure)
+    line["seconds"] = round(time.monotonic() - begun, 1)
+    if job is not None:
+        record(job, line, started_at)
+    finish(line, failure)
+
+
+def status_of(failure: BaseException | None) -> str:
+    """Return the status of a run that ended with this error, None without one."""
+    return "succeeded" if failure is None else "cancelled" if isinstance(failure, KeyboardInterrupt) else "failed"
 
 
 def finish(line: dict[str, Any], failure: BaseException | None) -> None:
     """Set task values, print the line of JSON, and raise as `run` documents, unless the job succeeded."""
+    ignore_signals()
     set_task_values(line)
     sys.stderr.flush()
     print(as_text(line), flush=True)
@@ -83,7 +84,7 @@ def _do(job: AnyJob, key: Secret, line: dict[str, Any]) -> None:
         Work(client, job_session(), line).run(job)
 
 
-def told(error: BaseException, redact: Redactor) -> dict[str, Any]:
+def error_as_json(error: BaseException, redact: Redactor) -> dict[str, Any]:
     """Return the error as the line of JSON has it, with the notes that were added to the error.
 
     Errors of `sama_spark` hold no key; `redact` removes it from other errors.

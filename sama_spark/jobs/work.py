@@ -42,15 +42,8 @@ class Work:
     done: dict[str, Any] = field(default_factory=dict)
 
     def run(self, job: AnyJob) -> None:
-        """Do what `job` says."""
-        of_kind: dict[type[Any], Callable[[Any], None]] = {
-            Upload: self.upload,
-            Sync: self.sync,
-            Status: self.status,
-            Resume: self.resume,
-            Purge: self.purge,
-        }
-        of_kind[type(job)](job)
+        """Do what `job` says, by the method of its name."""
+        getattr(self, type(job).__name__.lower())(job)
 
     def upload(self, job: Upload) -> None:
         """Create a task for each row.
@@ -89,7 +82,7 @@ class Work:
 
     def sync(self, job: Sync) -> None:
         """Bring deliveries and states of tasks into tables."""
-        self._told(
+        self._report_sync(
             self.client.sync(
                 self.spark,
                 str(job.project),
@@ -102,7 +95,7 @@ class Work:
 
     def status(self, job: Status) -> None:
         """Bring states of tasks and batches into tables, and print a summary."""
-        self._told(
+        self._report_sync(
             self.client.sync(
                 self.spark,
                 str(job.project),
@@ -170,7 +163,7 @@ class Work:
             removed |= purged.rows
             self.done["vacuum"] += purged.vacuum
 
-    def _told(self, result: SyncResult) -> None:
+    def _report_sync(self, result: SyncResult) -> None:
         self.done |= {
             "into": result.tables.removesuffix("*"),
             "landed": result.landed,
@@ -189,13 +182,13 @@ def _now_and_then(text: str) -> Callable[..., None]:
     """Return a function that logs progress, at most every 15 seconds."""
     last = time.monotonic()
 
-    def tell(*counts: int) -> None:
+    def log_counts(*counts: int) -> None:
         nonlocal last
         if time.monotonic() - last >= _SILENCE:
             last = time.monotonic()
             log.info(text, *(f"{count:,}" for count in counts))
 
-    return tell
+    return log_counts
 
 
 def rows_of(spark: SparkSession, source: Source) -> DataFrame:

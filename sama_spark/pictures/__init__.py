@@ -15,12 +15,27 @@ matplotlib comes with Databricks and with the extra `pictures`. It is imported o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Any
+
+from sama_spark.errors import InvalidInput
+from sama_spark.sessions import check_dataframe, refuse_stream
 
 
-def require_matplotlib() -> None:
-    """Raise ModuleNotFoundError, with the remedy, if matplotlib is not installed."""
+def check_rows(df: Any, columns: Sequence[str], remedy: str) -> None:
+    """Check that a DataFrame with these columns can be drawn.
+
+    Raises:
+        InvalidInput: `df` is no DataFrame, is a stream, or lacks a column, for which `remedy` is given.
+        ModuleNotFoundError: matplotlib is not installed.
+    """
     if find_spec("matplotlib") is None:
         raise ModuleNotFoundError(
             "matplotlib draws the pictures, and is not installed: pip install matplotlib", name="matplotlib"
         )
+    check_dataframe(df, "df")
+    refuse_stream(df, "give a table that a stream has written")
+    lacking = [name for name in columns if name not in df.columns]
+    if lacking:
+        raise InvalidInput(f"the DataFrame has no column {', '.join(lacking)}: {df.columns}", remedy=remedy)

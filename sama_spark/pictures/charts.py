@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from sama_spark.errors import InvalidInput
-from sama_spark.pictures import require_matplotlib
-from sama_spark.sessions import check_dataframe, refuse_stream
+from sama_spark.pictures import check_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,8 +47,7 @@ def show_progress(df: DataFrame) -> Figure:
         InvalidInput: `df` is a stream, lacks a column, or has no row.
         ModuleNotFoundError: matplotlib is not installed.
     """
-    require_matplotlib()
-    _check(df, "the view `progress_by_day`", "day", "state", "tasks")
+    check_rows(df, ("day", "state", "tasks"), "give the view `progress_by_day`")
     counted = df.groupBy("day", "state").agg(F.sum("tasks").alias("tasks")).where("day IS NOT NULL").collect()
     if not counted:
         raise InvalidInput("there are no tasks in any state: nothing to draw", remedy="sync the project first")
@@ -81,8 +79,7 @@ def show_label_counts(df: DataFrame, *, by_output: bool = False) -> Figure:
         InvalidInput: `df` is a stream, lacks a column, or has no annotation of a shape or mask.
         ModuleNotFoundError: matplotlib is not installed.
     """
-    require_matplotlib()
-    _check(df, "`label_counts` or `labels_current`", "output", "kind", "label")
+    check_rows(df, ("output", "kind", "label"), "give `label_counts` or `labels_current`")
     number = F.sum("annotations") if "annotations" in df.columns else F.count(F.lit(1))
     output = F.col("output") if by_output else F.lit("")
     labels = F.coalesce("label", F.lit("no label"))
@@ -99,14 +96,6 @@ def show_label_counts(df: DataFrame, *, by_output: bool = False) -> Figure:
     for row in counted:
         by_name[row.output].append((row.label, row.annotations))
     return _draw_label_counts({name: _shortened(bars) for name, bars in by_name.items()})
-
-
-def _check(df: DataFrame, due: str, *names: str) -> None:
-    check_dataframe(df, "df")
-    refuse_stream(df, "give a table that a stream has written")
-    lacking = [name for name in names if name not in df.columns]
-    if lacking:
-        raise InvalidInput(f"the DataFrame has no column {', '.join(lacking)}: {df.columns}", remedy=f"give {due}")
 
 
 def _shortened(bars: list[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -29,7 +29,7 @@ _LEGEND, _ANSWER_LINES = 15, 4
 
 
 class Picture(Figure):
-    """A figure that a notebook shows by itself. pyplot does not know it, so it is freed when nobody holds it."""
+    """A figure that a notebook shows by itself. pyplot does not keep it in memory."""
 
     def _repr_png_(self) -> bytes:
         content = BytesIO()
@@ -114,9 +114,6 @@ def draw_sheet(scenes: Sequence[Scene], heading: str = "") -> Picture:
 
 
 def _draw(axes: Axes, scene: Scene, caption: str, classes: Counter[str]) -> list[Text]:
-    left, top, right, bottom = scene.region()
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, top)
     axes.set_aspect("equal", anchor="N")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -128,6 +125,7 @@ def _draw(axes: Axes, scene: Scene, caption: str, classes: Counter[str]) -> list
         draw_image(axes, scene.image)
     for row, mask in scene.masks:
         classes.update(draw_mask(axes, mask, row["output"] or "mask", (0, 0, *(scene.size or mask.size))))
+    left, top, right, bottom = scene.region()
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     texts = draw_shapes(axes, scene.shapes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,8 @@ from pyspark.sql import types as T
 
 from sama_spark.arguments import check_whole, check_yes_no
 from sama_spark.errors import InvalidInput
-from sama_spark.pictures import require_matplotlib
-from sama_spark.sessions import check_dataframe, refuse_stream
+from sama_spark.pictures import check_rows
+from sama_spark.sessions import check_dataframe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,8 +23,10 @@ if TYPE_CHECKING:
 
 Key = tuple[str, "int | None"]  # task and frame
 
-_SHAPE = ["task_id", "ordinal", "frame", "output", "kind", "type", "label", "visible", "points"]
-_USED = [*_SHAPE, "value", "values", "mask_url", "mask_path"]
+_USED = (
+    "task_id", "ordinal", "frame", "output", "kind", "type", "label", "visible", "points",
+    "value", "values", "mask_url", "mask_path",
+)  # fmt: skip
 _LOOKED_AT, _MOST_ROWS = 10_000, 20_000
 _IN_FLIGHT = 8
 
@@ -53,23 +54,15 @@ def show_annotations(df: DataFrame, images: DataFrame | str | None = None, *, n:
         InvalidInput: `df` is a stream, `df` or `images` lacks a column, `images` has too many, or `n` is below 1.
         ModuleNotFoundError: matplotlib is not installed.
     """
-    require_matplotlib()
+    check_rows(
+        df, _USED, "give all columns of `annotations` or `labels_current`; of deliveries, flatten_annotations(df)"
+    )
     from sama_spark.pictures.sheet import draw_sheet
 
-    check_dataframe(df, "df")
-    refuse_stream(df, "give a table that a stream has written")
-    check_whole(n, "n", -sys.maxsize)
+    check_whole(n, "n", 1)
     check_yes_no(zoom, "zoom")
     if images is not None and not isinstance(images, str):
         check_dataframe(images, "images")
-    if n < 1:
-        raise InvalidInput(f"n={n} panels cannot be drawn", remedy="say how many at the most, 9 by default")
-    lacking = [name for name in _USED if name not in df.columns]
-    if lacking:
-        raise InvalidInput(
-            f"the DataFrame has no column {', '.join(lacking)}: {df.columns}",
-            remedy="give all columns of `annotations` or `labels_current`; of deliveries, flatten_annotations(df)",
-        )
     places = _Images(df, images)
     keys = _first(df.select("task_id", "frame").limit(_LOOKED_AT).collect(), n)
     if not keys:
@@ -87,7 +80,6 @@ class _Images:
     """The images of tasks, in a column of `images` or of `df`."""
 
     def __init__(self, df: DataFrame, images: DataFrame | str | None) -> None:
-        self._given = images is not None
         if images is None or isinstance(images, str):
             self._df, self._key, self._column = df, "task_id", images
             if images is not None and images not in df.columns:

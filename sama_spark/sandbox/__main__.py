@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from sama_spark.sandbox.server import DEFAULT_KEY, PortTakenError, listen, serve
+from sama_spark.sandbox.server import DEFAULT_KEY, PortTakenError, serve
 
 
 def main() -> int:
@@ -17,17 +17,16 @@ def main() -> int:
     parser.add_argument("--with-parent", action="store_true", help="end when stdin closes")
     options = parser.parse_args()
     try:
-        listener = listen(options.host, options.port)
+        serve(
+            options.host,
+            options.port,
+            options.api_key,
+            lambda base_url: print(json.dumps({"base_url": base_url}), flush=True),
+            with_parent=options.with_parent,
+        )
     except PortTakenError as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 1
-    serve(
-        listener,
-        options.api_key,
-        lambda base_url: print(json.dumps({"base_url": base_url}), flush=True),
-        names=[options.host],
-        with_parent=options.with_parent,
-    )
     return 0
 
 

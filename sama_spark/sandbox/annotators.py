@@ -17,63 +17,31 @@ from sama_spark.sandbox.project import Project
 from sama_spark.sandbox.signing import ASSETS
 from sama_spark.sandbox.task import EMPTY, Task, dumps, join_object
 
-PENDING = ("new", "in progress", "completed", "approved", "rejected")
 Json = Any
 
 
-def annotate(
-    project: Project,
-    origin: str,
-    *,
-    fraction: float = 1.0,
-    batch_id: int | None = None,
-    task_ids: list[str] | None = None,
-    corrections: bool = True,
-    delivered_at: int | None = None,
-) -> int:
-    """Finish and deliver what is pending, urgent and old tasks first; return how many tasks."""
-    project.advance()
-    pending = [
-        task
-        for task in project.tasks.values()
-        if task.state in PENDING
-        and (batch_id is None or task.batch_id == batch_id)
-        and (task_ids is None or task.id in task_ids)
-    ]
-    pending.sort(key=lambda task: (task.priority, task.created, task.id))
-    taken = pending[: round(fraction * len(pending))]
-    for task in taken:
-        before = task.pre_annotations()
-        answers = correct(project, task, before, origin) if corrections else before
-        task.submitters = dumps({"Annotate": 501, "Review": 701 + Random(task.id).randrange(9)})  # noqa: S311
-        task.extras = _extras(project, task, answers)
-        project.deliver(task, join_object(answers), delivered_at)
-    return len(taken)
+def finish(project: Project, task: Task, origin: str, *, corrections: bool, delivered_at: int | None) -> None:
+    """Answer a task and deliver it. Without `corrections` the answers are the pre-annotations as they came."""
+    before = task.pre_annotations()
+    answers = _correct(project, task, before, origin) if corrections else before
+    task.submitters = dumps({"Annotate": 501, "Review": 701 + Random(task.id).randrange(9)})  # noqa: S311
+    task.extras = _extras(project, task, answers)
+    project.deliver(task, join_object(answers), delivered_at)
 
 
-def correct(project: Project, task: Task, before: dict[str, bytes], origin: str) -> dict[str, bytes]:
-    """Return an answer for each output of the project, as JSON text.
-
-    Args:
-        project: the task's project.
-        task: the task.
-        before: its pre-annotations, JSON text by output.
-        origin: address of the server, for URLs of masks.
-    """
+def _correct(project: Project, task: Task, before: dict[str, bytes], origin: str) -> dict[str, bytes]:
+    """Return an answer for each output of the project, as JSON text; `before` has the pre-annotations."""
     answers: dict[str, bytes] = {}
     for name, output in project.outputs.items():
         random = Random(f"{task.id}/{name}")  # noqa: S311
         given = msgspec.json.decode(before[name]) if name in before else None
         if output.type == "raster":
-            answer: Json = _mask(f"{origin}{ASSETS}masks/{project.id}/{task.id}.png")
+            mask = {"mask_url": f"{origin}{ASSETS}masks/{project.id}/{task.id}.png"}
+            answer: Json = {"layers": {"raster_coding": mask}}
         else:
             answer = _invent(output, random) if given is None else _improve(output, given, random)
         answers[name] = dumps(answer)
     return answers
-
-
-def _mask(url: str) -> Json:
-    return {"layers": {"raster_coding": {"mask_url": url}}}
 
 
 def mask_boxes(task_id: str) -> list[masks.Box]:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from sama_spark.sandbox import control, png_masks, requests
 from sama_spark.sandbox.annotators import mask_boxes
 from sama_spark.sandbox.endpoints import Api, answer
-from sama_spark.sandbox.faults import CONTROL, FaultLayer
+from sama_spark.sandbox.faults import CALLS, CONTROL, PROJECT, FaultLayer
 from sama_spark.sandbox.guard import check_control
 from sama_spark.sandbox.hub import Hub
 from sama_spark.sandbox.project import Project
@@ -41,86 +41,64 @@ def build(hub: Hub) -> ASGIApp:
     return FaultLayer(Starlette(routes=routes, exception_handlers=handlers), hub.traffic)
 
 
-async def _refused(_: Request, error: Exception) -> Response:
-    if isinstance(error, ApiError | StoreError):
-        return error.response()
+async def _refused(_: Request, error: Any) -> Response:
     if isinstance(error, HTTPException):
-        return ApiError(error.status_code, error.detail, headers=dict(error.headers or {})).response()
-    raise error
+        error = ApiError(error.status_code, error.detail, headers=dict(error.headers or {}))
+    reply: Response = error.response()
+    return reply
 
 
 def _api_routes(hub: Hub) -> list[Route]:
     api = Api(hub)
+    by_path: dict[str, dict[str, Handler]] = {}
+    for name, (method, path) in CALLS.items():
+        by_path.setdefault(path, {})[method] = getattr(api, f"on_{name}")
 
-    def route(path: str, **handlers: Handler) -> Route:
+    def route(path: str, handlers: dict[str, Handler]) -> Route:
         async def endpoint(request: Request) -> Response:
             key = requests.check_key(hub, request)
             project = requests.find_project(hub, request, key)
             method = "GET" if request.method == "HEAD" else request.method
             return await handlers[method](request, project)
 
-        return Route(f"/v2/projects/{{project_id}}{path}", endpoint, methods=list(handlers))
+        return Route(PROJECT + path, endpoint, methods=list(handlers))
 
-    return [
-        route("/tasks/delivered.json", GET=api.delivered, POST=api.since_last_call),
-        route("/tasks/bulk_update.json", POST=api.bulk_update),
-        route("/tasks/delete_tasks.json", POST=api.delete),
-        route("/tasks/{task_id:task}/reject.json", PUT=api.reject),
-        route("/tasks/{task_id:task}/acknowledge.json", PUT=api.acknowledge),
-        route("/tasks/{task_id:task}/submit.json", PUT=api.submit),
-        route("/tasks/{task_id:task}.json", GET=api.task_status, PUT=api.priority),
-        route("/tasks.json", GET=api.multi_status, POST=api.create_task),
-        route("/batches/{batch_id}/continue.json", POST=api.continue_batch),
-        route("/batches/{batch_id}/cancel.json", POST=api.cancel_batch),
-        route("/batches/{batch_id}.json", GET=api.batch_status),
-        route("/batches.json", POST=api.open_batch),
-        route("/schemas/create_task.json", GET=api.create_schema),
-        route("/schemas/deliver_task.json", GET=api.deliver_schema),
-        route("/stats.json", GET=api.stats),
-        route("/credentials.json", GET=api.credentials),
-        route(".json", GET=api.info),
-    ]
+    return [route(path, handlers) for path, handlers in by_path.items()]
 
 
 def _store_routes(hub: Hub) -> list[Route]:
-    stores = Stores(hub)
-    return [
-        Route(UPLOADS + "{rest:path}", stores.put, methods=["PUT"]),
-        Route(ASSETS + "{rest:path}", stores.asset, methods=["GET"]),
-    ]
+    """Return the upload store and the assets, which are S3's with Sama. A signed URL takes the place of a key."""
 
-
-class Stores:
-    """The upload store and the assets, which are S3's with Sama. A signature in the URL takes the place of a key."""
-
-    def __init__(self, hub: Hub) -> None:
-        self.hub = hub
-
-    async def put(self, request: Request) -> Response:
+    async def put(request: Request) -> Response:
         path = request.url.path
-        self.hub.signer.check("PUT", path, request.scope["query_string"])
+        hub.signer.check("PUT", path, request.scope["query_string"])
         if "content-length" not in request.headers:
             raise StoreError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
         content = await request.body()
         project_id, batch_id = path.removeprefix(UPLOADS).removesuffix(".json").split("/")
-        project = self.hub.projects.get(int(project_id))
+        project = hub.projects.get(int(project_id))
         batch = project.batches.get(int(batch_id)) if project is not None else None
         if batch is None:
             raise StoreError(404, "NoSuchBucket", "The bucket does not exist.")
         batch.stored = content
         return Response(status_code=200)
 
-    async def asset(self, request: Request) -> Response:
+    async def asset(request: Request) -> Response:
         path = request.url.path
-        self.hub.signer.check("GET", path, request.scope["query_string"])
+        hub.signer.check("GET", path, request.scope["query_string"])
         name = path.removeprefix(ASSETS)
         if name.startswith("masks/") and name.endswith(".png"):
             task_id = name.removesuffix(".png").rsplit("/", 1)[-1]
             return Response(png_masks.png(mask_boxes(task_id)), media_type="image/png")
-        if name not in self.hub.assets:
+        if name not in hub.assets:
             raise StoreError(404, "NoSuchKey", "The key does not exist.")
-        content, kind = self.hub.assets[name]
+        content, kind = hub.assets[name]
         return Response(content, media_type=kind)
+
+    return [
+        Route(UPLOADS + "{rest:path}", put, methods=["PUT"]),
+        Route(ASSETS + "{rest:path}", asset, methods=["GET"]),
+    ]
 
 
 def _control_routes(hub: Hub) -> list[Route]:

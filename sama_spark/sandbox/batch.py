@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from sama_spark.sandbox.clock import NS, HubClock
-from sama_spark.sandbox.definitions import INT32, Error, schema_error
+from sama_spark.sandbox.definitions import INT32, Definition, Error, schema_error
 from sama_spark.sandbox.refusals import bad_request
 from sama_spark.sandbox.switches import Switches
 
@@ -33,10 +33,9 @@ class Owner(Protocol):
 
     switches: Switches
     clock: HubClock
+    definition: Definition
 
     def new_id(self) -> str: ...
-
-    def check(self, data: msgspec.Raw) -> list[Error]: ...
 
     def create(self, id_: str, batch_id: int | None, item: Item, at: int) -> object: ...
 
@@ -174,7 +173,7 @@ class CreationJob:
             item = msgspec.json.decode(raw, type=Item)
         except ValueError as error:
             return Entry(self.project.new_id(), None, raw, [schema_error(str(error))])
-        return Entry(self.project.new_id(), item, item.data, self.project.check(item.data))
+        return Entry(self.project.new_id(), item, item.data, self.project.definition.check(item.data))
 
     def _create(self, entry: Entry, at: int) -> None:
         if entry.errors or entry.item is None:

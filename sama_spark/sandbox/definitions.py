@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -46,8 +46,8 @@ class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError("is not a 32-bit integer")
         elif not raw.startswith(b'"'):
             raise ValueError("is not a string")
-        elif self.type == "date" and not clock.is_date(msgspec.json.decode(raw, type=str)):
-            raise ValueError("is not a date (YYYY-mm-dd)")
+        elif self.type == "date":
+            _check_date(raw)
         elif len(raw) - 2 > MAX_STRING:
             raise ValueError("is longer than 16 MB")
 
@@ -69,67 +69,37 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def check(self, raw: bytes) -> None:
         """Raise ValueError unless the JSON text `raw` is a value of this output."""
-        _CHECKS[self.type](self, raw)
+        match self.type:
+            case "text":
+                msgspec.json.decode(raw, type=str)
+            case "date":
+                _check_date(raw)
+            case "dropdown" | "radio" | "menu":
+                written = menu_path if self.type == "menu" else str
+                value = written(msgspec.json.decode(raw, type=str))
+                if self.options and value not in map(written, self.options):
+                    raise ValueError(f"is none of the options {', '.join(self.options)}")
+            case "checkbox":
+                ticks = msgspec.json.decode(raw, type=dict[str, Literal["0", "1"]])
+                unknown = [name for name in ticks if self.options and name not in self.options]
+                if unknown:
+                    raise ValueError(f"has options that are not known: {', '.join(unknown)}")
+            case "image" | "raster":  # the older form is a bare list of shapes
+                form: Any = list[SentShape] if raw.startswith(b"[") else Image
+                msgspec.json.decode(raw, type=form)
+            case "video":
+                msgspec.json.decode(raw, type=list[MovingGroup])
+            case "3d" if not raw.startswith((b"{", b"[")):
+                raise ValueError("is neither an object nor an array")
 
     def choices(self) -> tuple[str, ...]:
         """Return the options, or some that an annotator could have."""
         return self.options or DEFAULT_OPTIONS.get(self.type, ())
 
 
-def _check_text(_: Output, raw: bytes) -> None:
-    msgspec.json.decode(raw, type=str)
-
-
-def _check_date(_: Output, raw: bytes) -> None:
+def _check_date(raw: bytes) -> None:
     if not clock.is_date(msgspec.json.decode(raw, type=str)):
         raise ValueError("is not a date (YYYY-mm-dd)")
-
-
-def _check_choice(output: Output, raw: bytes) -> None:
-    value = msgspec.json.decode(raw, type=str)
-    if output.options and value not in output.options:
-        raise ValueError(f"is none of the options {', '.join(output.options)}")
-
-
-def _check_menu(output: Output, raw: bytes) -> None:
-    value = menu_path(msgspec.json.decode(raw, type=str))
-    if output.options and value not in map(menu_path, output.options):
-        raise ValueError(f"is none of the options {', '.join(output.options)}")
-
-
-def _check_checkbox(output: Output, raw: bytes) -> None:
-    value = msgspec.json.decode(raw, type=dict[str, Literal["0", "1"]])
-    unknown = [name for name in value if output.options and name not in output.options]
-    if unknown:
-        raise ValueError(f"has options that are not known: {', '.join(unknown)}")
-
-
-def _check_image(_: Output, raw: bytes) -> None:
-    # the older form is a bare list of shapes
-    msgspec.json.decode(raw, type=list[SentShape]) if raw.startswith(b"[") else msgspec.json.decode(raw, type=Image)
-
-
-def _check_video(_: Output, raw: bytes) -> None:
-    msgspec.json.decode(raw, type=list[MovingGroup])
-
-
-def _check_structured(_: Output, raw: bytes) -> None:
-    if not raw.startswith((b"{", b"[")):
-        raise ValueError("is neither an object nor an array")
-
-
-_CHECKS: dict[str, Callable[[Output, bytes], None]] = {
-    "text": _check_text,
-    "date": _check_date,
-    "dropdown": _check_choice,
-    "radio": _check_choice,
-    "menu": _check_menu,
-    "checkbox": _check_checkbox,
-    "image": _check_image,
-    "raster": _check_image,
-    "video": _check_video,
-    "3d": _check_structured,
-}
 
 
 class Definition:

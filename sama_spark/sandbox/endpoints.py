@@ -74,14 +74,17 @@ def answer(content: Any, status: int = 200) -> Response:
 
 
 class Api:
-    """The calls of the API. Each method gets the request, and the project that the key may see."""
+    """The calls of the API: `on_<name>` answers the call of that name in `CALLS`.
+
+    Each method gets the request, and the project that the key may see.
+    """
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
 
     # --- project
 
-    async def info(self, _: Request, project: Project) -> Response:
+    async def on_info(self, _: Request, project: Project) -> Response:
         return answer(
             {
                 "id": project.id,
@@ -96,7 +99,7 @@ class Api:
             }
         )
 
-    async def stats(self, request: Request, project: Project) -> Response:
+    async def on_stats(self, request: Request, project: Project) -> Response:
         project.advance()
         start, end = requests.moment(request, "from"), requests.moment(request, "to")
         tests = reading.Filter(start=start, end=end).tests(time=True)
@@ -104,10 +107,10 @@ class Api:
         bounds = {"from": requests.text(request, "from"), "to": requests.text(request, "to")}
         return answer({**bounds, "tasks": dict(states), "total": states.total()})
 
-    async def create_schema(self, _: Request, project: Project) -> Response:
+    async def on_create_schema(self, _: Request, project: Project) -> Response:
         return self._schema(project, schemas.create_task)
 
-    async def deliver_schema(self, _: Request, project: Project) -> Response:
+    async def on_deliver_schema(self, _: Request, project: Project) -> Response:
         return self._schema(project, schemas.deliver_task)
 
     def _schema(self, project: Project, build: Callable[[Project], schemas.Schema]) -> Response:
@@ -115,7 +118,7 @@ class Api:
             raise not_found("schema")
         return answer(build(project))
 
-    async def credentials(self, _: Request, __: Project) -> Response:
+    async def on_credentials(self, _: Request, __: Project) -> Response:
         expiration = to_text((self.hub.clock.now() // 10**9 + 3600) * 10**9)
         return answer(
             {
@@ -128,16 +131,16 @@ class Api:
 
     # --- creation
 
-    async def create_task(self, request: Request, project: Project) -> Response:
+    async def on_create_task(self, request: Request, project: Project) -> Response:
         item = (await requests.body(request, CreateTask)).task
-        for error in project.check(item.data):
+        for error in project.definition.check(item.data):
             raise ApiError(400, error["message"], type_=error["type"])
         task = project.create(project.new_id(), None, item, self.hub.clock.now())
         if project.switches.synchronous_create:
             return answer({"task": {"id": task.id}}, self._created(project, 201))
         return answer({"task": {"id": task.id}, "queued": True}, self._created(project, 202))
 
-    async def open_batch(self, request: Request, project: Project) -> Response:
+    async def on_open(self, request: Request, project: Project) -> Response:
         opened = await requests.body(request, NewBatch)
         file_name, email = opened.tasks_file_name or "from_api", opened.notification_email
         if bytes(opened.tasks) == b"null":
@@ -165,18 +168,18 @@ class Api:
     def _created(self, project: Project, status: int) -> int:
         return 200 if project.switches.plain_200 else status
 
-    async def continue_batch(self, request: Request, project: Project) -> Response:
-        batch = project.batch(requests.path_batch_id(request))
+    async def on_continue(self, request: Request, project: Project) -> Response:
+        batch = requests.find_batch(request, project)
         batch.continue_job()
         return answer({"batch_id": batch.id}, self._created(project, 202))
 
-    async def cancel_batch(self, request: Request, project: Project) -> Response:
-        batch = project.batch(requests.path_batch_id(request))
+    async def on_cancel(self, request: Request, project: Project) -> Response:
+        batch = requests.find_batch(request, project)
         batch.cancel()
         return answer({"batch_id": batch.id, project.switches.job_state_key: batch.state})
 
-    async def batch_status(self, request: Request, project: Project) -> Response:
-        batch = project.batch(requests.path_batch_id(request))
+    async def on_status(self, request: Request, project: Project) -> Response:
+        batch = requests.find_batch(request, project)
         omit = requests.flag(request, "omit_failed_task_data")
         most = project.switches.batch_page_max
         page, size = requests.page(request, project, most=most, default=1000, least=0)
@@ -184,7 +187,7 @@ class Api:
 
     # --- reading
 
-    async def task_status(self, request: Request, project: Project) -> Response:
+    async def on_task_status(self, request: Request, project: Project) -> Response:
         task = project.task(request.path_params["task_id"])
         return self._one(project, task, as_delivery=requests.flag(request, "same_as_delivery"))
 
@@ -196,7 +199,7 @@ class Api:
         page = self.hub.signer.sign_assets(page, project.switches.asset_url_life)
         return Response(page, media_type=requests.JSON)
 
-    async def multi_status(self, request: Request, project: Project) -> Response:
+    async def on_multi_status(self, request: Request, project: Project) -> Response:
         self.hub.limit(request.query_params["access_key"], "status", self.hub.switches.status_calls_per_second)
         wanted = requests.status_filter(request, project)
         most = project.switches.status_page_max
@@ -205,13 +208,13 @@ class Api:
         answers = not requests.flag(request, "omit_answers")
         return self._signed(project, reading.texts(project, tasks, as_delivery=as_delivery, answers=answers))
 
-    async def delivered(self, request: Request, project: Project) -> Response:
+    async def on_delivered(self, request: Request, project: Project) -> Response:
         wanted = requests.delivered_filter(request, project)
         most = project.switches.delivered_page_max
         tasks = reading.delivered_page(project, wanted, *requests.page(request, project, most=most, default=100))
         return self._signed(project, reading.texts(project, tasks, as_delivery=True))
 
-    async def since_last_call(self, request: Request, project: Project) -> Response:
+    async def on_since_last_call(self, request: Request, project: Project) -> Response:
         asked = await requests.body(request, SinceLastCall)
         if asked.limit is not None and asked.limit < 1:
             raise bad_request("limit has to be at least 1")
@@ -228,7 +231,7 @@ class Api:
 
     # --- changing
 
-    async def reject(self, request: Request, project: Project) -> Response:
+    async def on_reject(self, request: Request, project: Project) -> Response:
         task = project.task(request.path_params["task_id"])
         reasons = (await requests.body(request, Reject)).reasons
         if not any(reason.strip() for reason in reasons):
@@ -236,30 +239,30 @@ class Api:
         project.reject(task, reasons)
         return self._one(project, task)
 
-    async def acknowledge(self, request: Request, project: Project) -> Response:
+    async def on_acknowledge(self, request: Request, project: Project) -> Response:
         task = project.task(request.path_params["task_id"])
         project.acknowledge(task)
         return self._one(project, task)
 
-    async def submit(self, request: Request, project: Project) -> Response:
+    async def on_submit(self, request: Request, project: Project) -> Response:
         task = project.task(request.path_params["task_id"])
         submitted = await requests.body(request, Submit)
         project.submit(task, submitted.answers)
         task.duration = submitted.duration
         return self._one(project, task)
 
-    async def priority(self, request: Request, project: Project) -> Response:
+    async def on_priority(self, request: Request, project: Project) -> Response:
         task = project.task(request.path_params["task_id"])
         task.priority = (await requests.body(request, Priority)).priority
         return self._one(project, task)
 
-    async def bulk_update(self, request: Request, project: Project) -> Response:
+    async def on_bulk_update(self, request: Request, project: Project) -> Response:
         wanted = await requests.body(request, BulkUpdate)
         for task in self._tasks(project, wanted.task_ids):
             task.priority = wanted.priority
         return answer({"success": True, "task_ids": wanted.task_ids})
 
-    async def delete(self, request: Request, project: Project) -> Response:
+    async def on_delete(self, request: Request, project: Project) -> Response:
         wanted = await requests.body(request, DeleteTasks)
         project.delete(self._tasks(project, wanted.task_ids))
         return answer({"success": True, "task_ids": wanted.task_ids})

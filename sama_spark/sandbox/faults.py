@@ -26,42 +26,43 @@ HEADERS = (b"accept", b"content-length", b"content-type", b"transfer-encoding", 
 TRANSPORT = "sama.transport"
 Kind = Literal["status", "drop", "truncate", "html", "json", "redirect", "slow", "expired"]
 
-_CALLS = [
-    (method, re.compile(pattern), name)
-    for name, method, pattern in (
-        ("put", "PUT", r"/_uploads/.*"),
-        ("asset", "GET", r"/_assets/.*"),
-        ("open", "POST", r"/v2/projects/[^/]+/batches\.json"),
-        ("continue", "POST", r"/v2/projects/[^/]+/batches/[^/]+/continue\.json"),
-        ("cancel", "POST", r"/v2/projects/[^/]+/batches/[^/]+/cancel\.json"),
-        ("status", "GET", r"/v2/projects/[^/]+/batches/[^/]+\.json"),
-        ("delivered", "GET", r"/v2/projects/[^/]+/tasks/delivered\.json"),
-        ("since_last_call", "POST", r"/v2/projects/[^/]+/tasks/delivered\.json"),
-        ("bulk_update", "POST", r"/v2/projects/[^/]+/tasks/bulk_update\.json"),
-        ("delete", "POST", r"/v2/projects/[^/]+/tasks/delete_tasks\.json"),
-        ("multi_status", "GET", r"/v2/projects/[^/]+/tasks\.json"),
-        ("create_task", "POST", r"/v2/projects/[^/]+/tasks\.json"),
-        ("task_status", "GET", r"/v2/projects/[^/]+/tasks/[^/]+\.json"),
-        ("priority", "PUT", r"/v2/projects/[^/]+/tasks/[^/]+\.json"),
-        ("reject", "PUT", r"/v2/projects/[^/]+/tasks/[^/]+/reject\.json"),
-        ("acknowledge", "PUT", r"/v2/projects/[^/]+/tasks/[^/]+/acknowledge\.json"),
-        ("submit", "PUT", r"/v2/projects/[^/]+/tasks/[^/]+/submit\.json"),
-        ("create_schema", "GET", r"/v2/projects/[^/]+/schemas/create_task\.json"),
-        ("deliver_schema", "GET", r"/v2/projects/[^/]+/schemas/deliver_task\.json"),
-        ("info", "GET", r"/v2/projects/[^/]+\.json"),
-        ("stats", "GET", r"/v2/projects/[^/]+/stats\.json"),
-        ("credentials", "GET", r"/v2/projects/[^/]+/credentials\.json"),
+PROJECT = "/v2/projects/{project_id}"
+CALLS = {  # method and path of each call of the API, below PROJECT
+    "open": ("POST", "/batches.json"),
+    "continue": ("POST", "/batches/{batch_id}/continue.json"),
+    "cancel": ("POST", "/batches/{batch_id}/cancel.json"),
+    "status": ("GET", "/batches/{batch_id}.json"),
+    "delivered": ("GET", "/tasks/delivered.json"),
+    "since_last_call": ("POST", "/tasks/delivered.json"),
+    "bulk_update": ("POST", "/tasks/bulk_update.json"),
+    "delete": ("POST", "/tasks/delete_tasks.json"),
+    "multi_status": ("GET", "/tasks.json"),
+    "create_task": ("POST", "/tasks.json"),
+    "task_status": ("GET", "/tasks/{task_id:task}.json"),
+    "priority": ("PUT", "/tasks/{task_id:task}.json"),
+    "reject": ("PUT", "/tasks/{task_id:task}/reject.json"),
+    "acknowledge": ("PUT", "/tasks/{task_id:task}/acknowledge.json"),
+    "submit": ("PUT", "/tasks/{task_id:task}/submit.json"),
+    "create_schema": ("GET", "/schemas/create_task.json"),
+    "deliver_schema": ("GET", "/schemas/deliver_task.json"),
+    "info": ("GET", ".json"),
+    "stats": ("GET", "/stats.json"),
+    "credentials": ("GET", "/credentials.json"),
+}
+_PATTERNS = {
+    name: (method, re.compile(re.sub("{.*?}", "[^/]+", path.replace(".json", r"\.json"))))
+    for name, method, path in (
+        ("put", "PUT", f"{UPLOADS}.*"),
+        ("asset", "GET", f"{ASSETS}.*"),
+        *((name, method, PROJECT + path) for name, (method, path) in CALLS.items()),
     )
-]
-CALL_NAMES = tuple(name for _, _, name in _CALLS)
+}
 
 
 def call_name(method: str, path: str) -> str:
     """Return the short name of a call, `other` for what is no call of the API."""
-    for wanted, pattern, name in _CALLS:
-        if method == wanted and pattern.fullmatch(path):
-            return name
-    return "other"
+    found = (name for name, (wanted, pattern) in _PATTERNS.items() if method == wanted and pattern.fullmatch(path))
+    return next(found, "other")
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -82,8 +83,8 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     skip: int = 0
 
     def __post_init__(self) -> None:
-        if self.call is not None and self.call != "schema" and self.call not in CALL_NAMES:
-            raise ValueError(f"unknown call {self.call!r}; known: schema, {', '.join(CALL_NAMES)}")
+        if self.call is not None and self.call != "schema" and self.call not in _PATTERNS:
+            raise ValueError(f"unknown call {self.call!r}; known: schema, {', '.join(_PATTERNS)}")
         if self.call is self.method is self.path is None:
             raise ValueError("say which calls fail: call, method or path")
         try:

@@ -77,5 +77,11 @@ def check_control(request: Request, api_key: str, kind: str | None) -> None:
         raise ApiError(
             401, f"a control call needs the sandbox's key in the header {CONTROL_KEY}: Sandbox.at(base_url, api_key)"
         )
-    if kind is not None and request.headers.get("content-type", "").split(";")[0].strip().lower() != kind:
+    if kind is not None:
+        check_kind(request, kind)
+
+
+def check_kind(request: Request, kind: str) -> None:
+    """Raise ApiError (415) unless `kind` is the content type of the request."""
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != kind:
         raise ApiError(415, f"Content-Type has to be {kind}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from itertools import count
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -17,10 +17,9 @@ from sama_spark.sandbox.project import Project
 from sama_spark.sandbox.refusals import ApiError, bad_request, not_found
 from sama_spark.sandbox.signing import Signer
 from sama_spark.sandbox.switches import Switches, change
-from sama_spark.sandbox.task import Task
+from sama_spark.sandbox.task import State, Task
 
 TOLERANCE = 0.95  # a client that paces itself to a second must not fail for the network's jitter
-State = Literal["new", "in progress", "completed", "approved", "delivered", "rejected", "acknowledged"]
 
 
 class Hub:
@@ -92,16 +91,22 @@ class Hub:
         corrections: bool = True,
         delivered_at: str | None = None,
     ) -> int:
-        """Let the annotators finish and deliver what is pending; return how many tasks."""
-        return annotators.annotate(
-            self.project(project_id),
-            self.origin,
-            fraction=fraction,
-            batch_id=batch_id,
-            task_ids=task_ids,
-            corrections=corrections,
-            delivered_at=None if delivered_at is None else clock.from_text(delivered_at),
-        )
+        """Let the annotators finish and deliver what is pending, urgent and old tasks first; return how many tasks."""
+        project = self.project(project_id)
+        at = None if delivered_at is None else clock.from_text(delivered_at)
+        project.advance()
+        pending = [
+            task
+            for task in project.tasks.values()
+            if task.state not in ("delivered", "acknowledged")
+            and (batch_id is None or task.batch_id == batch_id)
+            and (task_ids is None or task.id in task_ids)
+        ]
+        pending.sort(key=lambda task: (task.priority, task.created, task.id))
+        taken = pending[: round(fraction * len(pending))]
+        for task in taken:
+            annotators.finish(project, task, self.origin, corrections=corrections, delivered_at=at)
+        return len(taken)
 
     def set_state(self, project_id: int, task_ids: list[str], state: State) -> None:
         """Put tasks into `state`."""
@@ -174,19 +179,6 @@ class Hub:
             return self.projects[project_id]
         except KeyError:
             raise not_found(f"project {project_id}") from None
-
-    def visible_project(self, api_key: str, project_id: int) -> Project:
-        """Return a project as the key sees it.
-
-        Raises:
-            ApiError: 404 where the key does not see the project, 401 where the project has no API access.
-        """
-        project = self.project(project_id)
-        if project.api_key != api_key:
-            raise not_found(f"project {project_id}")
-        if not project.switches.api_access:
-            raise ApiError(401, "You are not authorised: API access is not enabled for this project")
-        return project
 
     def new_batch(self, project: Project, *, file_name: str, email: str | None) -> CreationJob:
         """Open a batch."""

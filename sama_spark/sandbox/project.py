@@ -9,10 +9,10 @@ import msgspec
 
 from sama_spark.sandbox.batch import CreationJob, Item
 from sama_spark.sandbox.clock import HubClock, to_milliseconds
-from sama_spark.sandbox.definitions import NULL, Definition, Error, Input, Output
+from sama_spark.sandbox.definitions import NULL, Definition, Input, Output
 from sama_spark.sandbox.refusals import bad_request, not_found
 from sama_spark.sandbox.switches import Switches
-from sama_spark.sandbox.task import Task, Text, Timeline, join_object
+from sama_spark.sandbox.task import State, Task, Text, Timeline, join_object
 
 MILLISECOND = 1_000_000
 _IMAGE_METADATA = {
@@ -33,18 +33,7 @@ class Consumer:
 
 
 class Project:
-    """A project with its tasks and batches.
-
-    Args:
-        id_: number of the project.
-        name: its name.
-        inputs: types of the inputs by name.
-        outputs: types of the outputs by name.
-        api_key: the key that sees the project.
-        switches: how the project behaves where Sama leaves it open.
-        clock: time as the sandbox sees it.
-        client_batch_input: the input that reads show as `client_batch_id`.
-    """
+    """A project with its tasks and batches. Reads show its input `client_batch_input` as `client_batch_id`."""
 
     def __init__(
         self,
@@ -56,7 +45,7 @@ class Project:
         api_key: str,
         switches: Switches,
         clock: HubClock,
-        client_batch_input: str = "client_batch_id",
+        client_batch_input: str,
     ) -> None:
         self.id, self.name, self.inputs, self.outputs = id_, name, inputs, outputs
         self.definition = Definition(inputs, outputs)
@@ -64,12 +53,12 @@ class Project:
         self.client_batch_input = client_batch_input
         self.tasks: dict[str, Task] = {}
         self.created = Timeline()
-        self.delivered = Timeline()
+        self.deliveries = Timeline()
         self.consumers: dict[str | None, Consumer] = {}
         self.batches: dict[int, CreationJob] = {}
         self._machine = secrets.token_hex(3) + f"{id_ & 0xFFFF:04x}"
         self._ids = 0
-        self._deliveries = 0
+        self._delivery_number = 0
 
     def new_id(self) -> str:
         """Return 24 hex digits that begin with the time, as Sama's ids do."""
@@ -95,10 +84,6 @@ class Project:
             return self.batches[batch_id]
         except KeyError:
             raise not_found(f"batch {batch_id}") from None
-
-    def check(self, data: msgspec.Raw) -> list[Error]:
-        """Return what is wrong with a task's data; nothing where the data fits the project."""
-        return self.definition.check(data)
 
     def create(self, id_: str, batch_id: int | None, item: Item, at: int) -> Task:
         """Create a task at the time `at` (nanoseconds)."""
@@ -127,10 +112,10 @@ class Project:
         self.tasks[task.id] = task
         self.created.add(task.created, task)
 
-    def complete(self, task: Task, answers: Text, *, state: str = "completed") -> None:
+    def complete(self, task: Task, answers: Text, *, state: State = "completed") -> None:
         """Give a task its answers and put it into `state`."""
         task.answers, task.state = answers, state
-        task.completed = task.submitted = to_milliseconds(self.clock.now())
+        task.completed = to_milliseconds(self.clock.now())
 
     def deliver(self, task: Task, answers: Text, at: int | None = None) -> None:
         """Deliver a task, strictly later than the last time."""
@@ -138,24 +123,26 @@ class Project:
         if task.last_delivered is not None:
             now = max(now, to_milliseconds(task.last_delivered) + MILLISECOND)
         again = task.delivered is not None
-        self._deliveries += 1
-        task.answers, task.state, task.delivery = answers, "delivered", self._deliveries
+        self._delivery_number += 1
+        task.answers, task.state, task.delivery_number = answers, "delivered", self._delivery_number
         task.delivered = task.last_delivered = now
         task.completed = task.completed or now
-        task.submitted = task.submitted or now
         if again:
-            self.delivered.drop_stale()
-        self.delivered.add(now, task)
+            self._drop_old_deliveries()
+        self.deliveries.add(now, task)
         for consumer in self.consumers.values():
             consumer.low = min(consumer.low, (now, task.id))
 
-    def withdraw(self, tasks: Iterable[Task], state: str) -> None:
+    def withdraw(self, tasks: Iterable[Task], state: State) -> None:
         """Take tasks out of the delivered list, into `state`."""
         for task in tasks:
-            task.state, task.delivered, task.delivery = state, None, 0
-        self.delivered.drop_stale()
+            task.state, task.delivered, task.delivery_number = state, None, 0
+        self._drop_old_deliveries()
 
-    def move(self, task: Task, state: str) -> None:
+    def _drop_old_deliveries(self) -> None:
+        self.deliveries.drop(lambda task, number: number != task.delivery_number)
+
+    def move(self, task: Task, state: State) -> None:
         """Put a task into `state` as staff could, with what that state needs: answers, a delivery."""
         if state in ("delivered", "acknowledged"):
             if task.delivered is None:
@@ -202,4 +189,4 @@ class Project:
             raise bad_request(f"only new tasks can be deleted, these are not: {', '.join(late[:20])}")
         for task in tasks:
             self.tasks.pop(task.id, None)
-        self.created.drop_stale(set(self.tasks))
+        self.created.drop(lambda task, _: task.id not in self.tasks)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from itertools import islice
+from typing import Any
 from zlib import crc32
 
 import msgspec
@@ -17,12 +19,22 @@ DATE_TYPES = {
     "created": "created", "created_date": "created", "creation_date": "created",
     "completed": "completed", "completed_date": "completed", "completion_date": "completed",
     "delivered": "delivered", "delivered_date": "delivered", "delivery_date": "delivered",
-    "last_submitted": "submitted", "last_submitted_date": "submitted",
+    "last_submitted": "completed", "last_submitted_date": "completed",
 }  # fmt: skip
 MATCHES: dict[str, Callable[[str, str], bool]] = {
     "exact": lambda value, wanted: value == wanted,
     "contains": lambda value, wanted: wanted in value,
     "starts_with": lambda value, wanted: value.startswith(wanted),
+}
+
+
+# By the name of the condition.
+_TESTS: dict[str, Callable[[Any, Task], bool]] = {
+    "batch_ids": lambda wanted, task: task.batch_id in wanted,
+    "task_ids": lambda wanted, task: task.id in wanted,
+    "primary_keys": lambda wanted, task: not wanted.isdisjoint(task.primary_keys),
+    "state": lambda wanted, task: task.state == wanted,
+    "priority": lambda wanted, task: task.priority == wanted,
 }
 
 
@@ -43,27 +55,10 @@ class Filter(msgspec.Struct, kw_only=True):
 
     def tests(self, *, time: bool) -> list[Test]:
         """Return the tests that a task has to pass; `time` adds the bounds."""
-        tests: list[Test] = []
-        if self.batch_ids is not None:
-            batch_ids = self.batch_ids
-            tests.append(lambda task: task.batch_id in batch_ids)
+        given = ((test, getattr(self, name)) for name, test in _TESTS.items())
+        tests: list[Test] = [partial(test, wanted) for test, wanted in given if wanted is not None]
         if self.client_batch_ids is not None:
-            matches, wanted = MATCHES[self.match_type], self.client_batch_ids
-            tests.append(
-                lambda task: (
-                    task.client_batch_id is not None and any(matches(task.client_batch_id, one) for one in wanted)
-                )
-            )
-        if self.task_ids is not None:
-            task_ids = self.task_ids
-            tests.append(lambda task: task.id in task_ids)
-        if self.primary_keys is not None:
-            keys = self.primary_keys
-            tests.append(lambda task: not keys.isdisjoint(task.primary_keys))
-        if self.state is not None:
-            tests.append(lambda task: task.state == self.state)
-        if self.priority is not None:
-            tests.append(lambda task: task.priority == self.priority)
+            tests.append(self._matches)
         if time and (self.start is not None or self.end is not None):
             tests.append(self._in_time)
         return tests
@@ -71,6 +66,10 @@ class Filter(msgspec.Struct, kw_only=True):
     def first(self) -> int | None:
         """Return the lower bound as an inclusive one."""
         return self.start if self.start is None or self.start_inclusive else self.start + 1
+
+    def _matches(self, task: Task) -> bool:
+        value, matches = task.client_batch_id, MATCHES[self.match_type]
+        return value is not None and any(matches(value, wanted) for wanted in self.client_batch_ids or ())
 
     def _in_time(self, task: Task) -> bool:
         moment: int | None = getattr(task, DATE_TYPES[self.date_type])
@@ -88,8 +87,8 @@ def delivered_page(project: Project, wanted: Filter, page: int, size: int) -> li
     """Return a page of the delivered tasks, by time of delivery."""
     project.advance()
     first = wanted.first()
-    start = 0 if first is None else project.delivered.since(first)
-    return _page(project, project.delivered.rows(), wanted.tests(time=False), page, size, start)
+    start = 0 if first is None else project.deliveries.since(first)
+    return _page(project, project.deliveries.rows(), wanted.tests(time=False), page, size, start)
 
 
 def _page(project: Project, rows: list[Entry], tests: list[Test], page: int, size: int, start: int = 0) -> list[Task]:
@@ -100,19 +99,16 @@ def _page(project: Project, rows: list[Entry], tests: list[Test], page: int, siz
         rows, start = sorted(rows[start:], key=lambda row: crc32(row[1].encode())), 0
     if not tests:
         return [row[3] for row in rows[start + skip : start + skip + size]]  # no copy of all that follows
-    return list(islice(_passing((row[3] for row in rows[start:]), tests), skip, skip + size))
-
-
-def _passing(tasks: Iterable[Task], tests: list[Test]) -> Iterable[Task]:
-    return (task for task in tasks if all(test(task) for test in tests))
+    passing = (row[3] for row in islice(rows, start, None) if all(test(row[3]) for test in tests))
+    return list(islice(passing, skip, skip + size))
 
 
 def since_last_call(project: Project, token: str | None, wanted: Filter, limit: int) -> list[Task]:
     """Return the next deliveries that this consumer has not had. Rows that the filter skips stay unread."""
     project.advance()
     consumer = project.consumers.setdefault(token, Consumer())
-    rows, tests = project.delivered.rows(), wanted.tests(time=False)
-    position = start = project.delivered.since(*consumer.low)
+    rows, tests = project.deliveries.rows(), wanted.tests(time=False)
+    position = start = project.deliveries.since(*consumer.low)
     found: list[Task] = []
     while position < len(rows) and len(found) < limit:
         _, _, delivery, task = rows[position]

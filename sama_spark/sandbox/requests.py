@@ -8,11 +8,13 @@ import msgspec
 from starlette.requests import Request
 
 from sama_spark.sandbox import clock
+from sama_spark.sandbox.batch import CreationJob
 from sama_spark.sandbox.definitions import INT32
+from sama_spark.sandbox.guard import check_kind
 from sama_spark.sandbox.hub import Hub
 from sama_spark.sandbox.project import Project
 from sama_spark.sandbox.reading import DATE_TYPES, MATCHES, Filter, ids
-from sama_spark.sandbox.refusals import ApiError, bad_request
+from sama_spark.sandbox.refusals import ApiError, bad_request, not_found
 from sama_spark.sandbox.task import STATES
 
 Body = TypeVar("Body")
@@ -37,15 +39,27 @@ def check_key(hub: Hub, request: Request) -> str:
 
 
 def find_project(hub: Hub, request: Request, key: str) -> Project:
-    """Return the project in the path, as the key sees it. Raises ApiError (404) where there is none."""
-    text = request.path_params["project_id"]
-    return hub.visible_project(key, int(text)) if _is_id(text) else hub.project(-1)
+    """Return the project in the path, as the key sees it.
+
+    Raises:
+        ApiError: 404 where the key sees no such project, 401 where the project has no API access.
+    """
+    project = hub.project(_path_id(request, "project_id"))
+    if project.api_key != key:
+        raise not_found(f"project {project.id}")
+    if not project.switches.api_access:
+        raise ApiError(401, "You are not authorised: API access is not enabled for this project")
+    return project
 
 
-def path_batch_id(request: Request) -> int:
-    """Return the batch id in the path, -1 for what is no id."""
-    text = request.path_params["batch_id"]
-    return int(text) if _is_id(text) else -1
+def find_batch(request: Request, project: Project) -> CreationJob:
+    """Return the batch in the path. Raises ApiError (404) where there is none."""
+    return project.batch(_path_id(request, "batch_id"))
+
+
+def _path_id(request: Request, name: str) -> int:
+    text: str = request.path_params[name]
+    return int(text) if _is_id(text) else -1  # which nothing has
 
 
 def _is_id(text: str) -> bool:
@@ -54,10 +68,8 @@ def _is_id(text: str) -> bool:
 
 async def body(request: Request, type_: type[Body]) -> Body:
     """Return the JSON body. Unknown fields and wrong types are a 400."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     content = await request.body()
-    if kind != JSON:
-        raise ApiError(415, f"Content-Type has to be {JSON}")
+    check_kind(request, JSON)
     try:
         return msgspec.json.decode(content, type=type_)
     except ValueError as error:

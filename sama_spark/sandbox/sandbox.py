@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from subprocess import Popen
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +14,7 @@ from sama_spark.sandbox import control
 from sama_spark.sandbox.faults import CONTROL, Fault
 from sama_spark.sandbox.guard import CONTROL_KEY
 from sama_spark.sandbox.server import DEFAULT_KEY
-from sama_spark.sandbox.server_process import SandboxError, ServerProcess
+from sama_spark.sandbox.server_process import SandboxError, start_server, stop_server
 
 SEED_CHUNK = 8 * 1024 * 1024
 JsonTask = str | bytes | Mapping[str, Any]
@@ -42,7 +43,7 @@ class Sandbox:
         self.base_url = ""
         self._address = (host, port)
         self._switches = switches
-        self._process = ServerProcess()
+        self._process: Popen[bytes] | None = None
         self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, read=120))
 
     @classmethod
@@ -54,7 +55,9 @@ class Sandbox:
 
     def start(self) -> Sandbox:
         """Start the server and wait until it answers. Raises SandboxError where it does not."""
-        self.base_url = self._process.start(*self._address, self.api_key)
+        if self._process is not None:
+            raise SandboxError("the sandbox runs already")
+        self._process, self.base_url = start_server(*self._address, self.api_key)
         if self._switches:
             self.switch(**self._switches)
         return self
@@ -62,10 +65,12 @@ class Sandbox:
     def stop(self) -> None:
         """End the server and all that it held. Stopping twice is fine."""
         self._http.clear()
-        self._process.stop()
+        process, self._process = self._process, None
+        if process is not None:
+            stop_server(process)
 
     def __enter__(self) -> Sandbox:
-        return self if self._process.runs or self.base_url else self.start()
+        return self if self.base_url else self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -77,7 +82,9 @@ class Sandbox:
 
     @property
     def pid(self) -> int:
-        """Process id of the server that this object started."""
+        """Process id of the server that this object started. Raises SandboxError where it started none."""
+        if self._process is None:
+            raise SandboxError("this object did not start a server")
         return self._process.pid
 
     # --- what staff do
@@ -97,7 +104,7 @@ class Sandbox:
 
         Args:
             inputs: type by name, `string`, `integer` or `date`; `{"type": "integer", "required": True}` for an input
-                that every task must have (a plain type is optional).
+                that every task must have (`"integer"` is optional).
             outputs: type by name, one of text, date, dropdown, radio, checkbox, menu, image (vector), raster,
                 video, 3d; or `{"type": "checkbox", "options": ["rain", "sun"]}`, and for image outputs
                 `{"type": "image", "tags": {"kind": {"type": "dropdown", "options": [...]}}}`. Without `options`
@@ -179,13 +186,11 @@ class Sandbox:
 
     def tasks(self, project_id: int) -> list[dict[str, Any]]:
         """Return all tasks in order of creation, with `data` as it was sent."""
-        tasks: list[dict[str, Any]] = self._do("tasks", project_id=project_id)
-        return tasks
+        return list(self._do("tasks", project_id=project_id))
 
     def batches(self, project_id: int) -> list[dict[str, Any]]:
         """Return all batches, those that wait for a file included."""
-        batches: list[dict[str, Any]] = self._do("batches", project_id=project_id)
-        return batches
+        return list(self._do("batches", project_id=project_id))
 
     def uploaded(self, project_id: int, batch_id: int) -> str | None:
         """Return the text of the file that was uploaded for a batch, None where there is none."""
@@ -194,16 +199,14 @@ class Sandbox:
 
     def calls(self) -> dict[str, int]:
         """Return how often each call was made, by its short name: open, put, continue, status, delivered..."""
-        counts: dict[str, int] = self._do("calls")["counts"]
-        return counts
+        return dict(self._do("calls")["counts"])
 
     def requests(self, call: str | None = None) -> list[dict[str, Any]]:
         """Return the last requests (10,000 at most) in order: call, method, path, query, has_key, headers, status.
 
         Neither the key nor a signature is in them.
         """
-        log: list[dict[str, Any]] = self._do("calls")["log"]
-        return [request for request in log if call in (None, request["call"])]
+        return [request for request in self._do("calls")["log"] if call in (None, request["call"])]
 
     def forget_calls(self) -> None:
         """Forget the counts and the requests."""

@@ -28,7 +28,12 @@ class SentShape(msgspec.Struct):
     tags: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        check_points("rectangle" if self.type == "rect" else self.type, len(self.points))
+        name = "rectangle" if self.type == "rect" else self.type
+        if name not in POINTS:
+            raise ValueError(f"unknown shape type {name!r}; known: {', '.join(POINTS)}")
+        count, (least, most) = len(self.points), POINTS[name]
+        if count < least or (most is not None and count > most):
+            raise ValueError(f"a {name} has {least if most == least else f'at least {least}'} points, not {count}")
 
 
 class SentGroup(msgspec.Struct):
@@ -84,12 +89,3 @@ class MovingGroup(msgspec.Struct):
     shapes: list[MovingShape]
     group_type: str | None = None
     frame_count: int | None = None
-
-
-def check_points(type_: str, count: int) -> None:
-    """Raise ValueError for an unknown type of shape, or for a number of points that this type cannot have."""
-    if type_ not in POINTS:
-        raise ValueError(f"unknown shape type {type_!r}; known: {', '.join(POINTS)}")
-    least, most = POINTS[type_]
-    if count < least or (most is not None and count > most):
-        raise ValueError(f"a {type_} has {least if most == least else f'at least {least}'} points, not {count}")

@@ -110,9 +110,9 @@ def value(output: Output) -> Schema:
         case "raster":
             return _layers("raster_coding", _object({"mask_url": TEXT | {"format": "uri"}}, ["mask_url"]))
         case "video":
-            return _array(_group(_moving_shape(output, NUMBER), frame_count={"type": "integer"}))
+            return _array(_group(_moving_shape(output), frame_count={"type": "integer"}))
         case "3d":
-            return _array(_group(_moving_shape(output, NUMBER, spatial=True), frame_count={"type": "integer"}))
+            return _array(_group(_moving_shape(output, spatial=True), frame_count={"type": "integer"}))
 
 
 def _layers(name: str, schema: Schema) -> Schema:
@@ -139,17 +139,17 @@ def _shape(output: Output) -> Schema:
     return _object(properties, ["type", "points"])
 
 
-def _moving_shape(output: Output, number: Schema, *, spatial: bool = False) -> Schema:
+def _moving_shape(output: Output, *, spatial: bool = False) -> Schema:
     place: Schema = {
         "visibility": {"type": "integer", "enum": [0, 1]},
-        "points": _array(_array(number, 2, 3)),
+        "points": _array(_array(NUMBER, 2, 3)),
         "tags": _tags(output),
     }
     if spatial:
         place |= {
-            "position_center": _array(number, 3, 3),
-            "dimensions": _object(dict.fromkeys(("length", "width", "height"), number), []),
-            "direction": _object(dict.fromkeys(("roll", "pitch", "yaw"), number), []),
+            "position_center": _array(NUMBER, 3, 3),
+            "dimensions": _object(dict.fromkeys(("length", "width", "height"), NUMBER), []),
+            "direction": _object(dict.fromkeys(("roll", "pitch", "yaw"), NUMBER), []),
         }
     key = _object(place | {"frame_number": {"type": "integer", "minimum": 0}}, ["frame_number"])
     properties = {

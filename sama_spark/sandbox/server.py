@@ -9,12 +9,11 @@ import select
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -24,7 +23,6 @@ from sama_spark.sandbox.control import arguments_of
 from sama_spark.sandbox.faults import TRANSPORT
 from sama_spark.sandbox.guard import Guard
 from sama_spark.sandbox.hub import Hub
-from sama_spark.sandbox.refusals import ApiError
 
 DEFAULT_KEY = "sandbox-key"
 
@@ -41,12 +39,8 @@ class _Protocol(HttpToolsProtocol):
         self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound already, so that the port is known and stays ours. 0 takes a free port.
-
-    Raises:
-        PortTakenError: the port cannot be had.
-    """
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound already, so that the port is known and stays ours."""
     listener = socket.socket(socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -64,32 +58,36 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    listener: socket.socket,
+    host: str,
+    port: int,
     api_key: str,
     ready: Callable[[str], None],
     *,
-    names: Iterable[str] = (),
     with_parent: bool = False,
     first: dict[str, Any] | None = None,
 ) -> None:
     """Serve until SIGINT, SIGTERM or (`with_parent`) the end of stdin.
 
     Args:
-        listener: from `listen`.
+        host: address to listen at.
+        port: 0 takes a free one.
         api_key: the key that calls need.
         ready: called with the base URL once there is one.
-        names: of this machine, by which requests may call it.
         with_parent: end when stdin closes.
         first: arguments of `create_project`, for a project to begin with.
+
+    Raises:
+        PortTakenError: the port cannot be had.
     """
-    host, port = listener.getsockname()[:2]
-    origin = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
+    listener = _listen(host, port)
+    address, port = listener.getsockname()[:2]
+    origin = f"http://{'127.0.0.1' if address == '0.0.0.0' else address}:{port}"  # noqa: S104
     gc.set_threshold(50_000, 50, 100)  # hundreds of thousands of tasks live long; walking them is a waste
     hub = Hub(origin, api_key)
     if first is not None:
         hub.create_project(**first)
     config = uvicorn.Config(
-        Guard(build(hub), host, names),
+        Guard(build(hub), address, [host]),
         http=_Protocol,
         lifespan="off",
         ws="none",
@@ -133,16 +131,15 @@ def run(port: int, host: str = "127.0.0.1", api_key: str = DEFAULT_KEY, *, proje
         said = error.strerror if isinstance(error, OSError) else error
         print(f"{project} describes no project: {said}", file=sys.stderr)
         return 1
-    try:
-        listener = listen(host, port)
-    except PortTakenError as error:
-        print(error, file=sys.stderr)
-        return 1
 
     def ready(base_url: str) -> None:
         print(_WELCOME.format(base_url=base_url, api_key=api_key), flush=True)
 
-    serve(listener, api_key, ready, names=[host], first=first)
+    try:
+        serve(host, port, api_key, ready, first=first)
+    except PortTakenError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 
@@ -153,8 +150,6 @@ def _project_in(file: Path) -> dict[str, Any]:
         Hub("", "").create_project(**project)  # whether it makes sense
     except NotYaml as error:
         raise ValueError(f"line {error.line}: {error.why}" if error.line else error.why) from None
-    except (msgspec.ValidationError, ApiError) as error:
-        raise ValueError(str(error)) from None
     return project
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import msgspec
 
 from sama_spark.sandbox.clock import to_text
 from sama_spark.sandbox.definitions import OUTPUT_PREFIX
 
-STATES = ("new", "in progress", "completed", "approved", "delivered", "rejected", "acknowledged")
+State = Literal["new", "in progress", "completed", "approved", "delivered", "rejected", "acknowledged"]
+STATES: tuple[State, ...] = get_args(State)
 Text = bytes | msgspec.Raw
 dumps = msgspec.json.encode
 EMPTY = b"{}"
@@ -21,34 +24,39 @@ def join_object(members: Mapping[str, Text]) -> bytes:
     return b"{" + b",".join([b"%b:%b" % (dumps(name), bytes(value)) for name, value in members.items()]) + b"}"
 
 
+@dataclass(slots=True, eq=False)
 class Task:
-    """`sent` is the data as it was sent, with pre-annotations; reads show `data` and `answers`."""
+    """A task. Times are nanoseconds.
 
-    __slots__ = (
-        "_data", "answers", "batch_id", "client_batch_id", "completed", "created", "delivered", "delivery",
-        "duration", "extras", "id", "last_delivered", "more", "primary_keys", "priority", "reasons",
-        "reserve_for", "sent", "state", "submitted", "submitters",
-    )  # fmt: skip
+    Attributes:
+        sent: the data as it was sent, with pre-annotations; reads show `data` and `answers`.
+        more: members of a seeded record beyond the known ones, each with its comma before it.
+        completed: when the task last got answers.
+        delivered: when the task was delivered; None again once the delivery was taken back.
+        last_delivered: stays when a delivery is taken back.
+        delivery_number: which of the project's deliveries is the task's; 0 where `delivered` is None.
+    """
 
-    def __init__(self, id_: str, batch_id: int | None, sent: Text, created: int) -> None:
-        self.id, self.batch_id, self.sent, self.created = id_, batch_id, sent, created
-        self.client_batch_id: str | None = None
-        self.state = "new"
-        self.priority = 0
-        self.reserve_for: int | None = None
-        self.duration: float | None = None
-        self.primary_keys: list[str] = []
-        self.reasons: list[str] = []
-        self.answers: Text | None = None
-        self.submitters: Text = EMPTY
-        self.extras: Text = EMPTY
-        self.more = b""  # members of a seeded record beyond the known ones, each with its comma before it
-        self.submitted: int | None = None
-        self.completed: int | None = None
-        self.delivered: int | None = None  # of the delivery that stands; None again once rejected
-        self.last_delivered: int | None = None
-        self.delivery = 0  # number of the delivery that stands
-        self._data: Text | None = None
+    id: str
+    batch_id: int | None
+    sent: Text
+    created: int
+    client_batch_id: str | None = None
+    state: State = "new"
+    priority: int = 0
+    reserve_for: int | None = None
+    duration: float | None = None
+    primary_keys: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    answers: Text | None = None
+    submitters: Text = EMPTY
+    extras: Text = EMPTY
+    more: bytes = b""
+    completed: int | None = None
+    delivered: int | None = None
+    last_delivered: int | None = None
+    delivery_number: int = 0
+    _data: Text | None = None
 
     @property
     def data(self) -> Text:
@@ -77,10 +85,6 @@ class Task:
             if name.startswith(OUTPUT_PREFIX) and bytes(value) != b"null"
         }
 
-    def shown_answers(self) -> Text | None:
-        """Return the latest answers; of a rejected task its pre-annotations."""
-        return join_object(self.pre_annotations()) if self.state == "rejected" else self.answers
-
     def parts(self, project_id: int, *, as_delivery: bool, answers: bool, batch_fields: bool) -> list[Text]:
         """Return the record in the shape of deliveries or of status reads, as texts yet to be joined."""
         head = b'{"id":"%b","project_id":%d' % (self.id.encode(), project_id)
@@ -91,8 +95,9 @@ class Task:
         head += f',"created_at":"{to_text(self.created)}","delivered_at":{delivered}'.encode()
         head += b',"state":"%b","data":' % self.state.encode()
         parts: list[Text] = [head, self.data]
-        shown = self.shown_answers() if answers else None
-        if shown is not None:
+        # A rejected task shows its pre-annotations.
+        shown = join_object(self.pre_annotations()) if self.state == "rejected" else self.answers
+        if answers and shown is not None:
             parts += (b',"answers":', shown)
         elif answers and as_delivery:
             parts.append(b',"answers":{}')
@@ -116,17 +121,14 @@ class Timeline:
 
     def add(self, ns: int, task: Task) -> None:
         """Add a task at a time."""
-        entry = (ns, task.id, task.delivery, task)
+        entry = (ns, task.id, task.delivery_number, task)
         if self._entries and entry[:2] < self._entries[-1][:2]:
             self._sorted = False
         self._entries.append(entry)
 
-    def drop_stale(self, live: set[str] | None = None) -> None:
-        """Keep the entries whose delivery is still the task's latest or, with `live`, whose task still exists."""
-        if live is None:
-            self._entries = [entry for entry in self._entries if entry[2] == entry[3].delivery]
-        else:
-            self._entries = [entry for entry in self._entries if entry[1] in live]
+    def drop(self, is_stale: Callable[[Task, int], bool]) -> None:
+        """Drop the entries of tasks and delivery numbers that are stale."""
+        self._entries = [entry for entry in self._entries if not is_stale(entry[3], entry[2])]
 
     def rows(self) -> list[Entry]:
         """Return all entries in order."""

@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -19,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kit.fake_clock import FakeClock
+from kit import clients
 from sama_spark import Client
-from sama_spark import staging as staging_module
 from sama_spark.errors import ConnectorError, FeedInterrupted, StagingError
 from sama_spark.inbound.lines import ahead, stage_lines
 
@@ -42,8 +40,7 @@ def staging(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def staged_client(running_sandbox: Sandbox, staging: Path) -> Iterator[Client]:
-    options: dict[str, Any] = {"clock": FakeClock(time.time()), "delivered_page_size": PAGE, "staging": str(staging)}
-    with Client(running_sandbox.api_key, base_url=running_sandbox.base_url, **options) as client:
+    with clients.client(running_sandbox, staging=str(staging), delivered_page_size=PAGE) as client:
         yield client
 
 
@@ -51,17 +48,9 @@ def staged_client(running_sandbox: Sandbox, staging: Path) -> Iterator[Client]:
 def streaming_client(
     running_sandbox: Sandbox, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Client]:
-    """A client on a machine whose temporary folder Spark and the driver cannot share, as on a cluster."""
-    no_folder = tmp_path_factory.mktemp("cluster") / "file"
-    no_folder.touch()
-    options: dict[str, Any] = {"clock": FakeClock(time.time()), "delivered_page_size": PAGE}
-    client = Client(running_sandbox.api_key, base_url=running_sandbox.base_url, **options)
-    with pytest.MonkeyPatch.context() as patch, client:
-        patch.setattr(tempfile, "tempdir", str(no_folder))
-        staging_module._temporary_folder.cache_clear()
-        assert not client.create_task_batch_from_table(spark.range(0), "1")["staged"]
-        patch.undo()
-        staging_module._temporary_folder.cache_clear()
+    with clients.streaming_client(
+        running_sandbox, spark, tmp_path_factory.mktemp("cluster"), delivered_page_size=PAGE
+    ) as client:
         yield client
 
 

@@ -22,6 +22,7 @@ from pyspark import cloudpickle
 from pyspark.sql import types as T
 
 import sama_spark
+from kit.deliveries import delivery
 from sama_spark import Client, ConnectorError, flatten_annotations
 from sama_spark.api.task_text import task_text
 from sama_spark.data_source import batch_read as read
@@ -38,26 +39,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.sandbox import Sandbox
-
-BOX = {"type": "rectangle", "index": 1, "points": [[1, 0], [9, 0], [1, 5], [9, 5]], "tags": {}}
-SHAPES = {"layers": {"vector_tagging": [{"shapes": [BOX], "group_type": None}]}}
-
-
-@pytest.fixture
-def project(sandbox: Sandbox) -> int:
-    """Nine deliveries, one second apart, the last three at one time."""
-    project = sandbox.create_project({"name": "string", "n": "integer"}, {"shapes": "image", "weather": "text"})
-    sandbox.deliver(project, (delivery(n) for n in range(9)))
-    return project
-
-
-def delivery(n: int, *, at: str | None = None) -> dict[str, Any]:
-    return {
-        "id": f"{n:024x}",
-        "data": {"name": f"image {n}", "n": n},
-        "answers": {"shapes": SHAPES, "weather": "sun"},
-        "delivered_at": at or f"2026-01-02T00:00:{min(n, 6):02}.000Z",
-    }
 
 
 def staged(options: dict[str, str]) -> list[Path]:

@@ -12,13 +12,13 @@ import pytest
 from sama_spark.api.interruption_notes import note_batches
 from sama_spark.http.secrets import Redactor
 from sama_spark.jobs.process import as_a_job
-from sama_spark.jobs.run import told
+from sama_spark.jobs.run import error_as_json
 
 
 def test_the_line_names_the_batches() -> None:
     error = KeyboardInterrupt()
     note_batches(error, 4242, started=[7, 8], unsure=[9], waiting=[10], cancelled=[11], next_step="run again")
-    line = told(error, Redactor())
+    line = error_as_json(error, Redactor())
     assert (line["type"], line["retryable"]) == ("KeyboardInterrupt", False)
     assert (line["started"], line["unsure"], line["not_started"]) == ([7, 8], [9], [10, 11])
     assert "2 batches started, their tasks are created and paid for: 7, 8" in line["message"]
@@ -26,7 +26,7 @@ def test_the_line_names_the_batches() -> None:
 
 
 def test_other_errors_have_no_batches() -> None:
-    assert set(told(ValueError("x"), Redactor())) == {"type", "message", "retryable"}
+    assert set(error_as_json(ValueError("x"), Redactor())) == {"type", "message", "retryable"}
 
 
 def test_sigterm_ends_a_job_as_ctrl_c_does() -> None:

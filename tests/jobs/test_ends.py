@@ -25,7 +25,7 @@ from sama_spark.jobs import process, work
 from sama_spark.jobs.config import JOBS
 from sama_spark.jobs.fields import names_in
 from sama_spark.jobs.record import as_text, in_short
-from sama_spark.jobs.run import told
+from sama_spark.jobs.run import error_as_json
 
 CONF = Path(__file__).parents[2] / "conf"
 COMMAND = str(Path(sys.executable).with_name("sama-spark"))
@@ -174,6 +174,25 @@ def test_who_ends_a_job_gets_its_line(sent: signal.Signals, twice: bool, tmp_pat
     assert err.startswith("sama-spark sync: ")
 
 
+def test_no_signal_disturbs_the_end(tmp_path: Path) -> None:
+    job = waiting_job(tmp_path)
+    assert job.stdout is not None and job.stderr is not None
+    try:
+        writer = waits_for_reader(tmp_path / "key")
+        job.send_signal(signal.SIGTERM)
+        line = json.loads(job.stdout.readline())
+        while job.poll() is None:
+            job.send_signal(signal.SIGTERM)
+            job.send_signal(signal.SIGINT)
+            time.sleep(0.001)
+        err = job.stderr.read()
+    finally:
+        job.kill()
+    os.close(writer)
+    assert (line["status"], job.returncode) == ("cancelled", 143)
+    assert (err.startswith("sama-spark sync: "), err.count("\n")) == (True, 1)
+
+
 def test_on_databricks_what_ends_a_job_is_raised(tmp_path: Path) -> None:
     """A task of Databricks that returns has succeeded, whatever it returns."""
     job = waiting_job(tmp_path, DATABRICKS_RUNTIME_VERSION="17.3", JAVA_HOME="/nowhere", PATH="/nowhere")
@@ -211,7 +230,7 @@ def waits_for_reader(pipe: Path) -> int:
 def test_notes_of_an_error_are_told() -> None:
     for error, begins in ((KeyboardInterrupt(), "cancelled "), (ValueError("a" * 5000), "a" * 100)):
         error.__notes__ = ["batches 70001, 70002 were started", f"and {KEY}"]  # type: ignore[attr-defined]
-        said = told(error, Redactor(Secret(KEY)))["message"]
+        said = error_as_json(error, Redactor(Secret(KEY)))["message"]
         assert said.startswith(begins)
         assert "batches 70001, 70002 were started" in said
         assert KEY not in said

@@ -3,6 +3,7 @@
 | module | what it is for |
 | --- | --- |
 | `fake_clock` | time that passes only by sleeping: waits and paces take no time |
+| `clients` | clients whose waits take no time, one of them without a folder that Spark shares |
 | `scripted_server` | an HTTP server that answers with what a test hands in and keeps what it got |
 | `secrecy` | all that an error shows, and the places of a call at which it can be interrupted |
 | `rogue_server` | a server that speaks raw bytes: endless heads, silence, broken ends |

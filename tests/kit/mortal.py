@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pytest
 
+from kit.fake_clock import FakeClock
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
 from sama_spark.outbound.outbox.ledger import Ledger
@@ -164,20 +165,14 @@ def dying_after(writes: int) -> Iterator[None]:
             yield
 
 
-class SharedClock:
+class SharedClock(FakeClock):
     """Time of several drivers in threads of their own: it passes only while all of them sleep."""
 
     def __init__(self, now: float | None = None) -> None:
-        self.now = time.time() if now is None else now
+        super().__init__(time.time() if now is None else now)
         self._changed = threading.Condition()
         self._awake = 0
         self._wakes: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
 
     def sleep(self, seconds: float) -> None:
         with self._changed:

@@ -85,7 +85,7 @@ PLACES = {
 }
 
 
-def interrupter(interruption: str, link: str, *, within: bool = False) -> Callable[..., None]:
+def interrupter(interruption: str, link: str, *, within: bool) -> Callable[..., None]:
     """Return a function that raises an interruption, perhaps while another error with secrets is under way."""
 
     def interrupt(*args: object, **kwargs: object) -> None:

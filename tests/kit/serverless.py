@@ -18,7 +18,7 @@ Refused, as "Serverless compute limitations" and "Standard compute limitations" 
 
 Not simulated, since nothing here behaves like it: Unity Catalog's grants and its refusal of unmanaged paths, rows of
 more than 128 MB from `createDataFrame`, 1 GB of memory for user code, time limits, the network policy of the driver,
-what serverless' engine does with plans of its own, and whether `foreachBatch` functions (which are guarded when they
+what serverless compute does with plans of its own, and whether `foreachBatch` functions (which are guarded when they
 call `guard` themselves) and the driver's side of data sources reach the network there.
 """
 

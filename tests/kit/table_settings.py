@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from kit.deliveries import boxes
 from kit.serverless import unguarded
 from sama_spark.delta import DeltaTable
 
@@ -167,9 +168,7 @@ def _counts(result: Any) -> Any:
 
 
 def _delivery(n: int, *, weather: str = "sun", extra: Any = None) -> dict[str, Any]:
-    shape = {"type": "rectangle", "index": 1, "points": [[0, 0], [9, 0], [0, 5], [9, 5]], "tags": {"color": "red"}}
-    answers = {"weather": weather, "taken": "2024-02-30" if n == 1 else "2011-12-30"}
-    answers["shapes"] = {"layers": {"vector_tagging": [{"shapes": [shape], "group_type": None}]}}
+    answers = {"weather": weather, "taken": "2024-02-30" if n == 1 else "2011-12-30", "shapes": boxes(1)}
     return {
         "id": f"{n:024x}",
         "data": {"url": f"https://assets.invalid/{n}.jpg", "n": n, "day": "2011-12-30"},

@@ -6,7 +6,6 @@ import json
 import logging
 import pickle
 import re
-import tempfile
 import time
 import traceback
 from collections import Counter
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyspark.sql import functions as F
 
+from kit import clients
 from kit.fake_clock import FakeClock
 from kit.paper import PaperFrame, PaperSpark, on_paper
 from sama_spark import Client
@@ -44,10 +44,7 @@ def staging(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def staged_client(running_sandbox: Sandbox, staging: Path) -> Iterator[Client]:
-    sandbox = running_sandbox
-    with Client(
-        sandbox.api_key, base_url=sandbox.base_url, staging=str(staging), clock=FakeClock(time.time()), read_timeout=20
-    ) as client:
+    with clients.client(running_sandbox, staging=str(staging), read_timeout=20) as client:
         yield client
 
 
@@ -55,17 +52,9 @@ def staged_client(running_sandbox: Sandbox, staging: Path) -> Iterator[Client]:
 def streaming_client(
     running_sandbox: Sandbox, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Client]:
-    """A client on a machine whose temporary folder Spark and the driver cannot share, as on a cluster."""
-    no_folder = tmp_path_factory.mktemp("cluster") / "file"
-    no_folder.touch()
-    sandbox = running_sandbox
-    client = Client(sandbox.api_key, base_url=sandbox.base_url, clock=FakeClock(time.time()), read_timeout=20)
-    with pytest.MonkeyPatch.context() as patch, client:
-        patch.setattr(tempfile, "tempdir", str(no_folder))
-        staging_module._temporary_folder.cache_clear()
-        assert not client.create_task_batch_from_table(spark.range(0), "1")["staged"]
-        patch.undo()
-        staging_module._temporary_folder.cache_clear()
+    with clients.streaming_client(
+        running_sandbox, spark, tmp_path_factory.mktemp("cluster"), read_timeout=20
+    ) as client:
         yield client
 
 

@@ -134,7 +134,7 @@ def test_wrong_tables_are_refused_with_the_remedy(spark: SparkSession) -> None:
         show_annotations(df, spark.sql("SELECT 'a' AS task_id, 'b' AS path, 'c' AS url"))
     with pytest.raises(InvalidInput, match="'size' are int"):
         show_annotations(df, spark.sql("SELECT 'a' AS task_id, 1 AS size"))
-    with pytest.raises(InvalidInput, match="n=0"):
+    with pytest.raises(InvalidInput, match="n is 0"):
         show_annotations(df, n=0)
     with pytest.raises(InvalidInput, match="progress_by_day"):
         show_progress(df)

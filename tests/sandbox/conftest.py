@@ -86,15 +86,9 @@ class Http:
 
 
 @pytest.fixture(scope="session")
-def shared_sandbox() -> Iterator[Sandbox]:
+def running_sandbox() -> Iterator[Sandbox]:
     with Sandbox(status_calls_per_second=None) as sandbox:
         yield sandbox
-
-
-@pytest.fixture
-def sandbox(shared_sandbox: Sandbox) -> Sandbox:
-    shared_sandbox.reset()
-    return shared_sandbox
 
 
 @pytest.fixture

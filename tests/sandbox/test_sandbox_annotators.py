@@ -119,15 +119,15 @@ json_numbers = st.one_of(
 @settings(max_examples=25, deadline=None)
 @given(numbers=st.lists(json_numbers, min_size=1, max_size=6), note=st.text())
 def test_without_corrections_pre_annotations_come_back_to_the_byte(
-    shared_sandbox: Sandbox, numbers: list[str], note: str
+    running_sandbox: Sandbox, numbers: list[str], note: str
 ) -> None:
-    http = Http(shared_sandbox, shared_sandbox.create_project(INPUTS, {"cloud": "3d", "note": "text"}))
+    http = Http(running_sandbox, running_sandbox.create_project(INPUTS, {"cloud": "3d", "note": "text"}))
     cloud = "[" + ", ".join(numbers) + "]"
     text = json.dumps(note, ensure_ascii=True)
     http.upload(f'[{{"data":{{"url":"u","output_cloud":{cloud},"output_note":{text}}}}}]'.encode())
-    assert shared_sandbox.annotate(http.project, corrections=False) == 1
-    url = f"{shared_sandbox.base_url}/projects/{http.project}/tasks/delivered.json"
-    body = http.pool.request("GET", f"{url}?access_key={shared_sandbox.api_key}").data.decode()
+    assert running_sandbox.annotate(http.project, corrections=False) == 1
+    url = f"{running_sandbox.base_url}/projects/{http.project}/tasks/delivered.json"
+    body = http.pool.request("GET", f"{url}?access_key={running_sandbox.api_key}").data.decode()
     assert f'"answers":{{"cloud":{cloud},"note":{text}}}' in body
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kit.fake_clock import FakeClock
+from kit.mortal import watch_ledger
+from kit.paper import PaperSpark, on_paper
 from sama_spark import Client
 
 if TYPE_CHECKING:
@@ -35,3 +38,18 @@ def clock() -> FakeClock:
 @pytest.fixture
 def client(spark: SparkSession, sandbox: Sandbox, clock: FakeClock) -> Client:
     return Client(sandbox.api_key, base_url=sandbox.base_url, clock=clock)
+
+
+@pytest.fixture
+def watched() -> Iterator[None]:
+    """Drivers can die at statements on the ledger."""
+    with pytest.MonkeyPatch.context() as patch:
+        watch_ledger(patch)
+        yield
+
+
+@pytest.fixture
+def paper() -> Iterator[PaperSpark]:
+    with pytest.MonkeyPatch.context() as patch:
+        on_paper(patch)
+        yield PaperSpark()

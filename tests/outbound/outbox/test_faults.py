@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kit.fake_clock import FakeClock
-from kit.mortal import CLAIM, CONTINUE, Died, Mortal, tasks_of, urls, watch_ledger
-from kit.paper import PaperFrame, PaperSpark, on_paper
+from kit.mortal import CLAIM, CONTINUE, Died, Mortal, tasks_of, urls
+from kit.paper import PaperFrame, PaperSpark
 from sama_spark.api.sama_errors import BatchesNotStarted, BatchStateError
 from sama_spark.errors import ConnectorError, OutboxError
 from sama_spark.outbound.outbox.lease import CONTINUE as CONTINUE_SECONDS
@@ -54,13 +53,6 @@ LEADING_TO: dict[str, dict[str, Any]] = {
 }
 LEASES = 3600.0
 ROWS = 6
-
-
-@pytest.fixture
-def paper() -> Iterator[PaperSpark]:
-    with pytest.MonkeyPatch.context() as patch:
-        on_paper(patch)
-        yield PaperSpark()
 
 
 def once(count: int = ROWS) -> dict[str, int]:
@@ -214,13 +206,6 @@ def test_a_batch_that_was_continued_and_came_to_nothing(sandbox: Sandbox, paper:
 
 
 # --- a claim that lands late, on Delta
-
-
-@pytest.fixture
-def watched() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        watch_ledger(patch)
-        yield
 
 
 @pytest.mark.long

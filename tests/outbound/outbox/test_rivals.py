@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kit.mortal import CLAIM, CONTINUE, FIND, OPEN, PUT, STATE, Died, Mortal, SharedClock, tasks_of, urls, watch_ledger
-from kit.paper import PaperFrame, PaperSpark, on_paper
+from kit.mortal import CLAIM, CONTINUE, FIND, OPEN, PUT, STATE, Died, Mortal, SharedClock, tasks_of, urls
+from kit.paper import PaperFrame, PaperSpark
 from sama_spark.errors import ConnectorError
 
 pytestmark = [pytest.mark.one_kind, pytest.mark.slow]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
@@ -36,20 +36,6 @@ DEATHS = [
 @pytest.fixture
 def project(sandbox: Sandbox) -> int:
     return sandbox.create_project({"url": {"type": "string", "required": True}})
-
-
-@pytest.fixture
-def watched() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        watch_ledger(patch)
-        yield
-
-
-@pytest.fixture
-def paper() -> Iterator[PaperSpark]:
-    with pytest.MonkeyPatch.context() as patch:
-        on_paper(patch)
-        yield PaperSpark()
 
 
 def frame(spark: SparkSession, numbers: Sequence[int]) -> DataFrame:

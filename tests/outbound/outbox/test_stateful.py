@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from kit.fake_clock import FakeClock
 from kit.mortal import CLAIM, CONTINUE, EVENT, FIND, OPEN, PUT, STATE, STATUS, Died, Mortal, tasks_of, urls
-from kit.paper import PaperFrame, PaperSpark, on_paper
+from kit.paper import PaperFrame, PaperSpark
 from sama_spark.errors import ConnectorError
 from sama_spark.sandbox import Sandbox
 
@@ -195,16 +194,9 @@ class Outboxes(RuleBasedStateMachine):
         return tasks_of(self.sandbox, self.project)
 
 
-@pytest.fixture
-def paper() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        on_paper(patch)
-        yield
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_any_order_of_events(sandbox: Sandbox, paper: None) -> None:
+def test_any_order_of_events(sandbox: Sandbox, paper: PaperSpark) -> None:
     Outboxes.sandbox = sandbox
     run_state_machine_as_test(
         Outboxes,
