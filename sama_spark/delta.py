@@ -36,6 +36,7 @@ _ABSENT = re.compile(
     "TABLE_OR_VIEW_NOT_FOUND|SCHEMA_NOT_FOUND|CATALOG_NOT_FOUND|NO_SUCH_CATALOG|DELTA_TABLE_NOT_FOUND|"
     "MISSING_DELTA_TABLE|PATH_DOES_NOT_EXIST|PATH_NOT_FOUND"
 )
+_IN_THE_WAY = re.compile("NON_EMPTY_LOCATION|ALREADY_EXISTS")
 _REMEDIES = (
     (
         r"PERMISSION|PRIVILEGE|[Nn]ot authorized|Access ?Denied|Access ?Control|Forbidden",
@@ -85,7 +86,7 @@ class DeltaTable:
         """The name as SQL writes it."""
         return sql_name(self.name)
 
-    def create(self, schema: str, comment: str, properties: Mapping[str, str], cluster_by: str = "") -> None:
+    def create(self, schema: str, comment: str, properties: Mapping[str, str], cluster_by: str = "") -> bool:
         """Create the table unless it exists or another session creates it at the same time.
 
         Args:
@@ -93,6 +94,9 @@ class DeltaTable:
             comment: what the table holds.
             properties: its table properties.
             cluster_by: columns to cluster by, with commas.
+
+        Returns:
+            Whether this call has created it.
 
         Raises:
             TableError: something that is no Delta table is in this place.
@@ -104,25 +108,25 @@ class DeltaTable:
         # rows, or switch off the statistics that clustering needs.
         relied_on = {"delta.appendOnly": "false"} | ({SKIP_BY: cluster_by} if cluster_by else {})
         more = ddl_properties(relied_on | dict(properties))
-        statement = f"CREATE TABLE IF NOT EXISTS {self.sql_name} ({schema}) USING DELTA {clusters}"
+        statement = f"CREATE TABLE {self.sql_name} ({schema}) USING DELTA {clusters}"
         for left in reversed(range(_TRIES)):
-            failure = None
             try:
                 self.spark.sql(f"{statement} COMMENT {ddl_comment(comment)} TBLPROPERTIES ({more})").collect()
+                return True
             except Exception as error:
                 # Delta raises several kinds of errors if another session creates the table at the same time.
-                if not self.exists() and (not left or "NON_EMPTY_LOCATION" not in str(error)):
+                if self.exists():
+                    return False
+                if not _IN_THE_WAY.search(str(error)):
                     raise
-                failure = error
-            if self.exists():
-                return
-            if not left:
-                raise TableError(
-                    f"there is something at {self.name!r} that is no table of Delta, and no table could be made",
-                    remedy="name another place, or take away what is there",
-                ) from failure
+                if not left:
+                    raise TableError(
+                        f"there is something at {self.name!r} that is no table of Delta, and no table could be made",
+                        remedy="name another place, or take away what is there",
+                    ) from error
             # Another session has begun the folder: Delta cannot read it yet, and takes it for a table.
             time.sleep(_PAUSE)
+        return False
 
     def properties(self) -> Mapping[str, str] | None:
         """Return the table properties; None if there is no table."""

@@ -109,7 +109,9 @@ def test_tables_that_another_sync_is_making(
     types, seen = TableTypes(T.StringType(), T.StringType()), DeltaTable.properties
     tables = SyncTables(spark, str(tmp_path), "1")
     monkeypatch.setattr(DeltaTable, "properties", lambda table: seen(table) if table.exists() else {})
-    assert tables.open(types, TABLE_ENVELOPE) == types
+    created = {"deliveries_raw", "annotations", "runs", "tasks"}
+    assert tables.open(types, TABLE_ENVELOPE) == (types, created)
+    assert tables.open(types, TABLE_ENVELOPE) == (types, set())
 
 
 @pytest.mark.one_kind

@@ -15,7 +15,7 @@ from sama_spark.inbound.lines import raw_parts
 from sama_spark.inbound.sync.watermark import moment
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, Row
 
     from sama_spark.delta import DeltaTable
     from sama_spark.inbound.sync.tables import SyncTables
@@ -74,7 +74,7 @@ class Changed:
 
 
 def find_changed(
-    tables: SyncTables, since: datetime | None, last_write: datetime | None, run_id: str, now: datetime
+    tables: SyncTables, since: datetime | None, last_write: datetime | None, run_id: str, now: datetime, fetched: int
 ) -> Changed:
     """Return the tasks that are new or updated, by the rule of `compare`.
 
@@ -91,6 +91,7 @@ def find_changed(
         last_write: when the last run that wrote to `tasks` began; None: `tasks` is empty.
         run_id: the id of this run.
         now: when this run began.
+        fetched: how many deliveries this run fetched: if they are few, most likely all that is compared is.
     """
     raw = tables.deliveries_raw.read()
     if since is not None:
@@ -100,10 +101,16 @@ def find_changed(
     raw = timed(raw)
     compared = compare(raw, None if last_write is None else tables.tasks, run_id)
     keys = newer(compared)
-    with ThreadPoolExecutor(1, "sama-naming") as aside:
-        naming = aside.submit(_few, keys)
-        counts = count(compared, now)
-    named = naming.result()
+    few = _few(countable(compared)) if fetched <= _MOST_NAMED else None
+    if few is not None:
+        counts = count_few(few, now)
+        named: list[tuple[str, int]] | None = [(row["id"], row["micros"]) for row in few if _is_changed(row)]
+    else:
+        with ThreadPoolExecutor(1, "sama-naming") as aside:
+            naming = aside.submit(_few, keys.select("id", F.unix_micros("delivered_at")))
+            counts = count(compared, now)
+        rows = naming.result()
+        named = None if rows is None else [(row[0], row[1]) for row in rows]
     deliveries = raw.where("id IS NOT NULL")
     if named is not None:
         # As values, so that none of the writes computes the keys again.
@@ -113,10 +120,10 @@ def find_changed(
         return Changed(deliveries, None, counts)  # a join would leave nothing out
     elif counts.changed < _MOST_BROADCAST:
         keys = F.broadcast(keys)
-    rows = deliveries.join(keys, ["id", "delivered_at"])
+    newest = deliveries.join(keys, ["id", "delivered_at"])
     if counts.max_deliveries > 1:  # a second sync, against the rule, may have landed the same delivery
-        rows = rows.dropDuplicates(["id", "delivered_at"])
-    return Changed(rows, None if named is None else [task_id for task_id, _ in named], counts)
+        newest = newest.dropDuplicates(["id", "delivered_at"])
+    return Changed(newest, None if named is None else [task_id for task_id, _ in named], counts)
 
 
 def timed(raw: DataFrame) -> DataFrame:
@@ -209,7 +216,33 @@ def count(compared: DataFrame, now: datetime) -> Counts:
     return Counts._make([*map(int, found), None if at is None else moment(at)])
 
 
-def _few(keys: DataFrame) -> list[tuple[str, int]] | None:
-    """Return the keys, times in microseconds, if they are few enough to name each."""
-    found = keys.select("id", F.unix_micros("delivered_at")).limit(_MOST_NAMED + 1).collect()
-    return [(row[0], row[1]) for row in found] if len(found) <= _MOST_NAMED else None
+def countable(compared: DataFrame) -> DataFrame:
+    """Return the columns that `count_few` needs. `micros` is the time in microseconds."""
+    micros = F.unix_micros("delivered_at").alias("micros")
+    return compared.select("id", micros, "is_timed", "is_new", "is_updated", "deliveries", "landed")
+
+
+def count_few(compared: Sequence[Row], now: datetime) -> Counts:
+    """Count on the driver as `count` does; `compared` holds rows of `countable`."""
+    tasks = [row for row in compared if row["id"] is not None]
+    changed = [row for row in tasks if _is_changed(row)]
+    latest = max((row["micros"] for row in changed if row["is_timed"] and moment(row["micros"]) <= now), default=None)
+    new = sum(row["is_new"] for row in changed)
+    return Counts(
+        new,
+        len(changed) - new,
+        len(tasks) - len(changed),
+        sum(row["landed"] for row in compared),
+        max((row["deliveries"] for row in tasks), default=0),
+        None if latest is None else moment(latest),
+    )
+
+
+def _is_changed(row: Row) -> bool:
+    return bool(row["is_new"] or row["is_updated"])
+
+
+def _few(rows: DataFrame) -> list[Row] | None:
+    """Return the rows if they are few enough to name each."""
+    found = rows.limit(_MOST_NAMED + 1).collect()
+    return found if len(found) <= _MOST_NAMED else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ _KEY_END = "\x1f"  # JSON text cannot hold this character
 _TRIES = 10
 
 
-@dataclass(frozen=True)
+@dataclass
 class Landing:
     """One run's way into `deliveries_raw`.
 
@@ -44,6 +44,8 @@ class Landing:
         source: what the column `feed` says.
         run_id, landed_at: what these columns say.
         since: only deliveries from this time on can be in the table already; None means any.
+        is_empty: whether the table is known to have no rows.
+        fetched: how many deliveries have been read, whether the table lacked them or not.
     """
 
     tables: SyncTables
@@ -52,6 +54,8 @@ class Landing:
     run_id: str
     landed_at: datetime
     since: datetime | None
+    is_empty: bool
+    fetched: int = 0
 
     def land(self, pages: Iterable[Page], cursor: Callable[[], str | None]) -> None:
         """Append the deliveries of `pages` that `deliveries_raw` lacks.
@@ -63,7 +67,7 @@ class Landing:
             cursor: called once all pages are read. What it returns lands with the last rows, in one commit. If those
                 rows are already there, the cursor is not written, and the next sync reads the same pages again.
         """
-        spark, fetched = self.tables.spark, ahead(iter(pages))
+        spark, fetched = self.tables.spark, ahead(self._counted(pages))
         if self.stage is not None:
             with self.stage.run("sync") as folder:
                 if stage_lines(fetched, folder):
@@ -76,6 +80,11 @@ class Landing:
             waiting = portion
         if waiting is not None:
             self._append(arrow_rows(spark, waiting), cursor())
+
+    def _counted(self, pages: Iterable[Page]) -> Iterator[Page]:
+        for page in pages:
+            self.fetched += len(page)
+            yield page
 
     def _append(self, lines: DataFrame, cursor: str | None) -> None:
         line = line_columns()
@@ -92,6 +101,10 @@ class Landing:
         )
         for left in reversed(range(_TRIES)):
             try:
+                if self.is_empty:
+                    self.is_empty = False  # also if another sync has written to it: then rows are compared
+                    self.tables.deliveries_raw.fill(rows)
+                    return
                 fresh = self._lacking(rows)
                 if not fresh.isEmpty():  # an append of nothing leaves a file each time
                     self.tables.deliveries_raw.append(fresh)

@@ -24,7 +24,7 @@ from sama_spark.inbound.sync.sync_result import FeedSync, SyncResult
 from sama_spark.inbound.sync.table_types import SchemaMode, TableTypes, observed
 from sama_spark.inbound.sync.tables import RUNS, SyncTables
 from sama_spark.inbound.sync.upsert import replace_annotations, typed, unfit, upsert_tasks
-from sama_spark.inbound.sync.watermark import last_cursor, watermark
+from sama_spark.inbound.sync.watermark import Watermark, last_cursor, watermark
 from sama_spark.sql_texts import sql_in
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class SyncRun:
             SyncError: the tables cannot be used or are frozen, or another writer wrote to them at the same time.
         """
         with self._refusals():
-            types = self.tables.open(self.declared, self.envelope)
+            types, empty = self.tables.open(self.declared, self.envelope)
             result = SyncResult(self.tables.project_id, self.tables.place)
             for feed in feeds:
                 progress = FeedSync(feed.name, uuid.uuid4().hex)
@@ -101,13 +101,15 @@ class SyncRun:
                     if isinstance(feed, TableFeed):
                         feed.bring(self.tables, progress)
                     else:
-                        types = self._sync_deliveries(feed, progress, types, now)
+                        types = self._sync_deliveries(feed, progress, types, now, empty)
                 result.feeds.append(progress)
         return result
 
-    def _sync_deliveries(self, feed: Feed, progress: FeedSync, types: TableTypes, now: datetime) -> TableTypes:
+    def _sync_deliveries(
+        self, feed: Feed, progress: FeedSync, types: TableTypes, now: datetime, empty: set[str]
+    ) -> TableTypes:
         """Land the feed, then apply whatever has landed. Return the types that hold then."""
-        before = watermark(self.tables.tasks, feed.source)
+        before = Watermark(None, None) if "tasks" in empty else watermark(self.tables.tasks, feed.source)
         since, begin = None, None
         if feed.resume == "time":
             if not self.full and before.delivered_at is not None:
@@ -116,14 +118,15 @@ class SyncRun:
             progress.watermark_from, progress.watermark_to = since, before.delivered_at
         elif feed.resume == "cursor" and not self.full:
             begin = last_cursor(self.tables.deliveries_raw, feed.source)
-        landing = Landing(self.tables, self.stage, feed.source, progress.run_id, now, since)
+        landing = Landing(self.tables, self.stage, feed.source, progress.run_id, now, since, "deliveries_raw" in empty)
         pages = _counted(feed.pages(begin), progress)
         if feed.resume == "vendor":
             for page in pages:  # each lands before the next call, since the vendor does not serve it again
                 landing.land([page], feed.cursor)
         else:
             landing.land(pages, feed.cursor)
-        types = self._apply_landed(feed, progress, types, now, since, before.synced_at)
+        types = self._apply_landed(feed, progress, types, landing, before.synced_at, empty)
+        empty.clear()
         if self.masks is not None and feed.resume != "vendor":
             self.masks.fill(self.tables.annotations, progress, None if self.full else _MASKS_AGAIN)
         return types
@@ -133,18 +136,21 @@ class SyncRun:
         feed: Feed,
         progress: FeedSync,
         types: TableTypes,
-        now: datetime,
-        since: datetime | None,
+        landing: Landing,
         last_write: datetime | None,
+        empty: set[str],
     ) -> TableTypes:
         """Bring what has landed, also in runs that died, into `annotations` and `tasks`.
 
         Returns:
             The types that hold then.
         """
+        now = landing.landed_at
         with ThreadPoolExecutor(1, "sama-unreadable") as aside:
             all_unreadable = aside.submit(unreadable.found, self.tables)
-            changed = find_changed(self.tables, since, last_write, progress.run_id, now)
+            changed = find_changed(
+                self.tables, landing.since, last_write, progress.run_id, now, fetched=landing.fetched
+            )
         counts = changed.counts
         progress.landed = counts.landed
         progress.new, progress.updated, progress.unchanged = counts.new, counts.updated, counts.unchanged
@@ -153,10 +159,13 @@ class SyncRun:
                 typing = aside.submit(self._typed, progress, types, changed)
                 if self.schema_mode == "freeze":
                     typing.result()  # raises before anything is written
-                replace_annotations(self.tables, changed, self.label, self.frames, self.masks, progress)
+                is_empty = "annotations" in empty
+                replace_annotations(
+                    self.tables, changed, self.label, self.frames, self.masks, progress, is_empty=is_empty
+                )
                 types, rows = typing.result()
             origin = {"feed": feed.source, "synced_at": now, "run_id": progress.run_id}
-            upsert_tasks(self.tables, changed, rows, origin)
+            upsert_tasks(self.tables, changed, rows, origin, is_empty=last_write is None)
             progress.notes += unseen_label(self._annotations_of(changed), self.label)
             if changed.ids is None:
                 in_this_run = time_column(self.spark, "synced_at") == F.lit(now)  # leaves files out

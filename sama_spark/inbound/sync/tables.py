@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import types as T
 
@@ -144,20 +144,24 @@ class SyncTables:
         """Whether the tables lie in a folder and no catalog knows them."""
         return is_path(self.into)
 
-    def open(self, declared: TableTypes, envelope: Sequence[Field]) -> TableTypes:
-        """Create the tables that are absent, and return the types that `tasks` keeps.
+    def open(self, declared: TableTypes, envelope: Sequence[Field]) -> tuple[TableTypes, set[str]]:
+        """Create the tables that are absent.
 
         Args:
             declared: the types of a new table.
             envelope: the columns of a new table beside `data` and `answers`.
+
+        Returns:
+            The types that `tasks` keeps, and the names of the tables that this call has created.
 
         Raises:
             SyncError: a table belongs to another project, to somebody else or to another layout, or has been dropped.
         """
         found = self.tasks.properties()
         if not found:  # or another sync is making it at this moment
-            if not self.tasks.exists():
-                self._create(declared, envelope)
+            created = set() if self.tasks.exists() else self._create(declared, envelope)
+            if "tasks" in created:
+                return declared, created
             found = self.tasks.properties() or {}
         self._check(self.tasks, found if _CONTRACT in found else {})
         if gone := [table for table in (self.deliveries_raw, self.annotations) if not table.exists()]:
@@ -166,7 +170,7 @@ class SyncTables:
                 project_id=self.project_id,
                 remedy="restore it, or drop `tasks` too: the next sync makes them anew",
             )
-        return TableTypes.from_json(found[_CONTRACT])
+        return TableTypes.from_json(found[_CONTRACT]), set()
 
     def adopt(self, kept: TableTypes, seen: TableTypes, mode: SchemaMode) -> tuple[TableTypes, list[str]]:
         """Add to `tasks` the fields that only `seen` has.
@@ -245,27 +249,40 @@ class SyncTables:
         Raises:
             SyncError: the table belongs to another project, to somebody else or to another layout.
         """
+        self._ensure(name, schema, holds, cluster_by, more)
+        return self[name]
+
+    def _ensure(
+        self, name: str, schema: str, holds: str, cluster_by: str = "", more: Mapping[str, str] | None = None
+    ) -> bool:
+        """Do what `ensure` does, and return whether this call has created the table."""
         table = self[name]
         if not table.exists():
             of = f"of project {self.project}; written by sama_spark"
             whose = {_PROJECT: self.project, _LAYOUT_NAME: _LAYOUT}
-            table.create(schema, f"{holds} {of}", {**whose, **(more or {})}, cluster_by)
+            if table.create(schema, f"{holds} {of}", {**whose, **(more or {})}, cluster_by):
+                return True
         self._check(table, table.properties() or {})
-        return table
+        return False
 
-    def _create(self, types: TableTypes, envelope: Sequence[Field]) -> None:
+    def _create(self, types: TableTypes, envelope: Sequence[Field]) -> set[str]:
+        """Create what is absent of the tables that every project has. Return the names of those created."""
         if not self.is_path and not self.spark.catalog.databaseExists(sql_name(self.into)):
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {sql_name(self.into)}").collect()
         annotations, holds = columns_ddl(ANNOTATIONS), "A row for each shape or answer of the tasks"
-        made = (
+        tables: tuple[tuple[Any, ...], ...] = (
             ("deliveries_raw", RAW, "Deliveries as received", "delivered_at", _OF_RAW),
             ("annotations", annotations, holds, "task_id", FEATURES | _OF_ANNOTATIONS),
             ("runs", RUNS, "Syncs"),
         )
         with ThreadPoolExecutor(thread_name_prefix="sama-tables") as pool:
-            list(pool.map(lambda table: self.ensure(*table), made))
+            are_new = pool.map(lambda table: self._ensure(*table), tables)
+            created = {name for (name, *_), is_new in zip(tables, are_new, strict=True) if is_new}
         # `tasks` is the last: where it exists, all exist.
         plain = [field.name for field in envelope if field.spark_type != "JSON"]
         skip_by = {SKIP_BY: ",".join(["id", *plain, "delivered_at", "synced_at"])}
         known = FEATURES | skip_by | {_CONTRACT: types.to_json()}
-        self.ensure("tasks", tasks_ddl(envelope, types), "The latest delivery of each task", "id", known)
+        holds = "The latest delivery of each task"
+        if self._ensure("tasks", tasks_ddl(envelope, types), holds, "id", known):
+            created.add("tasks")
+        return created
