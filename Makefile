@@ -11,10 +11,11 @@ OLDEST := 3.5
 PATH_OF_USERS := tests/test_user_path.py
 # Two parts at a time, the longest first: one alone leaves a core idle while Spark plans or Python waits.
 SIDE_BY_SIDE := --jobs 2 --keep-going --output-sync=line
+BACK := tests/inbound tests/vendors
 
 DIST := dist
 
-.PHONY: help install install-oldest wheel demo test test-plain test-classic test-connect test-ci test-quick test-quick-plain test-quick-spark test-long test-oldest test-matrix coverage soak check format bench docs clean
+.PHONY: help install install-oldest wheel demo test test-plain test-classic test-classic-back test-connect test-ci test-quick test-quick-plain test-quick-spark test-long test-oldest test-matrix coverage soak check format bench docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,7 +37,7 @@ demo: install  ## photographs -> tasks -> labels -> Delta tables, on this machin
 	$(BIN)/sama-spark demo
 
 test: install  ## the whole suite: on a classic session, without Spark, and on a Connect session
-	$(MAKE) $(SIDE_BY_SIDE) test-classic test-plain test-connect
+	$(MAKE) $(SIDE_BY_SIDE) test-classic test-classic-back test-connect test-plain
 
 test-quick: install  ## for a first look: what is quick without Spark, and rows out and back through Spark
 	$(MAKE) $(SIDE_BY_SIDE) test-quick-plain test-quick-spark
@@ -51,13 +52,16 @@ test-plain: install
 	$(BIN)/pytest -m "not jvm"
 
 test-classic: install
-	$(BIN)/pytest -m jvm --ignore $(PATH_OF_USERS)
+	$(BIN)/pytest -m jvm --ignore $(PATH_OF_USERS) $(BACK:%=--ignore %)
+
+test-classic-back: install
+	$(BIN)/pytest -m jvm $(BACK)
 
 test-connect: install
 	$(BIN)/pytest --session connect -m spark
 
 test-ci: install install-oldest  ## what continuous integration runs: the whole suite, and its core on the oldest Spark
-	$(MAKE) $(SIDE_BY_SIDE) test-classic test-plain test-connect test-oldest
+	$(MAKE) $(SIDE_BY_SIDE) test-classic test-classic-back test-connect test-plain test-oldest
 
 test-long: install  ## what make test leaves out for its length, some 10 minutes
 	$(BIN)/pytest --long -m long

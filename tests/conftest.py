@@ -57,6 +57,7 @@ SETTINGS = {
     "spark.driver.memory": "3g",
     "spark.driver.extraJavaOptions": "-Ddelta.log.cacheSize=20 -XX:+UseParallelGC",
     "spark.sql.session.timeZone": "America/New_York",
+    "spark.databricks.delta.snapshotPartitions": "1",
     "spark.sql.ui.retainedExecutions": "1",
     "spark.ui.retainedJobs": "1",
     "spark.ui.retainedStages": "1",

@@ -174,6 +174,7 @@ def test_nothing_is_done_under_a_name_that_is_refused(spark: SparkSession, sandb
     assert sum(sandbox.calls().values()) == 0
 
 
+@pytest.mark.one_kind
 def test_names_that_have_to_be_quoted(spark: SparkSession, sandbox: Sandbox) -> None:
     """Spark's own catalog takes digits and words of SQL; hyphens and blanks only Unity Catalog does."""
     project = sandbox.create_project({"url": "string"}, {"weather": "text"})

@@ -101,7 +101,7 @@ def test_what_is_delivered_again_takes_the_place_of_the_old(
         *(pytest.param(writes, False, marks=LONG) for writes in range(8)),
         pytest.param(0, True, marks=LONG),
         pytest.param(1, True, marks=LONG),
-        (2, True),
+        pytest.param(2, True, marks=LONG),
         pytest.param(3, True, marks=LONG),
     ],
 )

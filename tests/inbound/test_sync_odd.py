@@ -132,7 +132,7 @@ def test_the_others_arrive_and_each_sync_reports_the_odd_ones(
     assert "control" in str(runs[-1].notes)
     assert "deliveries lie in deliveries_raw" in str(runs[-1].notes)
     work = Work(odd_client, spark)
-    work._told(mended)
+    work._report_sync(mended)
     assert (work.done["rejected"], work.done["notes"]) == (len(ANSWERS), mended.notes)
 
 

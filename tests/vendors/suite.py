@@ -120,7 +120,6 @@ class _Vendor:
 class RowsOut(_Vendor):
     """Rows become tasks, each once, whatever happens on the way."""
 
-    @pytest.mark.both_kinds
     def test_a_rerun_makes_nothing(self, spark: SparkSession, vendor: Out) -> None:
         vendor.send(rows(spark, 0, 5))
         assert vendor.made() == once(0, 5)
@@ -168,7 +167,6 @@ class LabelsBack(_Vendor):
     def into(self, tmp_path: Path) -> str:
         return str(tmp_path / "labels")
 
-    @pytest.mark.both_kinds
     def test_an_empty_list_makes_the_tables_that_deliveries_fill(
         self, spark: SparkSession, vendor: Back, into: str
     ) -> None:
@@ -178,7 +176,6 @@ class LabelsBack(_Vendor):
         assert vendor.sync(spark, into).new == 2
         assert schemas(spark, into) == empty
 
-    @pytest.mark.both_kinds
     def test_a_rerun_and_a_replay_change_nothing(self, spark: SparkSession, vendor: Back, into: str) -> None:
         vendor.deliver("a", "b", "c")
         first = vendor.sync(spark, into)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from suite import MADE, Back, LabelsBack
+from suite import Back, LabelsBack
 
 from kit.mortal import dying_after
 from sama_spark.errors import SyncError
@@ -162,16 +162,6 @@ def test_its_tasks_have_its_columns_and_come_once(tables: SyncTables, parcels: P
 
     with pytest.raises(SyncError, match="holds project parcels/north quay, not project sama/north quay"):
         SyncTables(tables.spark, tables.into, "north quay").check()
-
-
-def test_a_sync_that_dies_between_landing_and_tasks(tables: SyncTables, parcels: Parcels) -> None:
-    with dying_after(MADE + 1):
-        sync(tables, parcels)
-    assert (cursors(tables).count(), tables.tasks.read().count()) == (3, 0)
-    parcels.put("box-d")
-    after = sync(tables, parcels)
-    assert (after.landed, after.new, parcels.asked) == (1, 4, [None, "3"])
-    assert set(weather(tables)) == {"box-a", "box-b", "box-c", "box-d"}
 
 
 def test_a_cursor_does_not_move_without_its_rows(
