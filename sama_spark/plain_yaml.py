@@ -130,6 +130,7 @@ class _Values:
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
                 raise NotYaml("a list or a mapping stands where a name is due", _line(key))
+            _check_text(key)
             if key.value in own:
                 raise NotYaml(f"`{key.value}` comes twice", _line(key))
             if key.tag == _MERGE:
@@ -147,10 +148,14 @@ class _Values:
         return merged
 
 
+def _check_text(node: ScalarNode) -> None:
+    if re.search("[\0\ud800-\udfff]", node.value):
+        raise NotYaml("a character that is no text", _line(node))
+
+
 def _scalar(node: ScalarNode) -> Any:
     text: str = node.value
-    if re.search("[\0\ud800-\udfff]", text):
-        raise NotYaml("a character that is no text", _line(node))
+    _check_text(node)
     if node.tag in (f"{_TAG}str", _MERGE):
         return text
     pattern, _ = _WRITTEN.get(node.tag, (None, None))

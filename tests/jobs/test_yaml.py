@@ -244,6 +244,7 @@ TEXTS = st.tuples(
 @settings(max_examples=600, deadline=None)
 @given(TEXTS, st.lists(st.tuples(st.sampled_from(FIELDS), SCALARS | st.text(max_size=8)).map("=".join), max_size=2))
 @example("job: sync\nproject: 1\ninto: a", ["source.a=1", "into.b=2"])
+@example('job: upload\nproject: 1\n<<: {"\\uD800": 0}', [])
 def test_whatever_stands_there_only_our_errors_come_out(
     tmp_path_factory: pytest.TempPathFactory, text: str, overrides: list[str]
 ) -> None:
