@@ -11,7 +11,7 @@ The rooms of the house, in the order in which a row meets them:
 - `staging`: the folder in which text waits between Spark and HTTP, both ways.
 - `api`: Sama's endpoints as plain Python, without Spark; `http` below it sends, retries, and hides the key.
 - `inbound`: deliveries -> DataFrames; `inbound.sync` keeps Delta tables of them.
-- `vendors`: reads what one vendor's answers look like.
+- `vendors`: turns each vendor's answers into annotations.
 - `purge`: removes rows for good, from an outbox or from the tables of a sync.
 - `pictures`: labels over images, and charts.
 

@@ -7,12 +7,13 @@ The client, and the modules that its calls meet in this order:
 - `calls`: builds calls and checks their arguments, for all groups.
 - `records`, `marked_values`: Python records as Sama's JSON, and values that could not be made.
 - `sama_dialect`: where a call to Sama carries the key, and what Sama's error replies mean.
-- `batches`, `job_state`: the steps of a batch, how often its creation job is polled, and what the job's states mean.
+- `batches`, `job_state`: the steps of a batch, what happens where `continue` gets no reply, how often a creation job
+  is polled, and what its states mean.
 - `paging`: reads lists to the end although tasks move between pages. `http.retry.Pacer` paces calls of the status list.
 - `replies`, `batch_replies`: replies, decoded to the shape that a call expects.
 - `task_text`, `states`: a task as the server wrote it, and the states of a task.
 - `broken_json`, `broken_replies`: what can be read of JSON that a strict parser rejects.
-- `interruption_notes`: notes what an interrupted run leaves at Sama. A `continue` without a reply is up to `batches`.
+- `interruption_notes`: notes what an interrupted run leaves at Sama.
 - `sama_errors`: errors that only Sama's API and batches have.
 """
 

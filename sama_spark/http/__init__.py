@@ -5,7 +5,8 @@ A call meets these modules in this order:
 - `call`: one call, as data.
 - `dialect`: what differs between vendors: where the key goes, what an error reply means.
 - `transport`: sends a call, and repeats it where that is safe, until its deadline.
-- `retry`: whether to repeat, and after how long; clocks; `Pacer`: at most one `paced` call a second and key.
+- `retry`: whether to repeat, and after how long; clocks; `Pacer`: at most one call a second and key,
+  of the calls that are marked `paced`.
 - `attempts`: one try: the reply becomes a value or an error.
 - `wire`: one exchange: a request goes out, a reply of bounded size comes back.
 - `proxies`: the proxy for a URL.

@@ -34,8 +34,9 @@ def _numbers(*names: str) -> T.StructType:
     return T.StructType([T.StructField(name, _NUMBER) for name in names])
 
 
-# A new column needs four things: its line in `_COLUMNS`, a field of the same name in `vendors.seam.Annotation`, a
-# reader that fills it, such as `vendors.sama.reader`, and a new `_LAYOUT` in `inbound.sync.tables`.
+# A new column needs its line in `_COLUMNS` (a new type also one in `_arrow_type`), a field of the same name in
+# `vendors.seam.Annotation`, a reader that fills it, such as `vendors.sama.reader`, a new `_LAYOUT` in
+# `inbound.sync.tables`, and a row in `docs/tables.md`.
 # These columns come from the task, and so need no field.
 _OF_TASK: tuple[tuple[str, T.DataType, str], ...] = (
     ("vendor", _TEXT, "System in which the annotation was made, such as sama; the key is (vendor, task_id, ordinal)"),
@@ -254,5 +255,11 @@ def _arrow_type(kind: T.DataType) -> pa.DataType:
         return pa.list_(_arrow_type(kind.elementType))
     if isinstance(kind, T.MapType):
         return pa.map_(_arrow_type(kind.keyType), _arrow_type(kind.valueType))
-    plain = {"string": pa.string(), "int": pa.int32(), "double": pa.float64(), "boolean": pa.bool_()}
-    return plain.get(kind.simpleString(), pa.timestamp("us", "UTC"))
+    plain = {
+        "string": pa.string(),
+        "int": pa.int32(),
+        "double": pa.float64(),
+        "boolean": pa.bool_(),
+        "timestamp": pa.timestamp("us", "UTC"),
+    }
+    return plain[kind.simpleString()]

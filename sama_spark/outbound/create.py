@@ -77,20 +77,20 @@ def create_tasks(
         outbox = _open_outbox(run, folder)
         encoded = _encode(run, outbox.keys)
         pieces = _pieces(run, encoded, folder) if encoded else ()
-        if options.dry_run and encoded:
+        if options.dry_run and encoded:  # `encoded` is never None in a dry run
             return _dry_run(run, encoded, pieces, outbox)
 
         rejected = _rejected_rows(run, staging)
         lookup = outbox.look_up_and_pack(_accepted(pieces, rejected), options)
-        chunks = _counted(run, lookup.chunks, streamed=folder is None)
+        chunks = _read_within_max_tasks(run, lookup.chunks, streamed=folder is None)
 
-        def claim(batches: list[UploadedBatch]) -> ClaimedBatches | UnclaimedBatches:
+        def append_rejected_and_claim(batches: list[UploadedBatch]) -> ClaimedBatches | UnclaimedBatches:
             if rejected is not None:
                 # No batch is continued before its rejected rows are in their table.
                 rejected.append()
             return lookup.claim(batches, uploader)
 
-        claimed = upload_claim_and_continue(uploader, chunks, claim)
+        claimed = upload_claim_and_continue(uploader, chunks, append_rejected_and_claim)
         report = claimed.settle_other_runs()  # waits for other runs that hold rows of this one, minutes at most
         return CreationResult(
             run.project_id,
@@ -172,8 +172,10 @@ def _accepted(pieces: Iterable[Piece], rejected: RejectedRows | None) -> Iterato
     invalid.check()
 
 
-def _counted(run: _Run, chunks: Iterable[Sequence[Piece]], *, streamed: bool) -> Iterable[Sequence[Piece]]:
-    """Read all pieces before a batch is opened, and refuse more tasks than `max_tasks`.
+def _read_within_max_tasks(
+    run: _Run, chunks: Iterable[Sequence[Piece]], *, streamed: bool
+) -> Iterable[Sequence[Piece]]:
+    """Read all pieces before a batch is opened, so that invalid rows raise here, and refuse more than `max_tasks`.
 
     Streamed pieces would fill the driver's memory, so they are read while they are uploaded, and Spark counts the rows.
     """

@@ -45,8 +45,8 @@ class CreationOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     tasks_file_name: Annotated[Text | None, about("name of the uploads in Sama's web application")] = (
         "databricks_connector"
     )
-    chunk_rows: Annotated[Count, about("most tasks in a batch")] = 5_000
-    chunk_bytes: Annotated[Count, about("most bytes in a batch; a single larger task is sent alone")] = 8 << 20
+    chunk_rows: Annotated[Count, about("most tasks in a chunk, which becomes one batch")] = 5_000
+    chunk_bytes: Annotated[Count, about("most bytes in a chunk; a single larger task is sent alone")] = 8 << 20
     in_flight: Annotated[Count, about("how many batches are uploaded, and later started, at the same time")] = 4
     max_tasks: Annotated[
         Annotated[int, Meta(ge=0)] | None, about("create nothing where more rows than this would be sent")

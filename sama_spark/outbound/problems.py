@@ -1,4 +1,4 @@
-"""Reports each row's first problem. One expression checks all columns of a type.
+"""Collects the checks that Spark makes, one expression for all columns of a type, and reports each row's first problem.
 
 A row is invalid, and becomes no task, if it has
 
@@ -8,7 +8,7 @@ A row is invalid, and becomes no task, if it has
     no integer, or no date, where one is due            `render._as_integer`, `render._as_date`
     a text that is none of the project's options        `render.render`
     a path that Sama cannot reach                       `addresses`
-    JSON text that is none, or against the schema       `cut._json_of` by `output_schemas.check`, on the workers
+    text that is not JSON, or breaks the schema         `cut._json_of` by `output_schemas.check`, on the workers
     a value that is marked: it could not be made        `cut._marked`, on the workers
 
 For the writer of `format("sama")` `encode_values` and `render_values` have what `encode` and `render` have here. What

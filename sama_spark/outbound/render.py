@@ -23,7 +23,9 @@ out. `problems` lists what makes a row invalid.
 To add a type:
 
     this table, and `_problems`
-    exact               `_FLAT` if a value is one text; `ISO`, `AS_JSON` if a cast, `to_json` do not write it
+    exact               `_FLAT` if a value is one text; `ISO` if a cast to STRING writes it another way; `AS_JSON` if
+                        `to_json` does
+    exact_values        the same, for values in Python
     render_values       `_WITHOUT_PROBLEMS` or `_WITH_PROBLEMS`
     arrow_values        `_as_numbers` if values can lie outside of Python's own type
     output_schemas      `_kinds`

@@ -5,6 +5,9 @@
 
 A vendor's folder may import checks of arguments and what is that vendor's own, such as `sama_spark.api` for Sama; it
 never imports another vendor, and no Spark.
+
+To add a vendor: a folder here with a reader of its answers and the columns of its tasks, an entry in `READERS`, and a
+module of tests that inherits `tests/vendors/suite.py`. No file and no class has the name of another one.
 """
 
 from __future__ import annotations

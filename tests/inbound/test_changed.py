@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable
-from sama_spark.inbound.sync.changed import Counts, compare, count, count_few, countable, newer, timed
+from sama_spark.inbound.sync.changed import Counts, changed_keys, compare, count, count_few, counted_columns, timed
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,8 +40,8 @@ def test_newer_deliveries(spark: SparkSession, tmp_path: Path) -> None:
     tasks.append(spark.createDataFrame(known, "id string, delivered_at timestamp, synced_at timestamp"))
     now = TIMES[1]  # what was delivered later comes from a clock that is ahead
     compared = compare(raw, tasks, "this")
-    rows, counts = newer(compared), count(compared, now)
-    assert count_few(countable(compared).collect(), now) == counts
+    rows, counts = changed_keys(compared), count(compared, now)
+    assert count_few(counted_columns(compared).collect(), now) == counts
     found = {(row[0], row[1]) for row in rows.select("id", F.unix_micros("delivered_at")).collect()}
     *tasks_of_each, latest = counts
     assert min(tasks_of_each) > 0
@@ -68,9 +68,9 @@ def test_newer_deliveries(spark: SparkSession, tmp_path: Path) -> None:
     assert counts.max_deliveries == max(map(len, by_task.values()))
 
     compared = compare(raw, None, "this")
-    assert newer(compared).count() == len(by_task)
+    assert changed_keys(compared).count() == len(by_task)
     assert count(compared, now)[:3] == (len(by_task), 0, 0)
-    assert count_few(countable(compared).collect(), now) == count(compared, now)
+    assert count_few(counted_columns(compared).collect(), now) == count(compared, now)
     compared = compare(raw.limit(0), tasks, "this")
-    assert newer(compared).count() == 0
+    assert changed_keys(compared).count() == 0
     assert count(compared, now) == count_few([], now) == Counts(0, 0, 0, 0, 0, None)

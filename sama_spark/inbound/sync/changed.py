@@ -80,7 +80,7 @@ def find_changed(
 
     These deliveries are compared with `tasks`:
 
-    - those that were made from `since` on: this run has asked the feed for them;
+    - those whose `delivered_at` is `since` or later: this run has asked the feed for them;
     - those that have no time and landed from `since` on;
     - those that landed after `last_write`, however old they are: a run that landed them may have died before it wrote
       to `tasks`.
@@ -88,10 +88,11 @@ def find_changed(
     Args:
         tables: the project's tables.
         since: where the feed began in this run; None: compare all deliveries.
-        last_write: when the last run that wrote to `tasks` began; None: `tasks` is empty.
+        last_write: when the last run that wrote to `tasks` began; None, as `since` is then: `tasks` is empty.
         run_id: the id of this run.
         now: when this run began.
-        fetched: how many deliveries this run fetched: if they are few, most likely all that is compared is.
+        fetched: how many deliveries this run fetched. If they are few, the comparison is most likely small too, and the
+            driver collects it.
     """
     raw = tables.deliveries_raw.read()
     if since is not None:
@@ -100,8 +101,8 @@ def find_changed(
         raw = raw.where((delivered_at >= F.lit(since)) | untimed | (landed_at > F.lit(last_write)))
     raw = timed(raw)
     compared = compare(raw, None if last_write is None else tables.tasks, run_id)
-    keys = newer(compared)
-    few = _few(countable(compared)) if fetched <= _MOST_NAMED else None
+    keys = changed_keys(compared)
+    few = _few(counted_columns(compared)) if fetched <= _MOST_NAMED else None
     if few is not None:
         counts = count_few(few, now)
         named: list[tuple[str, int]] | None = [(row["id"], row["micros"]) for row in few if _is_changed(row)]
@@ -135,14 +136,14 @@ def timed(raw: DataFrame) -> DataFrame:
         - `id`: null if the delivery cannot be read as a task.
         - `delivered_at`: the time of the landing if the delivery has none.
         - `is_timed`: whether the delivery has a time.
-        - `is_time_odd`: whether that time is missing or lies after the landing.
+        - `time_is_odd`: whether that time is missing or lies after the landing.
     """
     return raw.withColumns(
         {
             "id": F.when(F.col("problem").isNull(), F.col("id")),
             "delivered_at": F.coalesce("delivered_at", "landed_at"),
             "is_timed": F.col("delivered_at").isNotNull(),
-            "is_time_odd": F.coalesce(F.col("delivered_at") > F.col("landed_at"), F.lit(True)),
+            "time_is_odd": F.coalesce(F.col("delivered_at") > F.col("landed_at"), F.lit(True)),
         }
     )
 
@@ -174,7 +175,7 @@ def compare(raw: DataFrame, tasks: DeltaTable | None, run_id: str) -> DataFrame:
     # `synced_at`: when the sync that wrote the row began; it saw only what had landed before.
     row_at = F.coalesce("delivered_at", "synced_at").alias("row_at")
     rows = tasks.read().select("id", row_at, F.col("synced_at").alias("row_synced_at"))
-    by_landing = F.col("is_a_time_odd") | F.expr("row_at >= row_synced_at")
+    by_landing = F.col("any_time_is_odd") | F.expr("row_at >= row_synced_at")
     is_update = F.when(by_landing, F.expr("landed_at > row_synced_at")).otherwise(F.expr("delivered_at > row_at"))
     return newest.join(rows, "id", "left").withColumns(
         {"is_new": is_task & F.col("row_at").isNull(), "is_updated": F.coalesce(is_update, F.lit(False))}
@@ -185,17 +186,17 @@ def _newest(raw: DataFrame, run_id: str) -> DataFrame:
     """Return the newest delivery of each task, by the rule of `compare`."""
     delivery = F.struct("delivered_at", "landed_at", "is_timed")
     latest, landed_last = F.max_by(delivery, "delivered_at"), F.max_by(delivery, F.struct("landed_at", "delivered_at"))
-    is_a_time_odd = F.bool_or("is_time_odd")
+    any_time_is_odd = F.bool_or("time_is_odd")
     by_task = raw.groupBy("id").agg(
-        is_a_time_odd.alias("is_a_time_odd"),
-        F.when(is_a_time_odd, landed_last).otherwise(latest).alias("newest"),
+        any_time_is_odd.alias("any_time_is_odd"),
+        F.when(any_time_is_odd, landed_last).otherwise(latest).alias("newest"),
         F.count("*").alias("deliveries"),
         F.count_if(F.col("run_id") == run_id).alias("landed"),
     )
-    return by_task.select("id", "newest.*", "is_a_time_odd", "deliveries", "landed")
+    return by_task.select("id", "newest.*", "any_time_is_odd", "deliveries", "landed")
 
 
-def newer(compared: DataFrame) -> DataFrame:
+def changed_keys(compared: DataFrame) -> DataFrame:
     """Return `id` and `delivered_at` of each new or updated task."""
     return compared.where("is_new OR is_updated").select("id", "delivered_at")
 
@@ -216,14 +217,14 @@ def count(compared: DataFrame, now: datetime) -> Counts:
     return Counts._make([*map(int, found), None if at is None else moment(at)])
 
 
-def countable(compared: DataFrame) -> DataFrame:
+def counted_columns(compared: DataFrame) -> DataFrame:
     """Return the columns that `count_few` needs. `micros` is the time in microseconds."""
     micros = F.unix_micros("delivered_at").alias("micros")
     return compared.select("id", micros, "is_timed", "is_new", "is_updated", "deliveries", "landed")
 
 
 def count_few(compared: Sequence[Row], now: datetime) -> Counts:
-    """Count on the driver as `count` does; `compared` holds rows of `countable`."""
+    """Count on the driver as `count` does; `compared` holds rows of `counted_columns`."""
     tasks = [row for row in compared if row["id"] is not None]
     changed = [row for row in tasks if _is_changed(row)]
     latest = max((row["micros"] for row in changed if row["is_timed"] and moment(row["micros"]) <= now), default=None)

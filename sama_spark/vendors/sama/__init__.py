@@ -1,4 +1,6 @@
-"""Sama's answers as rows of the table `annotations`, and Sama's columns of tasks. Its calls are in `sama_spark.api`.
+"""Sama's answers as rows of the table `annotations`, and Sama's columns of tasks.
+
+Sama's calls are in `sama_spark.api`, its feeds in `sama_spark.inbound.sync.feeds`.
 
 - `envelope`: the columns of a task beside `data` and `answers`
 - `reader`: turns the answers of one task into annotations
