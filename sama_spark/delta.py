@@ -109,7 +109,7 @@ class DeltaTable:
         relied_on = {"delta.appendOnly": "false"} | ({SKIP_BY: cluster_by} if cluster_by else {})
         more = ddl_properties(relied_on | dict(properties))
         statement = f"CREATE TABLE {self.sql_name} ({schema}) USING DELTA {clusters}"
-        for left in reversed(range(_TRIES)):
+        for _ in range(_TRIES):
             try:
                 self.spark.sql(f"{statement} COMMENT {ddl_comment(comment)} TBLPROPERTIES ({more})").collect()
                 return True
@@ -119,14 +119,13 @@ class DeltaTable:
                     return False
                 if not _IN_THE_WAY.search(str(error)):
                     raise
-                if not left:
-                    raise TableError(
-                        f"there is something at {self.name!r} that is no table of Delta, and no table could be made",
-                        remedy="name another place, or take away what is there",
-                    ) from error
+                failure = error
             # Another session has begun the folder: Delta cannot read it yet, and takes it for a table.
             time.sleep(_PAUSE)
-        return False
+        raise TableError(
+            f"there is something at {self.name!r} that is no table of Delta, and no table could be made",
+            remedy="name another place, or take away what is there",
+        ) from failure
 
     def properties(self) -> Mapping[str, str] | None:
         """Return the table properties; None if there is no table."""

@@ -82,7 +82,7 @@ def create_tasks(
 
         rejected = _rejected_rows(run, staging)
         lookup = outbox.look_up_and_pack(_accepted(pieces, rejected), options)
-        chunks = _read_within_max_tasks(run, lookup.chunks, streamed=folder is None)
+        chunks = _read_within_max_tasks(run, lookup.chunks, streamed=folder is None and encoded is not None)
 
         def append_rejected_and_claim(batches: list[UploadedBatch]) -> ClaimedBatches | UnclaimedBatches:
             if rejected is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 5_000  # tasks that a condition names one by one
 _MOST_BROADCAST = 1_000_000
+_CHANGED = "is_new OR is_updated"
 
 
 class Counts(NamedTuple):
@@ -102,20 +103,21 @@ def find_changed(
     raw = timed(raw)
     compared = compare(raw, None if last_write is None else tables.tasks, run_id)
     keys = changed_keys(compared)
-    few = _few(counted_columns(compared)) if fetched <= _MOST_NAMED else None
+    columns = counted_columns(compared)
+    few = _few(columns) if fetched <= _MOST_NAMED else None
     if few is not None:
         counts = count_few(few, now)
-        named: list[tuple[str, int]] | None = [(row["id"], row["micros"]) for row in few if _is_changed(row)]
+        named: list[Row] | None = [row for row in few if _is_changed(row)]
     else:
         with ThreadPoolExecutor(1, "sama-naming") as aside:
-            naming = aside.submit(_few, keys.select("id", F.unix_micros("delivered_at")))
+            naming = aside.submit(_few, columns.where(_CHANGED))
             counts = count(compared, now)
-        rows = naming.result()
-        named = None if rows is None else [(row[0], row[1]) for row in rows]
+        named = naming.result()
     deliveries = raw.where("id IS NOT NULL")
     if named is not None:
         # As values, so that none of the writes computes the keys again.
-        values = tables.spark.createDataFrame(named, "id string, micros bigint")
+        pairs = [(row["id"], row["micros"]) for row in named]
+        values = tables.spark.createDataFrame(pairs, "id string, micros bigint")
         keys = F.broadcast(values.select("id", F.timestamp_micros("micros").alias("delivered_at")))
     elif counts.each_is_new:
         return Changed(deliveries, None, counts)  # a join would leave nothing out
@@ -124,7 +126,7 @@ def find_changed(
     newest = deliveries.join(keys, ["id", "delivered_at"])
     if counts.max_deliveries > 1:  # a second sync, against the rule, may have landed the same delivery
         newest = newest.dropDuplicates(["id", "delivered_at"])
-    return Changed(newest, None if named is None else [task_id for task_id, _ in named], counts)
+    return Changed(newest, None if named is None else [row["id"] for row in named], counts)
 
 
 def timed(raw: DataFrame) -> DataFrame:
@@ -198,12 +200,12 @@ def _newest(raw: DataFrame, run_id: str) -> DataFrame:
 
 def changed_keys(compared: DataFrame) -> DataFrame:
     """Return `id` and `delivered_at` of each new or updated task."""
-    return compared.where("is_new OR is_updated").select("id", "delivered_at")
+    return compared.where(_CHANGED).select("id", "delivered_at")
 
 
 def count(compared: DataFrame, now: datetime) -> Counts:
     """Count what `compare` found; `now` is when this run began."""
-    is_task, is_changed = F.col("id").isNotNull(), F.expr("is_new OR is_updated")
+    is_task, is_changed = F.col("id").isNotNull(), F.expr(_CHANGED)
     is_in_time = F.col("is_timed") & (F.col("delivered_at") <= F.lit(now))
     counts = (
         F.count_if("is_new"),

@@ -24,6 +24,7 @@ from sama_spark.inbound.table import as_timestamp
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from sama_spark.inbound.sync.sync_result import FeedSync
     from sama_spark.inbound.sync.tables import SyncTables
     from sama_spark.staging import Stage
     from sama_spark.vendors.seam import Page
@@ -42,7 +43,8 @@ class Landing:
         tables: the project's tables.
         stage: where the text waits; None: it passes through the driver's memory.
         source: what the column `feed` says.
-        run_id, landed_at: what these columns say.
+        progress: of the run; counts its pages here.
+        landed_at: what this column says.
         since: only deliveries from this time on can be in the table already; None means any.
         is_empty: whether the table is known to have no rows.
         fetched: how many deliveries have been read, whether the table lacked them or not.
@@ -51,7 +53,7 @@ class Landing:
     tables: SyncTables
     stage: Stage | None
     source: str
-    run_id: str
+    progress: FeedSync
     landed_at: datetime
     since: datetime | None
     is_empty: bool
@@ -83,6 +85,7 @@ class Landing:
 
     def _counted(self, pages: Iterable[Page]) -> Iterator[Page]:
         for page in pages:
+            self.progress.pages += 1
             self.fetched += len(page)
             yield page
 
@@ -95,7 +98,7 @@ class Landing:
             line.parts.alias("parts"),
             line.problem.alias("problem"),
             F.lit(self.source).alias("feed"),
-            F.lit(self.run_id).alias("run_id"),
+            F.lit(self.progress.run_id).alias("run_id"),
             F.lit(self.landed_at).alias("landed_at"),
             F.lit(cursor).cast("string").alias("cursor"),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sama_spark.inbound.sync.changed import Changed
     from sama_spark.inbound.sync.masks import Masks
     from sama_spark.staging import Stage
-    from sama_spark.vendors.seam import Feed, Field, Frames, Label, Page
+    from sama_spark.vendors.seam import Feed, Field, Frames, Label
 
 log = logging.getLogger("sama_spark")
 
@@ -118,8 +118,8 @@ class SyncRun:
             progress.watermark_from, progress.watermark_to = since, before.delivered_at
         elif feed.resume == "cursor" and not self.full:
             begin = last_cursor(self.tables.deliveries_raw, feed.source)
-        landing = Landing(self.tables, self.stage, feed.source, progress.run_id, now, since, "deliveries_raw" in empty)
-        pages = _counted(feed.pages(begin), progress)
+        landing = Landing(self.tables, self.stage, feed.source, progress, now, since, "deliveries_raw" in empty)
+        pages = feed.pages(begin)
         if feed.resume == "vendor":
             for page in pages:  # each lands before the next call, since the vendor does not serve it again
                 landing.land([page], feed.cursor)
@@ -234,9 +234,3 @@ class SyncRun:
     def _record(self, progress: FeedSync, now: datetime, error: str | None) -> None:
         row = {**vars(progress), "started_at": now, "error": error}
         self.tables.runs.append(self.spark.createDataFrame([row], RUNS))
-
-
-def _counted(pages: Iterable[Page], progress: FeedSync) -> Iterator[Page]:
-    for page in pages:
-        progress.pages += 1
-        yield page
