@@ -58,8 +58,8 @@ def main() -> None:
     hold_all(plan, drive)
 
 
-def _watched(write: Callable[..., None]) -> Callable[..., None]:
-    def watched(table: DeltaTable, *args: Any, **options: Any) -> None:
+def _watched(write: Callable[..., Any]) -> Callable[..., Any]:
+    def watched(table: DeltaTable, *args: Any, **options: Any) -> Any:
         if getattr(_this, "writing", False):  # one of these methods by way of another
             return write(table, *args, **options)
         into, name = table.name.rsplit("/", 1)
@@ -78,10 +78,10 @@ def _watched(write: Callable[..., None]) -> Callable[..., None]:
     return watched
 
 
-def _write(write: Callable[..., None], *args: Any, **options: Any) -> None:
+def _write(write: Callable[..., Any], *args: Any, **options: Any) -> Any:
     _this.writing = True
     try:
-        write(*args, **options)
+        return write(*args, **options)
     finally:
         _this.writing = False
 

@@ -147,14 +147,14 @@ def dying_after(writes: int) -> Iterator[None]:
     """The process ends once it has written to tables so often; what it tries after that has no effect."""
     count = 0
 
-    def mortal(write: Callable[..., None]) -> Callable[..., None]:
-        def step(*args: Any, **options: Any) -> None:
+    def mortal(write: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **options: Any) -> Any:
             nonlocal count
-            if count < writes:
-                write(*args, **options)
+            result = write(*args, **options) if count < writes else None
             count += 1
             if count >= writes:
                 raise Died
+            return result
 
         return step
 

@@ -214,6 +214,20 @@ class LabelsBack(_Vendor):
             assert newest in str(table(spark, into, "annotations").collect()), f"it died after {written} writes"
         self.assert_as_at_once(spark, vendor, into, tmp_path)
 
+    def test_a_first_sync_that_dies_is_finished_by_the_next(
+        self, spark: SparkSession, vendor: Back, into: str, tmp_path: Path
+    ) -> None:
+        """It has made the tables, and has landed the deliveries, or also written the annotations."""
+        vendor.deliver("a", "b")
+        for written in (MADE + 1, MADE + 2):
+            place = f"{into}-{written}"
+            with dying_after(written):
+                vendor.sync(spark, place)
+            assert table(spark, place, "tasks").count() == 0
+            vendor.sync(spark, place)
+            assert table(spark, place, "deliveries_raw").count() == 2
+        self.assert_as_at_once(spark, vendor, place, tmp_path)
+
     def test_a_list_that_breaks_off_loses_nothing(self, spark: SparkSession, vendor: Back, into: str) -> None:
         vendor.deliver(*(f"n{number}" for number in range(9)))
         vendor.fail_at_the_second_page()
