@@ -339,7 +339,7 @@ class Client(DataFrames):
         sync = SyncRun(
             spark,
             tables,
-            self._stage(spark, staging),
+            lambda: self._stage(spark, staging),
             TableTypes(*delivery_contract(self, project_id)),
             TABLE_ENVELOPE,
             label=options.label,

@@ -58,6 +58,8 @@ SETTINGS = {
     "spark.driver.extraJavaOptions": "-Ddelta.log.cacheSize=20 -XX:+UseParallelGC",
     "spark.sql.session.timeZone": "America/New_York",
     "spark.databricks.delta.snapshotPartitions": "1",
+    # To list all files of a table in its checksum takes a job for each commit.
+    "spark.databricks.delta.allFilesInCrc.enabled": "false",
     "spark.sql.ui.retainedExecutions": "1",
     "spark.ui.retainedJobs": "1",
     "spark.ui.retainedStages": "1",

@@ -22,7 +22,7 @@ from sama_spark.vendors.seam import Annotation, AnnotationReader, Frames, Label
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 _ROWS_AT_A_TIME = 2_000  # larger batches do not fit the processor's cache and are a tenth slower
 
@@ -158,6 +158,27 @@ def flatten_annotations(
         json_text(df, "answers").alias("answers"),
     )
     return tasks.mapInArrow(partial(annotation_batches, reader), ANNOTATIONS)
+
+
+def annotations_on_driver(
+    spark: SparkSession, tasks: pa.RecordBatch, vendor: str, label: Label, frames: Frames
+) -> DataFrame:
+    """Return what `flatten_annotations` returns, for a few tasks that the driver holds: no worker takes part.
+
+    Args:
+        spark: the session.
+        tasks: has `id`, `delivered_at` and `answers_raw`.
+        vendor: as for `flatten_annotations`, like what follows.
+        label: names the tag that is the class.
+        frames: which frames become rows.
+    """
+    import pyarrow as pa
+
+    names = ("id", "delivered_at", "answers_raw")
+    columns = [pa.array([vendor] * len(tasks), pa.string()), *map(tasks.column, names)]
+    batch = pa.RecordBatch.from_arrays(columns, ["vendor", *names])
+    made = annotation_batches(READERS[vendor](label, frames), iter([batch]))
+    return spark.createDataFrame(pa.Table.from_batches(made, _arrow_schema()))
 
 
 def json_text(df: DataFrame, name: str) -> Column:

@@ -50,11 +50,12 @@ _NULL = msgspec.Raw(b"null")
 
 
 class LineTexts(NamedTuple):
-    """What a line holds, cut in Python; None where the task has no such value."""
+    """What a line holds, cut in Python; None where the task has no such value. `parts`: as in `LineColumns`."""
 
     id: str | None
     delivered_at: str | None
     problem: str | None
+    parts: bytes
     data: bytes | None
     answers: bytes | None
     raw: bytes
@@ -95,7 +96,7 @@ def cut_line(line: bytes) -> LineTexts:
     raw = line[ends[-1] :]
     data = raw[data_start - 1 : data_start - 1 + data_length] if data_length else None
     answers = raw[answers_start - 1 : answers_start - 1 + answers_length] if answers_length else None
-    return LineTexts(task_id, delivered_at, problem, data, answers, raw)
+    return LineTexts(task_id, delivered_at, problem, line[:_PARTS], data, answers, raw)
 
 
 def line_columns() -> LineColumns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +31,18 @@ def observed_schemas(texts: DataFrame) -> list[str]:
     if hasattr(F, "schema_of_variant_agg"):
         found = texts.agg(*(F.schema_of_variant_agg(F.try_parse_json(name)) for name in texts.columns)).collect()[0]
         return [schema or "VOID" for schema in found]
-    kinds: list[_Kind] = ["VOID"] * len(texts.columns)
-    for row in texts.toLocalIterator():
+    return schemas_of_texts(texts.toLocalIterator(), len(texts.columns))
+
+
+def schemas_of_texts(rows: Iterable[Sequence[str | bytes | None]], width: int) -> list[str]:
+    """Return what `observed_schemas` returns, for rows of `width` JSON texts on the driver."""
+    kinds: list[_Kind] = ["VOID"] * width
+    for row in rows:
         kinds = [_merged(kind, _kind_of_text(text)) for kind, text in zip(kinds, row, strict=True)]
     return [_schema(kind) for kind in kinds]
 
 
-def _kind_of_text(text: str | None) -> _Kind:
+def _kind_of_text(text: str | bytes | None) -> _Kind:
     try:
         return _kind(msgspec.json.decode(text or "null"))
     except (msgspec.DecodeError, RecursionError):

@@ -43,13 +43,18 @@ def _micros(text: Any) -> int | None:
         time = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0), tzinfo=timezone.utc)
     except ValueError:
         return None
-    whole = (time - _EPOCH) // _MICRO + int((fraction or "").ljust(6, "0")[:6])
+    whole = of_datetime(time) + int((fraction or "").ljust(6, "0")[:6])
     if sign is None:
         return whole
     ahead = int(zone_hours) * 60 + int(zone_minutes)
     if int(zone_minutes) > 59 or ahead > 18 * 60:
         return None
     return whole - int(f"{sign}{ahead}") * 60_000_000
+
+
+def of_datetime(time: datetime) -> int:
+    """Return a time with a zone in microseconds since 1970."""
+    return (time - _EPOCH) // _MICRO
 
 
 def to_text(time: int) -> str:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+import pyarrow as pa
 from pyspark.sql import functions as F
 
 from sama_spark.delta import time_column
 from sama_spark.inbound.lines import raw_parts
+from sama_spark.inbound.sync.held import Delivery, task_batch
 from sama_spark.inbound.sync.watermark import moment
+from sama_spark.inbound.times import of_datetime
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row
+    from pyspark.sql import DataFrame, Row, SparkSession
 
     from sama_spark.delta import DeltaTable
+    from sama_spark.inbound.sync.landing import Landing
     from sama_spark.inbound.sync.tables import SyncTables
 
 _MOST_NAMED = 5_000  # tasks that a condition names one by one
@@ -59,74 +64,91 @@ class Changed:
     """The tasks that are new or updated.
 
     Attributes:
-        rows: the newest delivery of each task, with the columns that `timed` returns.
+        rows: the newest delivery of each task: `id`, `delivered_at`, `raw`, `data_raw`, `answers_raw`.
         ids: the ids of the tasks if they are few, so that a condition can name them; else None.
         counts: how many tasks and deliveries were compared.
+        on_driver: the same rows, if the driver has them all.
     """
 
     rows: DataFrame
     ids: Sequence[str] | None
     counts: Counts
-
-    def parts(self) -> DataFrame:
-        """Return the rows with `data_raw` and `answers_raw`, the JSON text of both."""
-        data, answers = raw_parts("parts", "raw")
-        return self.rows.withColumns({"data_raw": data, "answers_raw": answers})
+    on_driver: pa.RecordBatch | None = None
 
 
-def find_changed(
-    tables: SyncTables, since: datetime | None, last_write: datetime | None, run_id: str, now: datetime, fetched: int
-) -> Changed:
+def find_changed(tables: SyncTables, landing: Landing, last_write: datetime | None) -> Changed:
     """Return the tasks that are new or updated, by the rule of `compare`.
 
     These deliveries are compared with `tasks`:
 
-    - those whose `delivered_at` is `since` or later: this run has asked the feed for them;
-    - those that have no time and landed from `since` on;
+    - those whose `delivered_at` is `landing.since` or later: this run has asked the feed for them;
+    - those that have no time and landed from that time on;
     - those that landed after `last_write`, however old they are: a run that landed them may have died before it wrote
       to `tasks`.
 
+    Where `since` is None, these are all deliveries.
+
     Args:
         tables: the project's tables.
-        since: where the feed began in this run; None: compare all deliveries.
-        last_write: when the last run that wrote to `tasks` began; None, as `since` is then: `tasks` is empty.
-        run_id: the id of this run.
-        now: when this run began.
-        fetched: how many deliveries this run fetched. If they are few, the comparison is most likely small too, and the
-            driver collects it.
+        landing: what this run has fetched. If that is little, the comparison is most likely small too, and the driver
+            collects it.
+        last_write: when the last run that wrote to `tasks` began; None: `tasks` is empty.
     """
-    raw = tables.deliveries_raw.read()
-    if since is not None:
-        delivered_at, landed_at = (time_column(tables.spark, name) for name in ("delivered_at", "landed_at"))
-        untimed = F.col("delivered_at").isNull() & (landed_at >= F.lit(since))
-        raw = raw.where((delivered_at >= F.lit(since)) | untimed | (landed_at > F.lit(last_write)))
-    raw = timed(raw)
-    compared = compare(raw, None if last_write is None else tables.tasks, run_id)
+    held = landing.held or ()
+    if landing.holds_all and last_write is None:
+        latest, counts = first_tasks(held, landing.landed_at)
+        return _on_driver(tables.spark, list(latest.values()), counts)
+    raw = timed(_compared_deliveries(tables, landing.since, last_write))
+    compared = compare(raw, None if last_write is None else tables.tasks, landing.progress.run_id)
     keys = changed_keys(compared)
     columns = counted_columns(compared)
-    few = _few(columns) if fetched <= _MOST_NAMED else None
+    few = _few(columns) if landing.fetched <= _MOST_NAMED else None
     if few is not None:
-        counts = count_few(few, now)
+        counts = count_few(few, landing.landed_at)
         named: list[Row] | None = [row for row in few if _is_changed(row)]
     else:
         with ThreadPoolExecutor(1, "sama-naming") as aside:
             naming = aside.submit(_few, columns.where(_CHANGED))
-            counts = count(compared, now)
+            counts = count(compared, landing.landed_at)
         named = naming.result()
-    deliveries = raw.where("id IS NOT NULL")
+    tasks = raw.where("id IS NOT NULL")
     if named is not None:
-        # As values, so that none of the writes computes the keys again.
         pairs = [(row["id"], row["micros"]) for row in named]
+        known = {(delivery.id, delivery.at): delivery for delivery in held if delivery.problem is None}
+        if all(pair in known for pair in pairs):
+            return _on_driver(tables.spark, [known[pair] for pair in pairs], counts)
+        # As values, so that none of the writes computes the keys again.
         values = tables.spark.createDataFrame(pairs, "id string, micros bigint")
         keys = F.broadcast(values.select("id", F.timestamp_micros("micros").alias("delivered_at")))
     elif counts.each_is_new:
-        return Changed(deliveries, None, counts)  # a join would leave nothing out
+        return Changed(_with_parts(tasks), None, counts)  # a join would leave nothing out
     elif counts.changed < _MOST_BROADCAST:
         keys = F.broadcast(keys)
-    newest = deliveries.join(keys, ["id", "delivered_at"])
+    newest = tasks.join(keys, ["id", "delivered_at"])
     if counts.max_deliveries > 1:  # a second sync, against the rule, may have landed the same delivery
         newest = newest.dropDuplicates(["id", "delivered_at"])
-    return Changed(newest, None if named is None else [row["id"] for row in named], counts)
+    return Changed(_with_parts(newest), None if named is None else [row["id"] for row in named], counts)
+
+
+def _on_driver(spark: SparkSession, held: Sequence[Delivery], counts: Counts) -> Changed:
+    batch = task_batch(held)
+    ids = [str(delivery.id) for delivery in held]
+    return Changed(spark.createDataFrame(pa.Table.from_batches([batch])), ids, counts, batch)
+
+
+def _with_parts(tasks: DataFrame) -> DataFrame:
+    data, answers = raw_parts("parts", "raw")
+    return tasks.select("id", "delivered_at", "raw", data.alias("data_raw"), answers.alias("answers_raw"))
+
+
+def _compared_deliveries(tables: SyncTables, since: datetime | None, last_write: datetime | None) -> DataFrame:
+    """Return the deliveries that must be compared with `tasks`, as `find_changed` lists them."""
+    raw = tables.deliveries_raw.read()
+    if since is None:
+        return raw
+    delivered_at, landed_at = (time_column(tables.spark, name) for name in ("delivered_at", "landed_at"))
+    untimed = F.col("delivered_at").isNull() & (landed_at >= F.lit(since))
+    return raw.where((delivered_at >= F.lit(since)) | untimed | (landed_at > F.lit(last_write)))
 
 
 def timed(raw: DataFrame) -> DataFrame:
@@ -223,6 +245,29 @@ def counted_columns(compared: DataFrame) -> DataFrame:
     """Return the columns that `count_few` needs. `micros` is the time in microseconds."""
     micros = F.unix_micros("delivered_at").alias("micros")
     return compared.select("id", micros, "is_timed", "is_new", "is_updated", "deliveries", "landed")
+
+
+def first_tasks(held: Sequence[Delivery], now: datetime) -> tuple[dict[str, Delivery], Counts]:
+    """Compare and count as `compare` and `count` do, on the driver, where `tasks` is empty.
+
+    Args:
+        held: all deliveries; they landed in this run.
+        now: when this run began.
+
+    Returns:
+        The newest delivery of each task, by id, and the counts.
+    """
+    latest: dict[str, Delivery] = {}
+    of_task: Counter[str] = Counter()
+    for delivery in held:
+        if delivery.id is not None and delivery.problem is None:
+            of_task[delivery.id] += 1
+            if delivery.at >= latest.get(delivery.id, delivery).at:
+                latest[delivery.id] = delivery
+    times = [delivery.delivered_at for delivery in latest.values() if delivery.delivered_at is not None]
+    last = max((time for time in times if time <= of_datetime(now)), default=None)
+    most = max(of_task.values(), default=0)
+    return latest, Counts(len(latest), 0, 0, len(held), most, None if last is None else moment(last))
 
 
 def count_few(compared: Sequence[Row], now: datetime) -> Counts:

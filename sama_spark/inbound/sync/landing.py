@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -19,6 +20,7 @@ from sama_spark.inbound.lines import (
     stage_lines,
     staged_lines,
 )
+from sama_spark.inbound.sync.held import Delivery, can_hold, deliveries, raw_frame, take_few
 from sama_spark.inbound.table import as_timestamp
 
 if TYPE_CHECKING:
@@ -41,47 +43,74 @@ class Landing:
 
     Attributes:
         tables: the project's tables.
-        stage: where the text waits; None: it passes through the driver's memory.
+        stage: returns where the text of many deliveries waits; None: it passes through the driver's memory.
         source: what the column `feed` says.
         progress: of the run; counts its pages here.
         landed_at: what this column says.
         since: only deliveries from this time on can be in the table already; None means any.
         is_empty: whether the table is known to have no rows.
+        is_alone: whether the table is known to have what this run has landed, and nothing else.
         fetched: how many deliveries have been read, whether the table lacked them or not.
+        held: these deliveries; None if they are more than the driver holds.
     """
 
     tables: SyncTables
-    stage: Stage | None
+    stage: Callable[[], Stage | None]
     source: str
     progress: FeedSync
     landed_at: datetime
     since: datetime | None
     is_empty: bool
+    is_alone: bool = False
     fetched: int = 0
+    held: list[Delivery] | None = field(default_factory=list, repr=False)
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether the driver holds all that is in `deliveries_raw`."""
+        return self.held is not None and (self.is_empty or self.is_alone)
 
     def land(self, pages: Iterable[Page], cursor: Callable[[], str | None]) -> None:
         """Append the deliveries of `pages` that `deliveries_raw` lacks.
 
-        With a stage, Spark appends all pages in one commit. Without one it appends portions of some 64 MB.
+        Spark appends a few deliveries from the driver's memory, and many from the stage: all in one commit. Without a
+        stage it appends many in portions of some 64 MB.
 
         Args:
             pages: what to land.
             cursor: called once all pages are read. What it returns lands with the last rows, in one commit. If those
                 rows are already there, the cursor is not written, and the next sync reads the same pages again.
         """
-        spark, fetched = self.tables.spark, ahead(self._counted(pages))
-        if self.stage is not None:
-            with self.stage.run("sync") as folder:
+        fetched = ahead(self._counted(pages))
+        first, are_all = take_few(fetched) if can_hold() else ([], False)
+        if are_all:
+            self._land_few(first, cursor)
+        else:
+            self.held = None
+            self._land_many(chain(first, fetched), cursor)
+
+    def _land_few(self, pages: Iterable[Page], cursor: Callable[[], str | None]) -> None:
+        few = deliveries(pages, self.landed_at)
+        if few:
+            origin = self.source, self.progress.run_id, self.landed_at, cursor()
+            self._append(raw_frame(self.tables.spark, few, *origin).coalesce(1))  # one file
+        if self.held is not None:
+            self.held += few
+
+    def _land_many(self, fetched: Iterable[Page], cursor: Callable[[], str | None]) -> None:
+        spark, stage = self.tables.spark, self.stage()
+        if stage is not None:
+            with stage.run("sync") as folder:
                 if stage_lines(fetched, folder):
-                    self._append(staged_lines(spark, folder), cursor())
+                    self._append(self._raw_rows(staged_lines(spark, folder), cursor()))
             return
         waiting = None
         for portion in line_tables(fetched, TABLE_BYTES):
             if waiting is not None:
-                self._append(arrow_rows(spark, waiting), None)
+                self._append(self._raw_rows(arrow_rows(spark, waiting), None))
             waiting = portion
         if waiting is not None:
-            self._append(arrow_rows(spark, waiting), cursor())
+            self._append(self._raw_rows(arrow_rows(spark, waiting), cursor()))
 
     def _counted(self, pages: Iterable[Page]) -> Iterator[Page]:
         for page in pages:
@@ -89,9 +118,9 @@ class Landing:
             self.fetched += len(page)
             yield page
 
-    def _append(self, lines: DataFrame, cursor: str | None) -> None:
+    def _raw_rows(self, lines: DataFrame, cursor: str | None) -> DataFrame:
         line = line_columns()
-        rows = lines.select(
+        return lines.select(
             line.id.alias("id"),
             as_timestamp(line.delivered_at).alias("delivered_at"),
             line.raw.alias("raw"),
@@ -102,12 +131,16 @@ class Landing:
             F.lit(self.landed_at).alias("landed_at"),
             F.lit(cursor).cast("string").alias("cursor"),
         )
+
+    def _append(self, rows: DataFrame) -> None:
         for left in reversed(range(_TRIES)):
             try:
                 if self.is_empty:
                     self.is_empty = False  # also if another sync has written to it: then rows are compared
                     self.tables.deliveries_raw.fill(rows)
+                    self.is_alone = True
                     return
+                self.is_alone = False
                 fresh = self._lacking(rows)
                 if not fresh.isEmpty():  # an append of nothing leaves a file each time
                     self.tables.deliveries_raw.append(fresh)

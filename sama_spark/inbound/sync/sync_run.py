@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from sama_spark.inbound.sync.landing import Landing
 from sama_spark.inbound.sync.sync_result import FeedSync, SyncResult
 from sama_spark.inbound.sync.table_types import SchemaMode, TableTypes, observed
 from sama_spark.inbound.sync.tables import RUNS, SyncTables
-from sama_spark.inbound.sync.upsert import replace_annotations, typed, unfit, upsert_tasks
+from sama_spark.inbound.sync.upsert import replace_annotations, typed, unfit, unfit_of_few, upsert_tasks
 from sama_spark.inbound.sync.watermark import Watermark, last_cursor, watermark
 from sama_spark.sql_texts import sql_in
 
@@ -62,7 +62,7 @@ class SyncRun:
     Attributes:
         spark: the session.
         tables: the project's tables.
-        stage: where the text of deliveries waits; None: it passes through the driver's memory.
+        stage: returns where the text of many deliveries waits; None: it passes through the driver's memory.
         declared: the types of `data` and `answers` as the vendor declares them.
         envelope: the columns of `tasks` beside these two.
         label, frames: as for `flatten_annotations`.
@@ -74,7 +74,7 @@ class SyncRun:
 
     spark: SparkSession
     tables: SyncTables
-    stage: Stage | None
+    stage: Callable[[], Stage | None]
     declared: TableTypes
     envelope: Sequence[Field]
     label: Label = None
@@ -121,6 +121,7 @@ class SyncRun:
         landing = Landing(self.tables, self.stage, feed.source, progress, now, since, "deliveries_raw" in empty)
         pages = feed.pages(begin)
         if feed.resume == "vendor":
+            self.stage()  # raises before a page is fetched that is not served again
             for page in pages:  # each lands before the next call, since the vendor does not serve it again
                 landing.land([page], feed.cursor)
         else:
@@ -147,10 +148,8 @@ class SyncRun:
         """
         now = landing.landed_at
         with ThreadPoolExecutor(1, "sama-unreadable") as aside:
-            all_unreadable = aside.submit(unreadable.found, self.tables)
-            changed = find_changed(
-                self.tables, landing.since, last_write, progress.run_id, now, fetched=landing.fetched
-            )
+            all_unreadable = aside.submit(unreadable.found, landing)
+            changed = find_changed(self.tables, landing, last_write)
         counts = changed.counts
         progress.landed = counts.landed
         progress.new, progress.updated, progress.unchanged = counts.new, counts.updated, counts.unchanged
@@ -187,10 +186,10 @@ class SyncRun:
         """Return the types that hold now, and the changed tasks by these types. The annotations need neither."""
         are_few = changed.ids is not None
         if self.schema_mode != "discard":
-            types = self._adopt(types, observed(changed.parts(), are_few=are_few), progress)
+            types = self._adopt(types, observed(changed), progress)
         rows = typed(changed, types, self.envelope)
         if are_few:  # to parse them once more is quicker than to look for them in the table
-            progress.unfit = unfit(rows)
+            progress.unfit = unfit_of_few(rows)
         return types, rows
 
     def _adopt(self, types: TableTypes, seen: TableTypes, progress: FeedSync) -> TableTypes:

@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+import pyarrow as pa
 from pyspark.sql import types as T
 
 from sama_spark.inbound.delivery_types import grown, learnt_type
-from sama_spark.inbound.observe import observed_schemas
+from sama_spark.inbound.observe import observed_schemas, schemas_of_texts
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from sama_spark.inbound.sync.changed import Changed
 
 SchemaMode = Literal["evolve", "freeze", "discard"]
 
 _MOST_LOOKED_AT = 5_000
+_MOST_IN_PYTHON = 2 << 20  # bytes; Spark is quicker with more
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,14 @@ class TableTypes:
         return TableTypes(data, grown(self.answers, seen.answers, "answers", gained)), gained
 
 
-def observed(tasks: DataFrame, *, are_few: bool = False) -> TableTypes:
-    """Return the types that `data` and `answers` have in up to 5,000 tasks; VOID where all values are null or empty.
-
-    Args:
-        tasks: has `data_raw` and `answers_raw`, JSON text.
-        are_few: Spark reads all of them, without the extra jobs that a limit costs.
-    """
-    texts = tasks.select("data_raw", "answers_raw")
-    found = observed_schemas(texts if are_few else texts.limit(_MOST_LOOKED_AT))
+def observed(changed: Changed) -> TableTypes:
+    """Return the types that `data` and `answers` have in up to 5,000 tasks; VOID where all values are null or empty."""
+    batch, names = changed.on_driver, ("data_raw", "answers_raw")
+    if batch is not None and batch.nbytes <= _MOST_IN_PYTHON:
+        texts = (batch.column(name).cast(pa.binary()).to_pylist() for name in names)
+        found = schemas_of_texts(zip(*texts, strict=True), len(names))
+    else:
+        few = changed.rows.select(*names)
+        # A limit costs extra jobs.
+        found = observed_schemas(few.limit(_MOST_LOOKED_AT) if changed.ids is None else few)
     return TableTypes(*(learnt_type(schema) for schema in found))

@@ -158,8 +158,9 @@ class SyncTables:
             SyncError: a table belongs to another project, to somebody else or to another layout, or has been dropped.
         """
         found = self.tasks.properties()
-        if not found:  # or another sync is making it at this moment
-            created = set() if self.tasks.exists() else self._create(declared, envelope)
+        if not found:
+            # Empty properties: another sync is making the table at this moment.
+            created = self._create(declared, envelope) if found is None or not self.tasks.exists() else set()
             if "tasks" in created:
                 return declared, created
             found = self.tasks.properties() or {}
@@ -249,19 +250,22 @@ class SyncTables:
         Raises:
             SyncError: the table belongs to another project, to somebody else or to another layout.
         """
-        self._ensure(name, schema, holds, cluster_by, more)
-        return self[name]
+        table = self[name]
+        if table.exists():
+            self._check(table, table.properties() or {})
+        else:
+            self._make(name, schema, holds, cluster_by, more)
+        return table
 
-    def _ensure(
+    def _make(
         self, name: str, schema: str, holds: str, cluster_by: str = "", more: Mapping[str, str] | None = None
     ) -> bool:
-        """Do what `ensure` does, and return whether this call has created the table."""
+        """Create a table that is most likely absent, as `ensure` does. Return whether this call has created it."""
         table = self[name]
-        if not table.exists():
-            of = f"of project {self.project}; written by sama_spark"
-            whose = {_PROJECT: self.project, _LAYOUT_NAME: _LAYOUT}
-            if table.create(schema, f"{holds} {of}", {**whose, **(more or {})}, cluster_by):
-                return True
+        of = f"of project {self.project}; written by sama_spark"
+        whose = {_PROJECT: self.project, _LAYOUT_NAME: _LAYOUT}
+        if table.create(schema, f"{holds} {of}", {**whose, **(more or {})}, cluster_by):
+            return True
         self._check(table, table.properties() or {})
         return False
 
@@ -276,13 +280,13 @@ class SyncTables:
             ("runs", RUNS, "Syncs"),
         )
         with ThreadPoolExecutor(thread_name_prefix="sama-tables") as pool:
-            are_new = pool.map(lambda table: self._ensure(*table), tables)
+            are_new = pool.map(lambda table: self._make(*table), tables)
             created = {name for (name, *_), is_new in zip(tables, are_new, strict=True) if is_new}
         # `tasks` is the last: where it exists, all exist.
         plain = [field.name for field in envelope if field.spark_type != "JSON"]
         skip_by = {SKIP_BY: ",".join(["id", *plain, "delivered_at", "synced_at"])}
         known = FEATURES | skip_by | {_CONTRACT: types.to_json()}
         holds = "The latest delivery of each task"
-        if self._ensure("tasks", tasks_ddl(envelope, types), holds, "id", known):
+        if self._make("tasks", tasks_ddl(envelope, types), holds, "id", known):
             created.add("tasks")
         return created
