@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sama_spark.api.calls import Id, checks_arguments
@@ -158,8 +159,8 @@ class Client(DataFrames):
             )
         refuse_stream(spark_dataframe, "use df.writeStream.foreachBatch(MicroBatches(...))")
         options = from_arguments(CreationOptions, given | {"outputs": {} if outputs is None else outputs})
-        stage = self._stage(spark_dataframe.sparkSession, staging)
-        return create_tasks(self, spark_dataframe, project_id, options, self._staging, stage)
+        find_stage = partial(self._stage, spark_dataframe.sparkSession, staging)
+        return create_tasks(self, spark_dataframe, project_id, options, self._staging, find_stage)
 
     def resume(
         self,
@@ -339,7 +340,7 @@ class Client(DataFrames):
         sync = SyncRun(
             spark,
             tables,
-            lambda: self._stage(spark, staging),
+            partial(self._stage, spark, staging),
             TableTypes(*delivery_contract(self, project_id)),
             TABLE_ENVELOPE,
             label=options.label,

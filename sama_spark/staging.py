@@ -32,10 +32,13 @@ try:
 except ImportError:  # Windows, where dead processes cannot be told from live ones
     fcntl = None  # type: ignore[assignment]
 
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
 from sama_spark.errors import ConnectorError, StagingError
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 log = logging.getLogger("sama_spark")
 
@@ -180,10 +183,17 @@ def text_lines(spark: SparkSession, lines: Iterable[bytes], file: Path | None) -
     The lines pass through `file`, which driver and workers share, or through the driver's memory if `file` is None.
     """
     if file is None:
-        return spark.createDataFrame([(line.decode(),) for line in lines], "value string")
+        return local_texts(spark, pa.table({"value": pa.array(lines, pa.binary()).cast(pa.string())}))
     with file.open("xb") as stream:
         stream.writelines(line + b"\n" for line in lines)
     return spark.read.text(spark_uri(file))
+
+
+def local_texts(spark: SparkSession, table: pa.Table) -> DataFrame:
+    """Return a table of one column of text, `value`, as a DataFrame."""
+    if hasattr(DataFrame, "toArrow"):  # Spark 4.0 brought it, and Arrow tables to `createDataFrame`
+        return spark.createDataFrame(table)
+    return spark.createDataFrame([(line,) for line in table["value"].to_pylist()], "value string")
 
 
 def run_name(kind: str) -> str:

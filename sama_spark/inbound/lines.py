@@ -25,14 +25,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 import pyarrow as pa
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sama_spark.errors import StagingError
-from sama_spark.staging import spark_uri
+from sama_spark.staging import local_texts, spark_uri
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
     from sama_spark.vendors.seam import DeliveryText, Page
 
@@ -211,15 +210,8 @@ def streamed_lines(spark: SparkSession, tables: Iterable[pa.Table]) -> DataFrame
                 "more than 2 GB of tasks cannot pass through the driver's memory",
                 remedy="name a folder that driver and workers share, such as a Unity Catalog volume, in `staging=`",
             )
-        lines = lines.unionAll(arrow_rows(spark, table))
+        lines = lines.unionAll(local_texts(spark, table))
     return lines
-
-
-def arrow_rows(spark: SparkSession, table: pa.Table) -> DataFrame:
-    """Return a table of one column of text, `value`, as a DataFrame."""
-    if hasattr(DataFrame, "toArrow"):  # Spark 4.0 brought it, and Arrow tables to `createDataFrame`
-        return spark.createDataFrame(table)
-    return spark.createDataFrame([(line,) for line in table["value"].to_pylist()], "value string")
 
 
 def _place(part: msgspec.Raw, begin: int) -> tuple[int, int]:

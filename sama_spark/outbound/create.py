@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +19,22 @@ from sama_spark.outbound.dry_run_warnings import tiny_shapes
 from sama_spark.outbound.encode import EncodedRows, encode
 from sama_spark.outbound.outbox.no_outbox import NoOutbox, UnclaimedBatches
 from sama_spark.outbound.outbox.outbox import ClaimedBatches, Outbox
-from sama_spark.outbound.pieces import Piece, cutter_for, refuse_too_many, spool_pieces, stage_pieces, stream_pieces
+from sama_spark.outbound.pieces import (
+    Piece,
+    cutter_for,
+    fetch_few,
+    few_pieces,
+    refuse_too_many,
+    spool,
+    stage_pieces,
+    stream_pieces,
+)
 from sama_spark.outbound.rejected import InvalidRows, RejectedRows, task_pieces
 from sama_spark.outbound.upload import UploadedBatch, Uploader, upload_claim_and_continue
-from sama_spark.staging import private_stage
+from sama_spark.staging import private_stage, text_lines
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.api.api_client import ApiClient
     from sama_spark.outbound.row_keys import OutboxKeys
@@ -34,27 +43,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Run:
-    """What all steps of one run need. `stage`: a folder shared with Spark's workers, None where there is none."""
+    """What all steps of one run need. `find_stage`: returns a folder shared with Spark's workers, or None."""
 
     api: ApiClient
     df: DataFrame
     project_id: str
     options: CreationOptions
-    stage: Stage | None
+    find_stage: Callable[[], Stage | None]
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     begun: float = field(default_factory=time.monotonic)
-
-    @contextmanager
-    def folder(self) -> Iterator[Path | None]:
-        """Give a folder for this run's pieces: of the stage, or of the driver alone.
-
-        None where they stream: then they pass through the driver's memory and are gone.
-        """
-        if self.stage is None and self.options.outbox is None:
-            yield None
-        else:
-            with (self.stage or private_stage()).run("out") as folder:
-                yield folder
 
 
 def create_tasks(
@@ -63,7 +60,7 @@ def create_tasks(
     project_id: str | int,
     options: CreationOptions,
     staging: Staging,
-    stage: Stage | None,
+    find_stage: Callable[[], Stage | None],
 ) -> CreationResult:
     """Create a task for each row of `df`; the public face is `Client.create_task_batch_from_table`.
 
@@ -71,18 +68,18 @@ def create_tasks(
     claim. Batches that earlier runs left in the outbox may be continued first, before any row is looked at, and for an
     empty DataFrame too.
     """
-    run = _Run(api, df, str(project_id), options, stage)
+    run = _Run(api, df, str(project_id), options, find_stage)
     uploader = Uploader(api, project_id, options)
-    with uploader.naming_batches(_next_step(options)), run.folder() as folder:
-        outbox = _open_outbox(run, folder)
+    with uploader.naming_batches(_next_step(options)), ExitStack() as until_the_end:
+        outbox = _open_outbox(run)
         encoded = _encode(run, outbox.keys)
-        pieces = _pieces(run, encoded, folder) if encoded else ()
+        cut = until_the_end.enter_context(_cut(run, encoded, needs_files=outbox.keys is not None))
         if options.dry_run and encoded:  # `encoded` is never None in a dry run
-            return _dry_run(run, encoded, pieces, outbox)
+            return _dry_run(run, encoded, cut, outbox)
 
-        rejected = _rejected_rows(run, staging)
-        lookup = outbox.look_up_and_pack(_accepted(pieces, rejected), options)
-        chunks = _read_within_max_tasks(run, lookup.chunks, streamed=folder is None and encoded is not None)
+        rejected = _rejected_rows(run, staging, cut.stage)
+        lookup = outbox.look_up_and_pack(_accepted(cut.pieces, rejected), options, cut.text_lines)
+        chunks = _read_within_max_tasks(run, lookup.chunks, streamed=cut.streams)
 
         def append_rejected_and_claim(batches: list[UploadedBatch]) -> ClaimedBatches | UnclaimedBatches:
             if rejected is not None:
@@ -97,7 +94,7 @@ def create_tasks(
             tuple(claimed.batches),
             encoded.output_rules if encoded else {},
             time.monotonic() - run.begun,
-            stage is not None,
+            cut.stage is not None,
             run_id=run.run_id,
             rejected_rows=rejected.count if rejected else 0,
             rejected=rejected.frame() if rejected else None,
@@ -114,13 +111,13 @@ def _next_step(options: CreationOptions) -> str | None:
     return f"run the same call again, or client.resume(spark, outbox={options.outbox!r}): nothing is sent twice"
 
 
-def _open_outbox(run: _Run, folder: Path | None) -> Outbox | NoOutbox:
+def _open_outbox(run: _Run) -> Outbox | NoOutbox:
     """Open the outbox, which settles what dead runs left: it calls Sama, and may continue batches of those runs.
 
     A dry run settles nothing.
     """
     options, dry_run = run.options.outbox_options, run.options.dry_run
-    if options is None or folder is None:
+    if options is None:
         return NoOutbox()
     # Check before creating the table: it keeps these key columns for good.
     run.options.fields.inputs(run.df.columns)
@@ -128,9 +125,7 @@ def _open_outbox(run: _Run, folder: Path | None) -> Outbox | NoOutbox:
     spark = run.df.sparkSession
     if dry_run and not DeltaTable(spark, options.table).exists():
         return NoOutbox()
-    return Outbox(
-        run.api, spark, run.project_id, options, run.run_id, folder, shared=run.stage is not None, look_only=dry_run
-    )
+    return Outbox(run.api, spark, run.project_id, options, run.run_id, look_only=dry_run)
 
 
 def _encode(run: _Run, keys: OutboxKeys | None) -> EncodedRows | None:
@@ -144,22 +139,59 @@ def _encode(run: _Run, keys: OutboxKeys | None) -> EncodedRows | None:
     return encode(run.df, schema, options.outputs, options.fields, lenient=lenient, outbox_keys=keys)
 
 
-def _pieces(run: _Run, encoded: EncodedRows, folder: Path | None) -> Iterable[Piece]:
-    """Cut the rows into pieces. Spark runs here, and the pieces wait in `folder`; without one it runs as they are read.
+@dataclass(frozen=True)
+class _Cut:
+    """The pieces of a run, and where they are.
 
-    Spark's workers write into a folder of the stage. The driver writes into a folder that is its own.
+    Attributes:
+        spark: the session.
+        pieces: the pieces.
+        stage: a shared folder that many rows need; None where there is none, and for few rows.
+        folder: this run's folder, in the stage or of the driver alone; None where the pieces are in memory.
+        streams: whether Spark makes the pieces as they are read. Then they can be read once.
     """
+
+    spark: SparkSession
+    pieces: Iterable[Piece] = ()
+    stage: Stage | None = None
+    folder: Path | None = None
+    streams: bool = False
+
+    def text_lines(self, name: str, lines: Iterable[bytes]) -> DataFrame:
+        """Return lines of text as a DataFrame of one column, `value`."""
+        return text_lines(self.spark, lines, self.folder / f"{name}.txt" if self.stage and self.folder else None)
+
+
+@contextmanager
+def _cut(run: _Run, encoded: EncodedRows | None, *, needs_files: bool) -> Iterator[_Cut]:
+    """Cut the rows into pieces; Spark runs here, unless the pieces stream. Folders go when the block ends.
+
+    `needs_files`: an outbox comes back to the pieces, so they must not stream.
+    """
+    spark = run.df.sparkSession
+    if encoded is None:
+        yield _Cut(spark)
+        return
     cutter = cutter_for(encoded.task_start, encoded.spliced, run.options)
-    if folder is None:
-        return stream_pieces(encoded.rows, cutter)
-    return (spool_pieces if run.stage is None else stage_pieces)(encoded.rows, cutter, folder)
+    few = fetch_few(encoded.rows)
+    stage = run.find_stage() if few is None else None
+    if stage is None and not needs_files:
+        pieces = stream_pieces(encoded.rows, cutter) if few is None else few_pieces(few, cutter)
+        yield _Cut(spark, pieces, streams=few is None)
+        return
+    with (stage or private_stage()).run("out") as folder:
+        if stage is not None:
+            yield _Cut(spark, stage_pieces(encoded.rows, cutter, folder), stage, folder)
+        else:
+            made = stream_pieces(encoded.rows, cutter) if few is None else few_pieces(few, cutter)
+            yield _Cut(spark, spool(made, folder), None, folder)
 
 
-def _rejected_rows(run: _Run, staging: Staging) -> RejectedRows | None:
+def _rejected_rows(run: _Run, staging: Staging, stage: Stage | None) -> RejectedRows | None:
     """Return what keeps invalid rows; None where they raise."""
     if run.options.on_invalid != "reject":
         return None
-    folder = staging.keep(run.stage.new_run("rejected")) if run.stage else None
+    folder = staging.keep(stage.new_run("rejected")) if stage else None
     return RejectedRows(run.df.sparkSession, folder, run.run_id, run.options.rejected_table)
 
 
@@ -188,9 +220,9 @@ def _read_within_max_tasks(
     return chunks
 
 
-def _dry_run(run: _Run, encoded: EncodedRows, pieces: Iterable[Piece], outbox: Outbox | NoOutbox) -> DryRun:
+def _dry_run(run: _Run, encoded: EncodedRows, cut: _Cut, outbox: Outbox | NoOutbox) -> DryRun:
     options, invalid = run.options, InvalidRows()
-    lookup = outbox.look_up_and_pack(task_pieces(pieces, invalid), options)
+    lookup = outbox.look_up_and_pack(task_pieces(cut.pieces, invalid), options, cut.text_lines)
     chunks = [
         (sum(piece.header.tasks for piece in chunk), sum(piece.header.bytes + 1 for piece in chunk) + 1)
         for chunk in lookup.chunks
@@ -200,7 +232,7 @@ def _dry_run(run: _Run, encoded: EncodedRows, pieces: Iterable[Piece], outbox: O
         (),
         encoded.output_rules,
         time.monotonic() - run.begun,
-        run.stage is not None,
+        cut.stage is not None,
         outbox=lookup.report(),
         task_count=sum(tasks for tasks, _ in chunks),
         bytes=sum(size for _, size in chunks),

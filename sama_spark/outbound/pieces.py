@@ -1,5 +1,7 @@
 """Pieces of encoded tasks on their way from Spark to the driver: through files, or streamed; then packed into chunks.
 
+Few rows are collected as they are, and the driver cuts the pieces.
+
 A piece is up to 1,000 tasks or `PIECE_BYTES` of one partition, a chunk the body of one batch. The size of a chunk is
 an option (`chunk_rows` and `chunk_bytes` in `creation_options`).
 """
@@ -10,8 +12,10 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from itertools import accumulate, islice
 from mmap import mmap
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from zlib import crc32
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
 HEADER_END, PIECE_END = "\x1f", "\x1e"  # JSON text cannot hold them
 _PIECE_COLUMNS = f"{HEADER} string, {BODY} binary"
 _MOST_HEADER_BYTES = 1 << 26
+# A run of this many rows stays on the driver if none is larger than that: it holds 80 MB at most.
+FEW_ROWS, FEW_BYTES = 5_000, 1 << 14
 _ARROW_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 _decode_invalid = msgspec.json.Decoder(list[InvalidRow]).decode
@@ -176,19 +182,42 @@ def stage_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[Sta
     return [piece for file in sorted(map(driver_path, files)) for piece in _listed(file)]
 
 
-def spool_pieces(rows: DataFrame, cutter: PieceCutter, folder: Path) -> list[StagedPiece]:
-    """Cut rows as `stage_pieces` does, where no folder is shared: the driver writes the pieces into `folder`."""
-    file = folder / "pieces.txt"
-    write_pieces(stream_pieces(rows, cutter), file)
-    return list(_listed(file))
-
-
 def write_pieces(pieces: Iterable[StreamedPiece], file: Path) -> None:
     """Write pieces as Spark's writer does for `stage_pieces`."""
     with file.open("xb") as stream:
         for piece in pieces:
             header = _encode(structs.replace(piece.header, checksum=crc32(piece.body)))
             stream.writelines((header, HEADER_END.encode(), piece.body, PIECE_END.encode()))
+
+
+def fetch_few(rows: DataFrame) -> list[EncodedBatch] | None:
+    """Return encoded rows if they are few and small, else None: one Spark job, and no worker takes part."""
+    from pyspark.sql import functions as F
+
+    size = reduce(add, (F.coalesce(F.length(name), F.lit(0)) for name in rows.columns))
+    sized = rows.select("*", (size > FEW_BYTES).alias("is_large"))
+    # Whatever the rows hold, the driver gets little.
+    kept = (F.when(~F.col("is_large"), F.col(name)).alias(name) for name in rows.columns)
+    found = sized.select("is_large", *kept).limit(FEW_ROWS + 1).collect()
+    if len(found) > FEW_ROWS or any(row[0] for row in found):
+        return None
+    columns = [[None if value is None else bytes(value) for value in column] for column in zip(*found, strict=True)][1:]
+    return [
+        EncodedBatch.of([column[start : start + ROWS_AT_A_TIME] for column in columns])
+        for start in range(0, len(found), ROWS_AT_A_TIME)
+    ]
+
+
+def few_pieces(batches: Iterable[EncodedBatch], cutter: PieceCutter) -> list[StreamedPiece]:
+    """Cut rows that the driver has."""
+    return [StreamedPiece(header, body) for header, body in cutter.pieces(batches)]
+
+
+def spool(pieces: Iterable[StreamedPiece], folder: Path) -> list[StagedPiece]:
+    """Write pieces to a file in a folder of the driver, so that they need not stay in memory."""
+    file = folder / "pieces.txt"
+    write_pieces(pieces, file)
+    return list(_listed(file))
 
 
 def stream_pieces(rows: DataFrame, cutter: PieceCutter) -> Iterator[StreamedPiece]:

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from kit.deliveries import PAGE, delivery
 from kit.mortal import dying_after
+from kit.ways import as_many
 from sama_spark import Client
 from sama_spark.errors import ConnectorError, SyncError
 from sama_spark.inbound.sync import changed
@@ -94,7 +95,7 @@ def test_what_is_delivered_again_takes_the_place_of_the_old(
 
 
 @pytest.mark.one_kind
-@pytest.mark.parametrize("named", [5_000, pytest.param(0, marks=LONG)])
+@pytest.mark.parametrize("many", [False, pytest.param(True, marks=LONG)])
 @pytest.mark.parametrize(
     ("writes", "later"),
     [
@@ -113,10 +114,12 @@ def test_the_next_sync_finishes_one_that_died(
     tmp_path: Path,
     writes: int,
     later: bool,
-    named: int,
+    many: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(changed, "_MOST_NAMED", named)
+    if many:
+        as_many(monkeypatch)
+        monkeypatch.setattr(changed, "_MOST_NAMED", 0)
     into, undisturbed = str(tmp_path / "died"), str(tmp_path / "undisturbed")
     if later:
         client.sync(spark, str(project), into)

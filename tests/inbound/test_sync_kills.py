@@ -79,6 +79,7 @@ def killed(
             "feed": feed_of(way),
             "consumer": step,
             "page_size": PAGE,
+            "many": (WAYS[way].index(step) + (way == "later")) % 2 == 1,
         }
         for (way, step), into in folders.items()
     ]

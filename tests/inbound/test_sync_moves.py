@@ -15,6 +15,7 @@ from test_sync import contents
 
 from kit.deliveries import PAGE, delivery
 from kit.mortal import dying_after
+from kit.ways import as_many
 from sama_spark import Client
 from sama_spark.delta import DeltaTable, is_conflict
 from sama_spark.errors import SyncError
@@ -53,13 +54,15 @@ def test_a_lost_race_is_known_by_its_class() -> None:
 
 
 @pytest.mark.one_kind
-@pytest.mark.parametrize("named", [0, pytest.param(5_000, marks=LONG)])
+@pytest.mark.parametrize("many", [False, True])
 def test_two_first_syncs_at_once(
-    spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: int
+    spark: SparkSession, sandbox: Sandbox, project: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: bool
 ) -> None:
     """They land at one time, then they write annotations at one time: both have seen an empty table."""
     into, undisturbed = str(tmp_path / "two"), str(tmp_path / "undisturbed")
-    monkeypatch.setattr(changed, "_MOST_NAMED", named)
+    if many:
+        as_many(monkeypatch)
+        monkeypatch.setattr(changed, "_MOST_NAMED", 0)
     together = {name: threading.Barrier(2) for name in ("deliveries_raw", "annotations")}
 
     def at_once(write: Callable[..., None]) -> Callable[..., None]:
@@ -152,6 +155,7 @@ def test_what_another_feed_takes_over_is_no_proof_of_what_came_before(
     into = str(tmp_path)
     sandbox.switch(project, ordering="descending")
     monkeypatch.setattr(client._staging, "stage", lambda *_: None)
+    as_many(monkeypatch)
     monkeypatch.setattr(landing, "TABLE_BYTES", 1)
     list(client.since_last_call_pages(project))
     made = 4

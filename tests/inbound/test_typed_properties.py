@@ -17,8 +17,9 @@ from pyspark.sql import types as T
 
 from sama_spark.api.replies import decode_page
 from sama_spark.inbound.delivery_types import delivery_types, sama_name, saveable
-from sama_spark.inbound.lines import arrow_rows, line_columns, line_tables
+from sama_spark.inbound.lines import line_columns, line_tables
 from sama_spark.inbound.table import RESCUED, typed_tasks
+from sama_spark.staging import local_texts
 from sama_spark.vendors.sama.envelope import ENVELOPE
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def test_nothing_delivered_is_lost(spark: SparkSession) -> None:
     _, kind = delivery_types({"properties": {"answers": {"properties": OUTPUTS}}})
     (lines,) = line_tables([page], 1 << 30)
     line = line_columns()
-    rows = arrow_rows(spark, lines).select(
+    rows = local_texts(spark, lines).select(
         line.id.alias("id"),
         F.lit(None).cast("timestamp").alias("delivered_at"),
         line.raw.alias("raw"),

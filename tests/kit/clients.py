@@ -34,7 +34,7 @@ def streaming_client(sandbox: Sandbox, spark: SparkSession, folder: Path, **opti
     with pytest.MonkeyPatch.context() as patch, client(sandbox, **options) as streaming:
         patch.setattr(tempfile, "tempdir", str(no_folder))
         staging._temporary_folder.cache_clear()
-        assert not streaming.create_task_batch_from_table(spark.range(0), "1")["staged"]
+        assert streaming._stage(spark, None) is None
         patch.undo()
         staging._temporary_folder.cache_clear()
         yield streaming

@@ -1,7 +1,7 @@
 """A process full of drivers, each held at its step, which then kills itself: `python -m kit.doomed JSON`.
 
-The JSON is as `killing.kill` makes it; its drivers have `project`, `outbox` and the `step` at which each is when the
-process ends.
+The JSON is as `killing.kill` makes it; its drivers have `project`, `outbox`, the `step` at which each is when the
+process ends, and whether its rows count as `many`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 
 from kit.killing import Arrive, hold_all, stand_still
 from kit.mortal import CLAIM, CONTINUE, EVENT, OPEN, PUT, Mortal, watch_ledger
+from kit.ways import by_thread, counted_as
 from sama_spark.http.retry import SystemClock
 from sama_spark.sandbox import Sandbox
 
@@ -37,12 +38,13 @@ def main() -> None:
     told = json.loads(sys.argv[1])
     sandbox = Sandbox.at(told["base_url"], told["api_key"])
     watch_ledger(pytest.MonkeyPatch())
+    by_thread(pytest.MonkeyPatch())
 
     def drive(spark: Any, told: Mapping[str, Any], arrive: Arrive) -> None:
         driver = Mortal(sandbox, SystemClock())
         hold(driver, told["step"], arrive)
         df = spark.range(ROWS, numPartitions=1).selectExpr("concat('https://example.org/', id, '.jpg') AS url")
-        with driver.driving():
+        with driver.driving(), counted_as(told["many"]):
             driver.run(df, told["project"], told["outbox"]).wait()
 
     hold_all(told, drive)

@@ -1,7 +1,7 @@
 """A process full of syncs, each held at its step, which then kills itself: `python -m kit.doomed_sync JSON`.
 
-The JSON is as `killing.kill` makes it; its drivers have `project`, `into`, `feed`, `consumer`, `page_size`, and the
-`step` at which each is when the process ends.
+The JSON is as `killing.kill` makes it; its drivers have `project`, `into`, `feed`, `consumer`, `page_size`, the `step`
+at which each is when the process ends, and whether its deliveries count as `many`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
+
 from kit.killing import Arrive, hold_all, stand_still
+from kit.ways import by_thread, counted_as
 from sama_spark import Client
 from sama_spark.delta import DeltaTable
 
@@ -44,6 +47,7 @@ def main() -> None:
     plan = json.loads(sys.argv[1])
     for name in ("create", "append", "fill", "replace", "replace_by", "merge"):
         setattr(DeltaTable, name, _watched(getattr(DeltaTable, name)))
+    by_thread(pytest.MonkeyPatch())
 
     def drive(spark: Any, driver: Mapping[str, Any], arrive: Arrive) -> None:
         table, which, after = STEPS[driver["step"]]
@@ -51,7 +55,7 @@ def main() -> None:
             which += MADE
         _held[driver["into"]] = ((table, which, after), arrive, Counter())
         options = {"base_url": plan["base_url"], "delivered_page_size": driver["page_size"]}
-        with Client(plan["api_key"], **options) as client:
+        with Client(plan["api_key"], **options) as client, counted_as(driver["many"]):
             feeds, consumer = [driver["feed"]], driver["consumer"]
             client.sync(spark, str(driver["project"]), driver["into"], feeds=feeds, consumer=consumer)
 

@@ -18,7 +18,7 @@ from pyspark.sql.types import StructType
 
 from kit.mortal import watch_ledger
 from sama_spark.errors import OutboxError, RepeatedKeys
-from sama_spark.outbound import create, pieces
+from sama_spark.outbound import create
 from sama_spark.outbound.cut import PieceCutter
 from sama_spark.outbound.encode import EncodedRows
 from sama_spark.outbound.encoded_batch import EncodedBatch
@@ -194,13 +194,13 @@ def _stream(rows: Any, cutter: PieceCutter) -> Iterator[StreamedPiece]:
 
 def on_paper(patch: pytest.MonkeyPatch) -> None:
     """Runs and `resume` take a `PaperFrame` or `PaperSpark` from here on."""
-    for module in (pieces, create):
-        patch.setattr(module, "stream_pieces", _stream)
+    patch.setattr(create, "fetch_few", lambda _: None)
+    patch.setattr(create, "stream_pieces", _stream)
     patch.setattr(create, "_encode", _encode)
     patch.setattr(Staging, "stage", lambda *_: None)
     patch.setattr(outbox, "Ledger", PaperLedger)
     patch.setattr(settle, "Ledger", PaperLedger)
     patch.setattr(settle, "_AT_A_TIME", 1)  # steps in the same order every time, one sleeper at a time
     patch.setattr(outbox, "RunRows", PaperRows)
-    patch.setattr(outbox, "text_lines", lambda _, lines, *__: list(lines))
+    patch.setattr(create, "text_lines", lambda _, lines, *__: list(lines))
     watch_ledger(patch, PaperLedger, PaperTable)

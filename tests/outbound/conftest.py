@@ -1,4 +1,4 @@
-"""A client on each of the two ways that text takes from Spark to the driver."""
+"""A client on each of the three ways that rows take from Spark to the driver."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kit.ways import as_many
 from sama_spark import Client
 
 if TYPE_CHECKING:
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
     from sama_spark.sandbox import Sandbox
 
 
-@pytest.fixture(params=["staged", "streamed"])
-def way(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["few", "staged", "streamed"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How tasks come from Spark to the driver."""
+    if request.param != "few":
+        as_many(monkeypatch)
     return str(request.param)
 
 

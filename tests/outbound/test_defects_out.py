@@ -364,7 +364,7 @@ def test_many_rows_in_bounded_memory(spark: SparkSession, sandbox: Sandbox, clie
     assert max(sizes) <= most
     assert sum(sizes) == result["bytes"]
     assert len({put["connection"] for put in sandbox.requests("put")}) > 1  # several in flight
-    assert peak < 4 << 20
+    assert peak < 9 << 20  # 6 MB of them to look whether the rows are few
 
 
 @pytest.mark.both_kinds

@@ -14,6 +14,7 @@ from pyspark.sql import types as T
 from suite import Back, LabelsBack
 
 from kit.mortal import dying_after
+from kit.ways import as_many
 from sama_spark.errors import SyncError
 from sama_spark.inbound.sync import landing
 from sama_spark.inbound.sync.sync_result import SyncResult
@@ -123,7 +124,7 @@ def tables(spark: SparkSession, tmp_path: Path) -> SyncTables:
 
 
 def sync(tables: SyncTables, *feeds: Parcels, stage: Stage | None = None, full: bool = False) -> SyncResult:
-    return SyncRun(tables.spark, tables, stage, TEXTS, ENVELOPE, full=full).run(feeds)
+    return SyncRun(tables.spark, tables, lambda: stage, TEXTS, ENVELOPE, full=full).run(feeds)
 
 
 def weather(tables: SyncTables) -> dict[str, str]:
@@ -138,7 +139,10 @@ def cursors(tables: SyncTables) -> DataFrame:
     return tables.deliveries_raw.read().where("cursor IS NOT NULL")
 
 
-def test_its_tasks_have_its_columns_and_come_once(tables: SyncTables, parcels: Parcels, tmp_path: Path) -> None:
+def test_its_tasks_have_its_columns_and_come_once(
+    tables: SyncTables, parcels: Parcels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_many(monkeypatch)
     stage = Stage(tmp_path / "stage")
     first = sync(tables, parcels, stage=stage)
     assert (first.landed, first.new, first.feeds[0].watermark_to) == (3, 3, None)
@@ -168,6 +172,7 @@ def test_a_cursor_does_not_move_without_its_rows(
     tables: SyncTables, parcels: Parcels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each page lands by itself: the first has landed, with its rows alone, when the reading or the landing ends."""
+    as_many(monkeypatch)
     monkeypatch.setattr(landing, "TABLE_BYTES", 1)
     parcels.put("box-d", "box-e")
     parcels.pages_until_failure = 2

@@ -14,7 +14,6 @@ from sama_spark.delta import is_conflict, time_column
 from sama_spark.inbound.lines import (
     TABLE_BYTES,
     ahead,
-    arrow_rows,
     line_columns,
     line_tables,
     stage_lines,
@@ -22,6 +21,7 @@ from sama_spark.inbound.lines import (
 )
 from sama_spark.inbound.sync.held import Delivery, can_hold, deliveries, raw_frame, take_few
 from sama_spark.inbound.table import as_timestamp
+from sama_spark.staging import local_texts
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -107,10 +107,10 @@ class Landing:
         waiting = None
         for portion in line_tables(fetched, TABLE_BYTES):
             if waiting is not None:
-                self._append(self._raw_rows(arrow_rows(spark, waiting), None))
+                self._append(self._raw_rows(local_texts(spark, waiting), None))
             waiting = portion
         if waiting is not None:
-            self._append(self._raw_rows(arrow_rows(spark, waiting), cursor()))
+            self._append(self._raw_rows(local_texts(spark, waiting), cursor()))
 
     def _counted(self, pages: Iterable[Page]) -> Iterator[Page]:
         for page in pages:

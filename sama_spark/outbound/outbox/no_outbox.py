@@ -22,7 +22,7 @@ class NoOutbox:
 
     keys = None
 
-    def look_up_and_pack(self, pieces: Iterable[Piece], options: CreationOptions) -> NoLookup:
+    def look_up_and_pack(self, pieces: Iterable[Piece], options: CreationOptions, _to_frame: object) -> NoLookup:
         """Cut all pieces into chunks, as they come."""
         return NoLookup(pack(pieces, options.chunk_rows, options.chunk_bytes))
 

@@ -10,7 +10,7 @@ ClaimedBatches.settle_other_runs()    -> OutboxReport: settle other runs' batche
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -30,17 +30,16 @@ from sama_spark.outbound.outbox.task_ids import map_tasks
 from sama_spark.outbound.pieces import Piece, PiecePart, StagedPiece, pack
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.outbound.upload import StartableBatches, UploadedBatch, Uploader
-from sama_spark.staging import text_lines
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.api.api_client import ApiClient
     from sama_spark.outbound.creation_options import CreationOptions
     from sama_spark.outbound.outbox.outbox_options import OutboxOptions
     from sama_spark.outbound.wait import Outcome
+
+    TextLines = Callable[[str, Iterable[bytes]], DataFrame]
 
 _log = logging.getLogger("sama_spark")
 
@@ -60,8 +59,6 @@ class Outbox:
         project_id: Sama's project.
         options: the table, and how it knows rows again.
         run_id: names this run in the ledger.
-        folder: for files of this run.
-        shared: whether Spark's workers see `folder` too.
         look_only: settle nothing and write nothing; the table has to be there.
     """
 
@@ -72,13 +69,10 @@ class Outbox:
         project_id: str,
         options: OutboxOptions,
         run_id: str,
-        folder: Path,
         *,
-        shared: bool,
         look_only: bool = False,
     ) -> None:
         self.api, self.options, self.run_id = api, options, run_id
-        self._spark, self._folder, self._shared = spark, folder, shared
         self.ledger = Ledger.open(spark, options.table, project_id, options.keys)
         self.settler = Settler(api, self.ledger)
         self.state: LedgerState = self.ledger.state()
@@ -93,16 +87,18 @@ class Outbox:
         """How the outbox knows rows again."""
         return self.ledger.keys
 
-    def look_up_and_pack(self, pieces: Iterable[Piece], options: CreationOptions) -> Lookup:
+    def look_up_and_pack(self, pieces: Iterable[Piece], options: CreationOptions, to_frame: TextLines) -> Lookup:
         """Look up the rows of staged pieces in the ledger, and pack those that are not known into chunks.
+
+        `to_frame`: makes a DataFrame of lines of text that have a name.
 
         Raises:
             RepeatedKeys: two rows have one key.
             ChangedRows: rows have changed, and `on_changed` is "error".
         """
         staged = [piece for piece in pieces if isinstance(piece, StagedPiece)]
-        rows = RunRows(staged, lambda lines: self.text_lines("rows", lines), by_content=not self.options.keys.names)
-        return Lookup(self, rows, options)
+        rows = RunRows(staged, partial(to_frame, "rows"), by_content=not self.options.keys.names)
+        return Lookup(self, rows, options, to_frame)
 
     def record_outcome(self, outcome: Outcome, batches: Iterable[UploadedBatch]) -> None:
         """Record how this run's batches have ended."""
@@ -116,16 +112,12 @@ class Outbox:
         """Return the task of each row of these batches; see `map_tasks`."""
         return map_tasks(self.api, self.ledger, batches, match_on, not_sent)
 
-    def text_lines(self, name: str, lines: Iterable[bytes]) -> DataFrame:
-        """Return lines of text as a DataFrame of one column, `value`."""
-        return text_lines(self._spark, lines, self._folder / f"{name}.txt" if self._shared else None)
-
 
 class Lookup:
     """What the outbox knows of a run's rows. `chunks`: the others, cut for upload."""
 
-    def __init__(self, outbox: Outbox, rows: RunRows, options: CreationOptions) -> None:
-        self.outbox, self._rows = outbox, rows
+    def __init__(self, outbox: Outbox, rows: RunRows, options: CreationOptions, to_frame: TextLines) -> None:
+        self.outbox, self._rows, self._to_frame = outbox, rows, to_frame
         self.state = outbox.state
         self.known = KnownRows(resend_changed=outbox.options.on_changed == "resend")
         self._look_up(after=0)
@@ -170,7 +162,7 @@ class Lookup:
 
     def _bind(self, sent: _Sent, lease_until: float, now: float) -> bool:
         box, seq = self.outbox, self.state.seq + 1
-        claims = box.text_lines(f"claim-{seq}", map(msgspec.json.encode, self._claims(sent)))
+        claims = self._to_frame(f"claim-{seq}", map(msgspec.json.encode, self._claims(sent)))
         return box.ledger.bind(claims, seq, box.settler.new_token(), lease_until, now)
 
     def _claims(self, sent: _Sent) -> Iterator[Claim]:

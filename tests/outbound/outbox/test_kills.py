@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BOUND = {step: step not in ("staged", "uploading", "uploaded") for step in STEPS}
 LATER = ("claimed", "two continued, no reply")  # the same call comes when the leases are over
 WAYS = {"again": tuple(STEPS), "resume": tuple(step for step in STEPS if step not in ("staged", "recorded"))}
+STEP_NUMBERS = {step: number for number, step in enumerate(STEPS)}
 SHORT = {  # in every run
     "again": ("uploaded", "two continued, no reply"),
     "resume": ("claimed",),
@@ -42,11 +43,15 @@ def killed(
     sandbox.reset()
     found: dict[tuple[str, str], tuple[int, str]] = {}
     ways = WAYS if pytestconfig.getoption("--long") else SHORT
-    for number, (way, step) in enumerate((way, step) for way, steps in ways.items() for step in steps):
-        # Where a second `continue` makes second tasks.
-        project = sandbox.create_project({"url": {"type": "string", "required": True}}, second_continue="obey")
-        found[step, way] = project, str(folder / f"outbox-{number}")
-    drivers = [{"project": p, "outbox": outbox, "step": step} for (step, _), (p, outbox) in found.items()]
+    drivers = []
+    for way, steps in ways.items():
+        for number, step in enumerate(steps):
+            # Where a second `continue` makes second tasks.
+            project = sandbox.create_project({"url": {"type": "string", "required": True}}, second_continue="obey")
+            found[step, way] = project, str(folder / f"{way}-{number}")
+            # Each step comes in both ways, once with few rows and once with many.
+            many = (STEP_NUMBERS[step] + (way == "resume")) % 2 == 1
+            drivers.append({"project": project, "outbox": found[step, way][1], "step": step, "many": many})
     kill("kit.doomed", sandbox, server, folder, drivers)
     return found
 
