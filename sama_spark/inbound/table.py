@@ -159,7 +159,7 @@ def _unusual_timestamp(text: Column) -> Column:
     trimmed = F.regexp_replace(F.trim(text), r" ?(UTC|GMT)$", "Z")
     dashed = F.regexp_replace(trimmed, r"^(\d{4})(\d{2})(\d{2})T", "$1-$2-$3T")
     parted = F.regexp_replace(dashed, r"T(\d{2})(\d{2})(\d{2})(?![\d:])", "T$1:$2:$3")
-    iso = F.regexp_replace(parted, r"T(\d{2}:\d{2})(?!:)", "T$1:00")
+    iso = F.regexp_replace(parted, r"[T ](\d{2}:\d{2})(?!:)", "T$1:00")
     # Spark reads more: years of five digits, and a time alone, which it takes for one of today.
     in_full = F.when(iso.rlike(r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}"), iso)
     time = try_timestamp(F.when(iso.rlike(r"(Z|[+-]\d{2}:?\d{2})$"), in_full).otherwise(F.concat(in_full, F.lit("Z"))))

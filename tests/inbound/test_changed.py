@@ -11,7 +11,18 @@ import pytest
 from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable
-from sama_spark.inbound.sync.changed import Counts, changed_keys, compare, count, count_few, counted_columns, timed
+from sama_spark.inbound.sync.changed import (
+    Counts,
+    changed_keys,
+    compare,
+    count,
+    count_few,
+    counted_columns,
+    first_tasks,
+    timed,
+)
+from sama_spark.inbound.sync.held import Delivery
+from sama_spark.inbound.times import of_datetime
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -74,3 +85,20 @@ def test_newer_deliveries(spark: SparkSession, tmp_path: Path) -> None:
     compared = compare(raw.limit(0), tasks, "this")
     assert changed_keys(compared).count() == 0
     assert count(compared, now) == count_few([], now) == Counts(0, 0, 0, 0, 0, None)
+
+    # A first sync compares on the driver what it holds: all has landed at once.
+    for at_once in TIMES:
+        held = [delivery(*row, at_once) for row in landed]
+        latest, counts = first_tasks(held, now)
+        whole = timed(spark.createDataFrame([(*row[:2], "this", at_once, row[4]) for row in landed], columns))
+        compared = compare(whole, None, "this")
+        due = changed_keys(compared).select("id", F.unix_micros("delivered_at")).collect()
+        assert {(task_id, one.at) for task_id, one in latest.items()} == {(row[0], row[1]) for row in due}
+        assert counts == count(compared, now)
+
+
+def delivery(
+    task_id: str | None, at: datetime | None, _run: str, _landed: datetime, problem: str | None, landed_at: datetime
+) -> Delivery:
+    time = None if at is None else of_datetime(at)
+    return Delivery(task_id, time, of_datetime(at or landed_at), problem, b"", b"", None, None)

@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("pyspark")
@@ -15,6 +14,7 @@ pytest.importorskip("pyspark")
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from kit.examples import many
 from sama_spark.api.replies import decode_page
 from sama_spark.inbound.delivery_types import delivery_types, sama_name, saveable
 from sama_spark.inbound.lines import line_columns, line_tables
@@ -105,19 +105,6 @@ def holds(typed: Any, kind: T.DataType, value: Any) -> bool:
     if isinstance(value, bool) or isinstance(kind, T.BooleanType):
         return typed is value
     return isinstance(value, (int, float)) and bool(typed == (float(value) if isinstance(typed, float) else value))
-
-
-def many(values: st.SearchStrategy[Any], count: int) -> list[Any]:
-    """Examples for one Spark job, since a job for each would take all day."""
-    found: list[Any] = []
-
-    @settings(max_examples=count, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(values)
-    def collect(value: Any) -> None:
-        found.append(value)
-
-    collect()
-    return found
 
 
 @pytest.mark.one_kind

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import time_column
 from sama_spark.inbound.lines import raw_parts
-from sama_spark.inbound.sync.held import Delivery, task_batch
+from sama_spark.inbound.sync.held import Delivery, task_batch, task_frame
 from sama_spark.inbound.sync.watermark import moment
 from sama_spark.inbound.times import of_datetime
 
@@ -133,7 +133,7 @@ def find_changed(tables: SyncTables, landing: Landing, last_write: datetime | No
 def _on_driver(spark: SparkSession, held: Sequence[Delivery], counts: Counts) -> Changed:
     batch = task_batch(held)
     ids = [str(delivery.id) for delivery in held]
-    return Changed(spark.createDataFrame(pa.Table.from_batches([batch])), ids, counts, batch)
+    return Changed(task_frame(spark, batch), ids, counts, batch)
 
 
 def _with_parts(tasks: DataFrame) -> DataFrame:

@@ -108,6 +108,11 @@ def task_batch(held: Sequence[Delivery]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns)
 
 
+def task_frame(spark: SparkSession, batch: pa.RecordBatch) -> DataFrame:
+    """Return what `task_batch` returned as a DataFrame."""
+    return spark.createDataFrame(pa.Table.from_batches([batch]))
+
+
 def _texts(values: Sequence[bytes | None]) -> pa.Array:
     # As they are: a conversion would refuse what is no UTF-8.
     return pa.array(values, pa.binary()).view(pa.string())
