@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sama_spark.api.calls import Id, checks_arguments
@@ -55,9 +54,10 @@ class Client(DataFrames):
         logger: where those lines go; None prints them.
         log_level: the level of those lines.
         base_url: the API's root, for a sandbox or proxy.
-        staging: folder shared by driver and workers in which text waits, such as
+        staging: folder shared by driver and workers in which the text of many rows or deliveries waits, such as
             "/Volumes/catalog/schema/volume"; None takes a temporary folder where the workers see it too (local
             mode) and else streams through the driver; False always streams. Calls take a `staging` of their own too.
+            Whether the workers see it is tried when it is first needed.
         staging_ttl: how long the files of dead processes are kept there, 7 days by default.
         **options: as for `ApiClient` (`experimental`, page sizes, time-outs).
     """
@@ -159,7 +159,7 @@ class Client(DataFrames):
             )
         refuse_stream(spark_dataframe, "use df.writeStream.foreachBatch(MicroBatches(...))")
         options = from_arguments(CreationOptions, given | {"outputs": {} if outputs is None else outputs})
-        find_stage = partial(self._stage, spark_dataframe.sparkSession, staging)
+        find_stage = self._stage_finder(spark_dataframe.sparkSession, staging)
         return create_tasks(self, spark_dataframe, project_id, options, self._staging, find_stage)
 
     def resume(
@@ -340,7 +340,7 @@ class Client(DataFrames):
         sync = SyncRun(
             spark,
             tables,
-            partial(self._stage, spark, staging),
+            self._stage_finder(spark, staging),
             TableTypes(*delivery_contract(self, project_id)),
             TABLE_ENVELOPE,
             label=options.label,

@@ -39,6 +39,7 @@ from sama_spark.errors import ConnectorError, StagingError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+    from pyspark.sql.types import StructType
 
 log = logging.getLogger("sama_spark")
 
@@ -67,10 +68,19 @@ class Stage:
             StagingError: the folder cannot be created.
         """
         run = self.path / run_name(kind)
+        self.create()
         with stage_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             run.mkdir(mode=0o700)
         return run
+
+    def create(self) -> None:
+        """Create the folder when absent.
+
+        Raises:
+            StagingError: the folder cannot be created.
+        """
+        with stage_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @contextmanager
     def run(self, kind: str) -> Iterator[Path]:
@@ -147,6 +157,15 @@ class Staging:
             found[folder] = None if problem else stage
         return found[folder]
 
+    def check(self, folder: str | Literal[False] | None) -> None:
+        """Check, without Spark, that the driver can write to a folder that is named.
+
+        Raises:
+            StagingError: it cannot.
+        """
+        if isinstance(folder, str):
+            Stage(local_path(folder) / "sama-spark").create()
+
     def keep(self, run: Path) -> Path:
         """Remember the folder of a run, which outlives the call until `close()`."""
         self._runs.append(run)
@@ -194,6 +213,12 @@ def local_texts(spark: SparkSession, table: pa.Table) -> DataFrame:
     if hasattr(DataFrame, "toArrow"):  # Spark 4.0 brought it, and Arrow tables to `createDataFrame`
         return spark.createDataFrame(table)
     return spark.createDataFrame([(line,) for line in table["value"].to_pylist()], "value string")
+
+
+def local_rows(spark: SparkSession, table: pa.Table, schema: StructType | str) -> DataFrame:
+    """Return an Arrow table as a DataFrame, with a schema also where it has no rows. Spark 4.0 and later can do it."""
+    # Connect infers no schema from no rows, and a classic session casts no rows to a schema.
+    return spark.createDataFrame(table) if table.num_rows else spark.createDataFrame([], schema)
 
 
 def run_name(kind: str) -> str:

@@ -11,6 +11,7 @@ of what only the driver does need no Spark at all: `kit/paper.py` runs them in m
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,9 @@ SETTINGS = {
 }
 
 
+# Processes that tests start do little: to optimise code takes their JVM longer than the code runs.
+os.environ["SPARK_SUBMIT_OPTS"] = "-XX:TieredStopAtLevel=1"
+
 SESSION: pytest.StashKey[SparkSession] = pytest.StashKey()
 
 
@@ -91,6 +95,7 @@ def spark(
     from sama_spark.local import local_session
 
     settings = {**SETTINGS, "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))}
+    options = os.environ.pop("SPARK_SUBMIT_OPTS", "")
     if session_kind == "classic":
         session = local_session(settings=settings)
     else:
@@ -101,6 +106,7 @@ def spark(
             patch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
             session = local_session(connect=True, settings={**settings, SETTING: "kit.serverless_worker"})
         guard(session)
+    os.environ["SPARK_SUBMIT_OPTS"] = options
     pytestconfig.stash[SESSION] = session
     yield session
     del pytestconfig.stash[SESSION]

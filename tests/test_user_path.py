@@ -134,7 +134,7 @@ def test_without_a_folder(
         assert client.get_delivered_tasks_to_table(spark, project).count() == 6
         if session_kind == "connect":
             with pytest.raises(StagingError, match="not shared by driver and workers"):
-                client.create_task_batch_from_table(images, project, staging=str(volume.parent / PRIVATE))
+                client.get_delivered_tasks_to_table(spark, project, staging=str(volume.parent / PRIVATE))
 
 
 def test_tables(

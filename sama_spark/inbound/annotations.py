@@ -17,6 +17,7 @@ from sama_spark import exact
 from sama_spark.arguments import check_one_of
 from sama_spark.errors import InvalidInput
 from sama_spark.sessions import check_dataframe
+from sama_spark.staging import local_rows
 from sama_spark.vendors import READERS
 from sama_spark.vendors.seam import Annotation, AnnotationReader, Frames, Label
 
@@ -178,7 +179,7 @@ def annotations_on_driver(
     columns = [pa.array([vendor] * len(tasks), pa.string()), *map(tasks.column, names)]
     batch = pa.RecordBatch.from_arrays(columns, ["vendor", *names])
     made = annotation_batches(READERS[vendor](label, frames), iter([batch]))
-    return spark.createDataFrame(pa.Table.from_batches(made, _arrow_schema()))
+    return local_rows(spark, pa.Table.from_batches(made, _arrow_schema()), ANNOTATIONS)
 
 
 def json_text(df: DataFrame, name: str) -> Column:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sama_spark.api.api_client import ApiClient
@@ -130,8 +131,14 @@ class DataFrames(ApiClient):
 
     def _stage(self, spark: SparkSession, staging: str | None) -> Stage | None:
         """Return the stage of one call; `staging`: the folder for this call, None for the client's."""
+        return self._stage_finder(spark, staging)()
+
+    def _stage_finder(self, spark: SparkSession, staging: str | None) -> Callable[[], Stage | None]:
+        """Return what finds the stage of one call when it is needed: to try it takes two Spark jobs."""
         check_texts(staging=staging)
-        return self._staging.stage(spark, staging or self._staging_folder)
+        folder = staging or self._staging_folder
+        self._staging.check(folder)
+        return partial(self._staging.stage, spark, folder)
 
 
 def _of(given: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class CreationResult(Mapping[str, Any]):
         task_count, bytes: the sums over `batches`.
         output_rules: for each output, how its value travelled and why.
         seconds: from the call to the last start.
-        staged: whether the tasks waited in a shared folder; else they streamed through the driver.
+        staged: whether the tasks waited in a shared folder; else they passed through the driver's memory.
         run_id: names this run in the table of rejected rows and in the outbox.
         rejected_rows: how many rows could not become tasks.
         rejected: with `on_invalid="reject"`, a DataFrame of these rows: `run_id`, `row_key` (JSON), `column`,

@@ -1,6 +1,6 @@
 """Pieces of encoded tasks on their way from Spark to the driver: through files, or streamed; then packed into chunks.
 
-Few rows are collected as they are, and the driver cuts the pieces.
+Few rows are collected as they come encoded, and the driver cuts the pieces.
 
 A piece is up to 1,000 tasks or `PIECE_BYTES` of one partition, a chunk the body of one batch. The size of a chunk is
 an option (`chunk_rows` and `chunk_bytes` in `creation_options`).

@@ -22,13 +22,14 @@ from sama_spark.api import batches, creation, paging
 from sama_spark.api.api_client import ApiClient
 from sama_spark.inbound import delivery_types as contract
 from sama_spark.inbound import lines
+from sama_spark.inbound.sync import held
 from sama_spark.inbound.sync import table_types as sync_contract
 from sama_spark.inbound.sync.feeds import status_round
 from sama_spark.inbound.sync.sync_options import SyncOptions
 from sama_spark.local import local_session
 from sama_spark.options import default as default_of_field
 from sama_spark.options import fields_of, kinds, meaning
-from sama_spark.outbound import rejected
+from sama_spark.outbound import pieces, rejected
 from sama_spark.outbound.creation_options import NEEDS_SESSION, CreationOptions
 from sama_spark.pictures.show import _LOOKED_AT, _MOST_ROWS
 from sama_spark.sandbox import Sandbox
@@ -245,6 +246,8 @@ LIMITS = [
     ("a call", f"{OF_CLIENT['deadline']:g} s with its retries"),
     ("a call", f"{OF_CLIENT['read_timeout']:g} s of silence"),
     ("a list that changes while it is read", f"{paging.MAX_PASSES} passes, {paging.MAX_PAGES:,} pages"),
+    ("rows of a run that stay on the driver", f"{pieces.FEW_ROWS:,}, of {pieces.FEW_BYTES >> 10} KiB each"),
+    ("deliveries of a `sync` that stay on the driver", f"{held.MOST:,}, or {held.MOST_BYTES >> 20} MiB"),
     ("a DataFrame of deliveries without a shared folder", f"{lines._MOST_STREAMED_BYTES >> 30} GB of text"),
     ("a DataFrame of deliveries without a shared folder", f"pieces of {lines.TABLE_BYTES >> 20} MB"),
     ("rejected rows without a shared folder", f"{rejected._MOST_IN_MEMORY:,}"),

@@ -13,6 +13,7 @@ The modules, in the order in which a delivery meets them:
 - `watermark`: how far the tables have come, and so where a feed goes on.
 - `feeds`: what Sama's feeds deliver, and how to ask for it.
 - `landing`: appends deliveries to `deliveries_raw` as text, each once.
+- `held`: few deliveries, which the driver holds until they are in all tables.
 - `changed`: finds the landed deliveries that are newer than `tasks`.
 - `table_types`: the types of `data` and `answers` that `tasks` keeps; they only grow.
 - `upsert`: replaces the rows of changed tasks in `annotations`, then in `tasks`.

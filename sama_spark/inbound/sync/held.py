@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame
 
 from sama_spark.inbound.lines import cut_line, line_prefix
 from sama_spark.inbound.times import micros, of_datetime
+from sama_spark.staging import local_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # More than that is quicker by files, which all cores read.
 MOST, MOST_BYTES = 5_000, 16 << 20
+_TASKS = "id STRING, delivered_at TIMESTAMP_LTZ, raw STRING, data_raw STRING, answers_raw STRING"
 _TIME = pa.timestamp("us", "UTC")
 
 
@@ -110,7 +112,7 @@ def task_batch(held: Sequence[Delivery]) -> pa.RecordBatch:
 
 def task_frame(spark: SparkSession, batch: pa.RecordBatch) -> DataFrame:
     """Return what `task_batch` returned as a DataFrame."""
-    return spark.createDataFrame(pa.Table.from_batches([batch]))
+    return local_rows(spark, pa.Table.from_batches([batch]), _TASKS)
 
 
 def _texts(values: Sequence[bytes | None]) -> pa.Array:
