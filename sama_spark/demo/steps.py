@@ -93,11 +93,15 @@ def run_demo(out: Path) -> int:
     return 0
 
 
+# A few hundred rows: the JVM would optimise code for longer than the code runs.
+_JAVA_OPTIONS = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1"}
+
+
 def _session(out: Path) -> SparkSession:
     log = out / "spark.log"
     with _noise_into(log):
         try:
-            return local_session(settings={"spark.sql.warehouse.dir": str(out)})
+            return local_session(settings={"spark.sql.warehouse.dir": str(out), **_JAVA_OPTIONS})
         except Exception as error:  # Java too old, no network for the jars: only the log knows
             raise DemoError(
                 f"Spark did not start; it needs Java 17 and, the first time, Maven Central: see {log}"
