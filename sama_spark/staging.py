@@ -17,7 +17,7 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -32,14 +32,10 @@ try:
 except ImportError:  # Windows, where dead processes cannot be told from live ones
     fcntl = None  # type: ignore[assignment]
 
-import pyarrow as pa
-from pyspark.sql import DataFrame
-
 from sama_spark.errors import ConnectorError, StagingError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-    from pyspark.sql.types import StructType
 
 log = logging.getLogger("sama_spark")
 
@@ -194,31 +190,6 @@ def stage_errors(folder: Path) -> Iterator[None]:
             remedy="make room there, or name in `staging` a folder that driver and workers may write, such as "
             "/Volumes/catalog/schema/volume",
         ) from error
-
-
-def text_lines(spark: SparkSession, lines: Iterable[bytes], file: Path | None) -> DataFrame:
-    """Return lines of text as a DataFrame of one column, `value`.
-
-    The lines pass through `file`, which driver and workers share, or through the driver's memory if `file` is None.
-    """
-    if file is None:
-        return local_texts(spark, pa.table({"value": pa.array(lines, pa.binary()).cast(pa.string())}))
-    with file.open("xb") as stream:
-        stream.writelines(line + b"\n" for line in lines)
-    return spark.read.text(spark_uri(file))
-
-
-def local_texts(spark: SparkSession, table: pa.Table) -> DataFrame:
-    """Return a table of one column of text, `value`, as a DataFrame."""
-    if hasattr(DataFrame, "toArrow"):  # Spark 4.0 brought it, and Arrow tables to `createDataFrame`
-        return spark.createDataFrame(table)
-    return spark.createDataFrame([(line,) for line in table["value"].to_pylist()], "value string")
-
-
-def local_rows(spark: SparkSession, table: pa.Table, schema: StructType | str) -> DataFrame:
-    """Return an Arrow table as a DataFrame, with a schema also where it has no rows. Spark 4.0 and later can do it."""
-    # Connect infers no schema from no rows, and a classic session casts no rows to a schema.
-    return spark.createDataFrame(table) if table.num_rows else spark.createDataFrame([], schema)
 
 
 def run_name(kind: str) -> str:

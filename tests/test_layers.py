@@ -16,7 +16,7 @@ LAYERS = {
     "base": "errors arguments ids names keys exact plain_yaml sessions local options sql_texts exact_values",
     "http": "http",
     "api": "api",
-    "engine": "staging sql_texts delta outbound inbound purge pre_annotations vendors",
+    "engine": "staging driver_rows sql_texts delta outbound inbound purge pre_annotations vendors",
     "faces": "client cli jobs data_source pictures demo pyspark_sama __init__",
 }
 LAYER_OF = {room: number for number, rooms in enumerate(LAYERS.values()) for room in rooms.split()}

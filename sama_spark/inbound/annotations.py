@@ -15,9 +15,9 @@ from pyspark.sql import types as T
 
 from sama_spark import exact
 from sama_spark.arguments import check_one_of
+from sama_spark.driver_rows import local_rows
 from sama_spark.errors import InvalidInput
 from sama_spark.sessions import check_dataframe
-from sama_spark.staging import local_rows
 from sama_spark.vendors import READERS
 from sama_spark.vendors.seam import Annotation, AnnotationReader, Frames, Label
 

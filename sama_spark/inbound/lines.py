@@ -27,8 +27,9 @@ import msgspec
 import pyarrow as pa
 from pyspark.sql import functions as F
 
+from sama_spark.driver_rows import local_texts
 from sama_spark.errors import StagingError
-from sama_spark.staging import local_texts, spark_uri
+from sama_spark.staging import spark_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

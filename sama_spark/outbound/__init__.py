@@ -19,8 +19,8 @@ The modules, in the order in which a row meets them:
     encoded_batch     the encoded rows, on their way to `cut`
     cut               on the workers: check JSON texts, splice them into the tasks, cut the tasks into pieces
       output_schemas  checks pre-annotations against the project's schema
-    pieces            from the workers to the driver: in files, or streamed; there packed into chunks.
-                      Few rows come as they are encoded, and the driver cuts them
+    pieces            from the workers to the driver: in files, or streamed; there packed into chunks
+    few_rows          few rows come to the driver as they are encoded, and are cut there
     rejected          rows that cannot become tasks raise, or are kept as data
     outbox            rows that became tasks in an earlier run are left out (a package of its own)
     upload            on the driver: each chunk becomes a batch; when all are uploaded they are claimed, then started

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sama_spark.delta import DeltaTable, row_count
+from sama_spark.driver_rows import text_lines
 from sama_spark.outbound.creation_options import CreationOptions
 from sama_spark.outbound.creation_result import CreationResult, RunTables
 from sama_spark.outbound.creation_schema import CreationSchema, read_creation_schema
 from sama_spark.outbound.dry_run import DryRun
 from sama_spark.outbound.dry_run_warnings import tiny_shapes
 from sama_spark.outbound.encode import EncodedRows, encode
+from sama_spark.outbound.few_rows import fetch_few, few_pieces
 from sama_spark.outbound.outbox.no_outbox import NoOutbox, UnclaimedBatches
 from sama_spark.outbound.outbox.outbox import ClaimedBatches, Outbox
 from sama_spark.outbound.pieces import (
     Piece,
     cutter_for,
-    fetch_few,
-    few_pieces,
     refuse_too_many,
     spool,
     stage_pieces,
@@ -31,7 +31,7 @@ from sama_spark.outbound.pieces import (
 )
 from sama_spark.outbound.rejected import InvalidRows, RejectedRows, task_pieces
 from sama_spark.outbound.upload import UploadedBatch, Uploader, upload_claim_and_continue
-from sama_spark.staging import private_stage, text_lines
+from sama_spark.staging import private_stage
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -1,7 +1,5 @@
 """Pieces of encoded tasks on their way from Spark to the driver: through files, or streamed; then packed into chunks.
 
-Few rows are collected as they come encoded, and the driver cuts the pieces.
-
 A piece is up to 1,000 tasks or `PIECE_BYTES` of one partition, a chunk the body of one batch. The size of a chunk is
 an option (`chunk_rows` and `chunk_bytes` in `creation_options`).
 """
@@ -12,10 +10,8 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
 from itertools import accumulate, islice
 from mmap import mmap
-from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from zlib import crc32
@@ -48,8 +44,6 @@ if TYPE_CHECKING:
 HEADER_END, PIECE_END = "\x1f", "\x1e"  # JSON text cannot hold them
 _PIECE_COLUMNS = f"{HEADER} string, {BODY} binary"
 _MOST_HEADER_BYTES = 1 << 26
-# A run of this many rows stays on the driver if none is larger than that: it holds 80 MB at most.
-FEW_ROWS, FEW_BYTES = 5_000, 1 << 14
 _ARROW_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 _decode_invalid = msgspec.json.Decoder(list[InvalidRow]).decode
@@ -188,29 +182,6 @@ def write_pieces(pieces: Iterable[StreamedPiece], file: Path) -> None:
         for piece in pieces:
             header = _encode(structs.replace(piece.header, checksum=crc32(piece.body)))
             stream.writelines((header, HEADER_END.encode(), piece.body, PIECE_END.encode()))
-
-
-def fetch_few(rows: DataFrame) -> list[EncodedBatch] | None:
-    """Return encoded rows if they are few and small, else None: one Spark job, and no worker takes part."""
-    from pyspark.sql import functions as F
-
-    size = reduce(add, (F.coalesce(F.length(name), F.lit(0)) for name in rows.columns))
-    sized = rows.select("*", (size > FEW_BYTES).alias("is_large"))
-    # Whatever the rows hold, the driver gets little.
-    kept = (F.when(~F.col("is_large"), F.col(name)).alias(name) for name in rows.columns)
-    found = sized.select("is_large", *kept).limit(FEW_ROWS + 1).collect()
-    if len(found) > FEW_ROWS or any(row[0] for row in found):
-        return None
-    columns = [[None if value is None else bytes(value) for value in column] for column in zip(*found, strict=True)][1:]
-    return [
-        EncodedBatch.of([column[start : start + ROWS_AT_A_TIME] for column in columns])
-        for start in range(0, len(found), ROWS_AT_A_TIME)
-    ]
-
-
-def few_pieces(batches: Iterable[EncodedBatch], cutter: PieceCutter) -> list[StreamedPiece]:
-    """Cut rows that the driver has."""
-    return [StreamedPiece(header, body) for header, body in cutter.pieces(batches)]
 
 
 def spool(pieces: Iterable[StreamedPiece], folder: Path) -> list[StagedPiece]:

@@ -29,7 +29,7 @@ from sama_spark.inbound.sync.sync_options import SyncOptions
 from sama_spark.local import local_session
 from sama_spark.options import default as default_of_field
 from sama_spark.options import fields_of, kinds, meaning
-from sama_spark.outbound import pieces, rejected
+from sama_spark.outbound import few_rows, rejected
 from sama_spark.outbound.creation_options import NEEDS_SESSION, CreationOptions
 from sama_spark.pictures.show import _LOOKED_AT, _MOST_ROWS
 from sama_spark.sandbox import Sandbox
@@ -246,7 +246,7 @@ LIMITS = [
     ("a call", f"{OF_CLIENT['deadline']:g} s with its retries"),
     ("a call", f"{OF_CLIENT['read_timeout']:g} s of silence"),
     ("a list that changes while it is read", f"{paging.MAX_PASSES} passes, {paging.MAX_PAGES:,} pages"),
-    ("rows of a run that stay on the driver", f"{pieces.FEW_ROWS:,}, of {pieces.FEW_BYTES >> 10} KiB each"),
+    ("rows of a run that stay on the driver", f"{few_rows.FEW_ROWS:,}, of {few_rows.FEW_BYTES >> 10} KiB each"),
     ("deliveries of a `sync` that stay on the driver", f"{held.MOST:,}, or {held.MOST_BYTES >> 20} MiB"),
     ("a DataFrame of deliveries without a shared folder", f"{lines._MOST_STREAMED_BYTES >> 30} GB of text"),
     ("a DataFrame of deliveries without a shared folder", f"pieces of {lines.TABLE_BYTES >> 20} MB"),

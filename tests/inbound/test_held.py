@@ -17,13 +17,13 @@ from pyspark.sql import functions as F
 
 from kit.examples import many
 from sama_spark.api.task_text import task_text
+from sama_spark.driver_rows import local_texts
 from sama_spark.inbound.annotations import annotations_on_driver, flatten_annotations
 from sama_spark.inbound.lines import line_tables
 from sama_spark.inbound.sync import held
 from sama_spark.inbound.sync.landing import Landing
 from sama_spark.inbound.sync.sync_result import FeedSync
 from sama_spark.inbound.sync.tables import SyncTables
-from sama_spark.staging import local_texts
 
 if TYPE_CHECKING:
     from pathlib import Path

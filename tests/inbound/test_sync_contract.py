@@ -14,7 +14,6 @@ from sama_spark import Client
 from sama_spark.api.replies import decode_page
 from sama_spark.errors import InvalidInput, SyncError
 from sama_spark.inbound.delivery_types import grown, learnt_type
-from sama_spark.inbound.sync.changed import Changed, Counts
 from sama_spark.inbound.sync.table_types import TableTypes, observed
 
 if TYPE_CHECKING:
@@ -134,8 +133,7 @@ def test_what_is_observed_settles_in_any_order(spark: SparkSession) -> None:
     ]
     rows = [(text, i) for i, batch in enumerate(batches) for text in batch]
     frame = spark.createDataFrame(rows, "answers_raw string, batch int").withColumn("data_raw", F.lit("{}"))
-    counts = Counts(0, 0, 0, 0, 0, None)
-    seen = [observed(Changed(frame.where(F.col("batch") == i), None, counts)) for i in range(len(batches))]
+    seen = [observed(frame.where(F.col("batch") == i)) for i in range(len(batches))]
     assert all(contract.data == T.NullType() for contract in seen)
     ends = set()
     for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):

@@ -16,10 +16,10 @@ from pyspark.sql import types as T
 
 from kit.examples import many
 from sama_spark.api.replies import decode_page
+from sama_spark.driver_rows import local_texts
 from sama_spark.inbound.delivery_types import delivery_types, sama_name, saveable
 from sama_spark.inbound.lines import line_columns, line_tables
 from sama_spark.inbound.table import RESCUED, typed_tasks
-from sama_spark.staging import local_texts
 from sama_spark.vendors.sama.envelope import ENVELOPE
 
 if TYPE_CHECKING:

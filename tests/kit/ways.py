@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from sama_spark.inbound.sync import held, landing
-from sama_spark.outbound import create, pieces
+from sama_spark.outbound import create, few_rows
 
 _this = threading.local()
 
 
 def as_many(patch: pytest.MonkeyPatch) -> None:
     """From here on the fewest rows and deliveries count as many."""
-    patch.setattr(pieces, "FEW_ROWS", -1)
+    patch.setattr(few_rows, "FEW_ROWS", -1)
     patch.setattr(held, "MOST", -1)
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from sama_spark.driver_rows import local_rows
 from sama_spark.inbound.lines import cut_line, line_prefix
 from sama_spark.inbound.times import micros, of_datetime
-from sama_spark.staging import local_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from sama_spark.delta import is_conflict, time_column
+from sama_spark.driver_rows import local_texts
 from sama_spark.inbound.lines import (
     TABLE_BYTES,
     ahead,
@@ -21,7 +22,6 @@ from sama_spark.inbound.lines import (
 )
 from sama_spark.inbound.sync.held import Delivery, can_hold, deliveries, raw_frame, take_few
 from sama_spark.inbound.table import as_timestamp
-from sama_spark.staging import local_texts
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -186,7 +186,7 @@ class SyncRun:
         """Return the types that hold now, and the changed tasks by these types. The annotations need neither."""
         are_few = changed.ids is not None
         if self.schema_mode != "discard":
-            types = self._adopt(types, observed(changed), progress)
+            types = self._adopt(types, observed(changed.rows, changed.on_driver, are_few=are_few), progress)
         rows = typed(changed, types, self.envelope)
         if are_few:  # to parse them once more is quicker than to look for them in the table
             progress.unfit = unfit_of_few(rows)

@@ -13,7 +13,7 @@ from sama_spark.inbound.delivery_types import grown, learnt_type
 from sama_spark.inbound.observe import observed_schemas, schemas_of_texts
 
 if TYPE_CHECKING:
-    from sama_spark.inbound.sync.changed import Changed
+    from pyspark.sql import DataFrame
 
 SchemaMode = Literal["evolve", "freeze", "discard"]
 
@@ -53,14 +53,19 @@ class TableTypes:
         return TableTypes(data, grown(self.answers, seen.answers, "answers", gained)), gained
 
 
-def observed(changed: Changed) -> TableTypes:
-    """Return the types that `data` and `answers` have in up to 5,000 tasks; VOID where all values are null or empty."""
-    batch, names = changed.on_driver, ("data_raw", "answers_raw")
-    if batch is not None and batch.nbytes <= _MOST_IN_PYTHON:
-        texts = (batch.column(name).cast(pa.binary()).to_pylist() for name in names)
+def observed(tasks: DataFrame, on_driver: pa.RecordBatch | None = None, *, are_few: bool = False) -> TableTypes:
+    """Return the types that `data` and `answers` have in up to 5,000 tasks; VOID where all values are null or empty.
+
+    Args:
+        tasks: has `data_raw` and `answers_raw`, JSON text.
+        on_driver: the same tasks, if the driver has them.
+        are_few: Spark reads all of them, without the extra jobs that a limit costs.
+    """
+    names = ("data_raw", "answers_raw")
+    if on_driver is not None and on_driver.nbytes <= _MOST_IN_PYTHON:
+        texts = (on_driver.column(name).cast(pa.binary()).to_pylist() for name in names)
         found = schemas_of_texts(zip(*texts, strict=True), len(names))
     else:
-        few = changed.rows.select(*names)
-        # A limit costs extra jobs.
-        found = observed_schemas(few.limit(_MOST_LOOKED_AT) if changed.ids is None else few)
+        texts_of_all = tasks.select(*names)
+        found = observed_schemas(texts_of_all if are_few else texts_of_all.limit(_MOST_LOOKED_AT))
     return TableTypes(*(learnt_type(schema) for schema in found))

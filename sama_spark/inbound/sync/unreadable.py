@@ -17,7 +17,7 @@ _MOST = 5_000  # deliveries that are compared with `tasks` one by one
 _SHOWN = 3
 
 
-class Unreadable(NamedTuple):
+class UnreadableDelivery(NamedTuple):
     """A delivery with the columns of `deliveries_raw`; times are in microseconds since 1970."""
 
     id: str | None
@@ -26,20 +26,20 @@ class Unreadable(NamedTuple):
     problem: str | None
 
 
-def found(landing: Landing) -> list[Unreadable]:
+def found(landing: Landing) -> list[UnreadableDelivery]:
     """Return the unreadable deliveries of `deliveries_raw`, 5,000 at most. Spark skips files that have none."""
     if landing.holds_all:
         return [
-            Unreadable(delivery.id, delivery.delivered_at, of_datetime(landing.landed_at), delivery.problem)
+            UnreadableDelivery(delivery.id, delivery.delivered_at, of_datetime(landing.landed_at), delivery.problem)
             for delivery in landing.held or ()
             if delivery.problem is not None or delivery.id is None
         ][:_MOST]
     unreadable = landing.tables.deliveries_raw.read().where(F.col("problem").isNotNull() | F.col("id").isNull())
     times = map(F.unix_micros, ("delivered_at", "landed_at"))
-    return [Unreadable(*row) for row in unreadable.select("id", *times, "problem").limit(_MOST).collect()]
+    return [UnreadableDelivery(*row) for row in unreadable.select("id", *times, "problem").limit(_MOST).collect()]
 
 
-def without_superseded(tables: SyncTables, unreadable: list[Unreadable]) -> list[Unreadable]:
+def without_superseded(tables: SyncTables, unreadable: list[UnreadableDelivery]) -> list[UnreadableDelivery]:
     """Leave out those for whose task `tasks` has the same delivery or a newer one."""
     ids = {row.id for row in unreadable if row.id is not None}
     if not ids:
@@ -50,7 +50,7 @@ def without_superseded(tables: SyncTables, unreadable: list[Unreadable]) -> list
     return [row for row in unreadable if row.id not in known or not _is_newer(*known[row.id], row)]
 
 
-def in_words(unreadable: list[Unreadable]) -> list[str]:
+def in_words(unreadable: list[UnreadableDelivery]) -> list[str]:
     """Return how many there are, and what is wrong with some of them."""
     if not unreadable:
         return []
@@ -61,7 +61,7 @@ def in_words(unreadable: list[Unreadable]) -> list[str]:
     return [how_many, *sorted(reasons)[:_SHOWN]]
 
 
-def _is_newer(delivered_at: int, synced_at: int, unreadable: Unreadable) -> bool:
+def _is_newer(delivered_at: int, synced_at: int, unreadable: UnreadableDelivery) -> bool:
     """Return whether the row of `tasks` with these times is newer."""
     if unreadable.delivered_at is None:
         return synced_at > unreadable.landed_at

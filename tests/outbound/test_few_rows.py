@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from sama_spark.outbound.creation_schema import CreationSchema
 from sama_spark.outbound.encode import encode
 from sama_spark.outbound.encoded_batch import EncodedBatch
-from sama_spark.outbound.pieces import FEW_BYTES, FEW_ROWS, fetch_few
+from sama_spark.outbound.few_rows import FEW_BYTES, FEW_ROWS, fetch_few
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
