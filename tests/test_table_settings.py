@@ -58,6 +58,7 @@ def _done(spark: SparkSession, sandbox: Sandbox, folder: Path, settings: dict[st
         return everything(spark, sandbox, client, str(folder))
 
 
+@pytest.mark.long
 @pytest.mark.one_kind
 def test_what_bends_most(spark: SparkSession, sandbox: Sandbox, tmp_path: Path) -> None:
     done = _done(spark, sandbox, tmp_path, TELLING)

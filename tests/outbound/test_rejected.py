@@ -111,6 +111,7 @@ def test_without_bad_rows_the_dataframe_of_rejected_rows_is_empty(df: DataFrame,
         assert result.rejected.columns == ["run_id", "batch_id", "row_key", "column", "reason", "value", "row"]
 
 
+@pytest.mark.parametrize("way", ["few"], indirect=True)
 def test_a_table_that_cannot_be_written_stops_the_run_before_anything_is_paid_for(
     df: DataFrame, sandbox: Sandbox, client: Client, project: str, tmp_path: Path
 ) -> None:

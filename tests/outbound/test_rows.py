@@ -307,7 +307,7 @@ NESTED: dict[str, tuple[str, st.SearchStrategy[Any]]] = {
 }
 
 
-@settings(ROWS, max_examples=4)
+@settings(ROWS, max_examples=2)
 @given(st.data())
 def test_any_nested_rows(spark: SparkSession, data: st.DataObject) -> None:
     df, rows = frame(spark, NESTED, data)
