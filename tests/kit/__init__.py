@@ -11,6 +11,8 @@
 | `outbox_runs` | rows, runs with an outbox, and the tasks that the sandbox made of the rows |
 | `mortal` | a driver that dies or fails at any step that a test names |
 | `paper` | Spark and the Delta ledger of an outbox in plain Python, for thousands of runs within seconds |
+| `ways` | rows and deliveries that count as many, however few they are |
+| `examples` | examples of hypothesis, many at a time |
 | `killing` | processes full of drivers that end by SIGKILL: the test's side and the process's |
 | `doomed` | such a process, full of runs with an outbox |
 | `doomed_sync` | such a process, full of syncs |
