@@ -28,14 +28,19 @@ def text_lines(spark: SparkSession, lines: Iterable[bytes], file: Path | None) -
     return spark.read.text(spark_uri(file))
 
 
+def takes_arrow() -> bool:
+    """Return whether Spark makes DataFrames of Arrow tables: 4.0 and later do."""
+    return hasattr(DataFrame, "toArrow")
+
+
 def local_texts(spark: SparkSession, table: pa.Table) -> DataFrame:
     """Return a table of one column of text, `value`, as a DataFrame."""
-    if hasattr(DataFrame, "toArrow"):  # Spark 4.0 brought it, and Arrow tables to `createDataFrame`
+    if takes_arrow():
         return spark.createDataFrame(table)
     return spark.createDataFrame([(line,) for line in table["value"].to_pylist()], "value string")
 
 
 def local_rows(spark: SparkSession, table: pa.Table, schema: StructType | str) -> DataFrame:
-    """Return an Arrow table as a DataFrame, with a schema also where it has no rows. Spark 4.0 and later can do it."""
+    """Return an Arrow table as a DataFrame, with a schema also where it has no rows, if Spark `takes_arrow`."""
     # Connect infers no schema from no rows, and a classic session casts no rows to a schema.
     return spark.createDataFrame(table) if table.num_rows else spark.createDataFrame([], schema)

@@ -17,7 +17,7 @@ from kit.clients import client as client_of
 from kit.deliveries import delivery
 from kit.ways import as_many
 from sama_spark import Client, flatten_annotations
-from sama_spark.inbound.sync import held
+from sama_spark.driver_rows import takes_arrow
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.one_kind,
-    pytest.mark.skipif(not held.can_hold(), reason="an older Spark takes more jobs"),
+    pytest.mark.skipif(not takes_arrow(), reason="an older Spark takes more jobs"),
 ]
 
 

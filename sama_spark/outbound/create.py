@@ -21,14 +21,7 @@ from sama_spark.outbound.encode import EncodedRows, encode
 from sama_spark.outbound.few_rows import fetch_few, few_pieces
 from sama_spark.outbound.outbox.no_outbox import NoOutbox, UnclaimedBatches
 from sama_spark.outbound.outbox.outbox import ClaimedBatches, Outbox
-from sama_spark.outbound.pieces import (
-    Piece,
-    cutter_for,
-    refuse_too_many,
-    spool,
-    stage_pieces,
-    stream_pieces,
-)
+from sama_spark.outbound.pieces import Piece, cutter_for, refuse_too_many, spool, stage_pieces, stream_pieces
 from sama_spark.outbound.rejected import InvalidRows, RejectedRows, task_pieces
 from sama_spark.outbound.upload import UploadedBatch, Uploader, upload_claim_and_continue
 from sama_spark.staging import private_stage
@@ -175,16 +168,16 @@ def _cut(run: _Run, encoded: EncodedRows | None, *, needs_files: bool) -> Iterat
     cutter = cutter_for(encoded.task_start, encoded.spliced, run.options)
     few = fetch_few(encoded.rows)
     stage = run.find_stage() if few is None else None
-    if stage is None and not needs_files:
-        pieces = stream_pieces(encoded.rows, cutter) if few is None else few_pieces(few, cutter)
-        yield _Cut(spark, pieces, streams=few is None)
-        return
-    with (stage or private_stage()).run("out") as folder:
-        if stage is not None:
+    if stage is not None:
+        with stage.run("out") as folder:
             yield _Cut(spark, stage_pieces(encoded.rows, cutter, folder), stage, folder)
-        else:
-            made = stream_pieces(encoded.rows, cutter) if few is None else few_pieces(few, cutter)
-            yield _Cut(spark, spool(made, folder), None, folder)
+        return
+    pieces = stream_pieces(encoded.rows, cutter) if few is None else few_pieces(few, cutter)
+    if needs_files:
+        with private_stage().run("out") as folder:
+            yield _Cut(spark, spool(pieces, folder), None, folder)
+    else:
+        yield _Cut(spark, pieces, streams=few is None)
 
 
 def _rejected_rows(run: _Run, staging: Staging, stage: Stage | None) -> RejectedRows | None:

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from kit.examples import many
 from sama_spark.api.task_text import task_text
-from sama_spark.driver_rows import local_texts
+from sama_spark.driver_rows import local_texts, takes_arrow
 from sama_spark.inbound.annotations import annotations_on_driver, flatten_annotations
 from sama_spark.inbound.lines import line_tables
 from sama_spark.inbound.sync import held
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.one_kind,
-    pytest.mark.skipif(not held.can_hold(), reason="this Spark takes no Arrow tables from the driver"),
+    pytest.mark.skipif(not takes_arrow(), reason="this Spark takes no Arrow tables from the driver"),
 ]
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, timezone.utc)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyspark.sql import functions as F
@@ -12,8 +12,10 @@ from kit.mortal import dying_after
 from kit.ways import as_many
 from sama_spark import Client
 from sama_spark.errors import ConnectorError, SyncError
-from sama_spark.inbound.sync import changed
+from sama_spark.inbound.sync import changed, held, sync_run
+from sama_spark.inbound.sync.landing import Landing
 from sama_spark.inbound.sync.sync_run import OVERLAP
+from sama_spark.inbound.sync.tables import SyncTables
 from sama_spark.inbound.sync.watermark import moment
 
 if TYPE_CHECKING:
@@ -216,3 +218,21 @@ def test_a_page_lost_by_since_last_call_comes_with_delivered(
     assert [feed.new for feed in both.feeds] == [0, PAGE]
     client.sync(spark, str(project), undisturbed)
     assert contents(spark, into) == contents(spark, undisturbed)
+
+
+@pytest.mark.one_kind
+def test_pages_that_are_few_each_and_many_together_are_not_held(
+    spark: SparkSession, client: Client, project: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.sync(spark, str(project), str(tmp_path / "undisturbed"))
+    monkeypatch.setattr(held, "MOST", 2 * PAGE - 1)
+    landings: list[Landing] = []
+
+    def found(tables: SyncTables, landing: Landing, last_write: Any) -> Any:
+        landings.append(landing)
+        return changed.find_changed(tables, landing, last_write)
+
+    monkeypatch.setattr(sync_run, "find_changed", found)
+    result = client.sync(spark, str(project), str(tmp_path / "paged"), feeds=["since_last_call"])
+    assert (result.new, [landing.held for landing in landings]) == (9, [None])
+    assert contents(spark, str(tmp_path / "paged")) == contents(spark, str(tmp_path / "undisturbed"))

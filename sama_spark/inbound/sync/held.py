@@ -11,14 +11,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
-from pyspark.sql import DataFrame
 
 from sama_spark.driver_rows import local_rows
 from sama_spark.inbound.lines import cut_line, line_prefix
 from sama_spark.inbound.times import micros, of_datetime
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.vendors.seam import Page
 
@@ -49,11 +48,6 @@ class Delivery(NamedTuple):
     answers: bytes | None
 
 
-def can_hold() -> bool:
-    """Return whether this Spark takes Arrow tables from the driver: 4.0 and later do."""
-    return hasattr(DataFrame, "toArrow")
-
-
 def take_few(pages: Iterator[Page]) -> tuple[list[Page], bool]:
     """Read pages until they are many. Return them, and whether these are all: few."""
     taken: list[Page] = []
@@ -62,9 +56,18 @@ def take_few(pages: Iterator[Page]) -> tuple[list[Page], bool]:
         taken.append(page)
         count += len(page)
         size += sum(len(task.text) for task in page)
-        if count > MOST or size > MOST_BYTES:
+        if _are_many(count, size):
             return taken, False
     return taken, True
+
+
+def few_or_none(held: list[Delivery]) -> list[Delivery] | None:
+    """Return the deliveries if they are few, else None: pages that land one by one can be many together."""
+    return None if _are_many(len(held), sum(len(delivery.raw) for delivery in held)) else held
+
+
+def _are_many(count: int, size: int) -> bool:
+    return count > MOST or size > MOST_BYTES
 
 
 def deliveries(pages: Iterable[Page], landed_at: datetime) -> list[Delivery]:

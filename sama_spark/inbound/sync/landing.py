@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from sama_spark.delta import is_conflict, time_column
-from sama_spark.driver_rows import local_texts
+from sama_spark.driver_rows import local_texts, takes_arrow
 from sama_spark.inbound.lines import (
     TABLE_BYTES,
     ahead,
@@ -20,7 +20,7 @@ from sama_spark.inbound.lines import (
     stage_lines,
     staged_lines,
 )
-from sama_spark.inbound.sync.held import Delivery, can_hold, deliveries, raw_frame, take_few
+from sama_spark.inbound.sync.held import Delivery, deliveries, few_or_none, raw_frame, take_few
 from sama_spark.inbound.table import as_timestamp
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Landing:
                 rows are already there, the cursor is not written, and the next sync reads the same pages again.
         """
         fetched = ahead(self._counted(pages))
-        first, are_all = take_few(fetched) if can_hold() else ([], False)
+        first, are_all = take_few(fetched) if takes_arrow() else ([], False)
         if are_all:
             self._land_few(first, cursor)
         else:
@@ -95,7 +95,7 @@ class Landing:
             origin = self.source, self.progress.run_id, self.landed_at, cursor()
             self._append(raw_frame(self.tables.spark, few, *origin).coalesce(1))  # one file
         if self.held is not None:
-            self.held += few
+            self.held = few_or_none(self.held + few)
 
     def _land_many(self, fetched: Iterable[Page], cursor: Callable[[], str | None]) -> None:
         spark, stage = self.tables.spark, self.stage()
