@@ -132,7 +132,7 @@ class DeltaTable:
         from pyspark.errors import AnalysisException
 
         try:
-            found = self.spark.sql(f"DESCRIBE DETAIL {self.sql_name}").select("properties").collect()[0][0]
+            found = self.spark.sql(f"DESCRIBE DETAIL {self.sql_name}").collect()[0]["properties"]
         except AnalysisException as error:
             if _ABSENT.search(str(error)):
                 return None

@@ -71,6 +71,7 @@ def df(spark: SparkSession) -> DataFrame:
 
 
 def within(found: tuple[int, int], jobs: int, commits: int) -> None:
+    print("FOUND", found, jobs, commits)
     assert found[0] <= jobs
     assert found[1] == commits
 

@@ -1,11 +1,11 @@
-"""Spark finds the same newer deliveries as a comparison one by one."""
+"""Spark, the driver and a comparison one by one find the same newer deliveries."""
 
 from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyspark.sql import functions as F
@@ -18,14 +18,15 @@ from sama_spark.inbound.sync.changed import (
     count,
     count_few,
     counted_columns,
-    first_tasks,
     timed,
 )
-from sama_spark.inbound.sync.held import Delivery
+from sama_spark.inbound.sync.landed import ComparedTask, KnownTask, LandedDelivery, compare_few
 from sama_spark.inbound.times import of_datetime
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame, SparkSession
 
 TIMES = [datetime(2026, 1, 2, tzinfo=timezone.utc) + timedelta(microseconds=n) for n in range(3)]
 
@@ -52,7 +53,9 @@ def test_newer_deliveries(spark: SparkSession, tmp_path: Path) -> None:
     now = TIMES[1]  # what was delivered later comes from a clock that is ahead
     compared = compare(raw, tasks, "this")
     rows, counts = changed_keys(compared), count(compared, now)
-    assert count_few(counted_columns(compared).collect(), now) == counts
+    on_driver = by_driver(landed, known)
+    assert on_driver == by_spark(compared)
+    assert count_few(on_driver, now) == counts
     found = {(row[0], row[1]) for row in rows.select("id", F.unix_micros("delivered_at")).collect()}
     *tasks_of_each, latest = counts
     assert min(tasks_of_each) > 0
@@ -81,24 +84,21 @@ def test_newer_deliveries(spark: SparkSession, tmp_path: Path) -> None:
     compared = compare(raw, None, "this")
     assert changed_keys(compared).count() == len(by_task)
     assert count(compared, now)[:3] == (len(by_task), 0, 0)
-    assert count_few(counted_columns(compared).collect(), now) == count(compared, now)
+    assert by_driver(landed, []) == by_spark(compared)
+    assert count_few(by_spark(compared), now) == count(compared, now)
     compared = compare(raw.limit(0), tasks, "this")
     assert changed_keys(compared).count() == 0
     assert count(compared, now) == count_few([], now) == Counts(0, 0, 0, 0, 0, None)
 
-    # A first sync compares on the driver what it holds: all has landed at once.
-    for at_once in TIMES:
-        held = [delivery(*row, at_once) for row in landed]
-        latest, counts = first_tasks(held, now)
-        whole = timed(spark.createDataFrame([(*row[:2], "this", at_once, row[4]) for row in landed], columns))
-        compared = compare(whole, None, "this")
-        due = changed_keys(compared).select("id", F.unix_micros("delivered_at")).collect()
-        assert {(task_id, one.at) for task_id, one in latest.items()} == {(row[0], row[1]) for row in due}
-        assert counts == count(compared, now)
+
+def by_spark(compared: DataFrame) -> list[ComparedTask]:
+    return sorted((ComparedTask(*row) for row in counted_columns(compared).collect()), key=str)
 
 
-def delivery(
-    task_id: str | None, at: datetime | None, _run: str, _landed: datetime, problem: str | None, landed_at: datetime
-) -> Delivery:
-    time = None if at is None else of_datetime(at)
-    return Delivery(task_id, time, of_datetime(at or landed_at), problem, b"", b"", None, None)
+def by_driver(landed: Sequence[Sequence[Any]], known: Sequence[tuple[str, datetime, datetime]]) -> list[ComparedTask]:
+    rows = [
+        LandedDelivery(task_id, None if at is None else of_datetime(at), of_datetime(landed_at), run_id, problem)
+        for task_id, at, run_id, landed_at, problem in landed
+    ]
+    tasks = {task_id: KnownTask(of_datetime(at), of_datetime(synced_at)) for task_id, at, synced_at in known}
+    return sorted(compare_few(rows, tasks, "this"), key=str)

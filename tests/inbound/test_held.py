@@ -72,7 +72,7 @@ def page() -> list[Any]:
 def test_they_land_alike(spark: SparkSession, page: list[Any], tmp_path: Path) -> None:
     (lines,) = line_tables([page], 1 << 30)
     tables = SyncTables(spark, str(tmp_path), "1")
-    landing = Landing(tables, lambda: None, "delivered", FeedSync("delivered", "run"), NOW, None, is_empty=True)
+    landing = Landing(tables, lambda: None, "delivered", FeedSync("delivered", "run"), NOW, None, None, is_empty=True)
     by_spark = landing._raw_rows(local_texts(spark, lines), "next")
     by_driver = held.raw_frame(spark, held.deliveries([page], NOW), "delivered", "run", NOW, "next")
     assert sum(delivery.delivered_at is not None for delivery in held.deliveries([page], NOW)) > len(page) / 10

@@ -228,9 +228,9 @@ def test_pages_that_are_few_each_and_many_together_are_not_held(
     monkeypatch.setattr(held, "MOST", 2 * PAGE - 1)
     landings: list[Landing] = []
 
-    def found(tables: SyncTables, landing: Landing, last_write: Any) -> Any:
+    def found(tables: SyncTables, landing: Landing) -> Any:
         landings.append(landing)
-        return changed.find_changed(tables, landing, last_write)
+        return changed.find_changed(tables, landing)
 
     monkeypatch.setattr(sync_run, "find_changed", found)
     result = client.sync(spark, str(project), str(tmp_path / "paged"), feeds=["since_last_call"])

@@ -93,13 +93,15 @@ class PaperLedger:
     table: Any
     project_id: str
     keys: OutboxKeys
+    is_new: bool = False
 
     @classmethod
     def open(
         cls, spark: PaperSpark, name: str, project_id: str | None = None, keys: OutboxKeys | None = None
     ) -> PaperLedger:
-        table = spark.tables.setdefault(name, PaperTable(spark, name, project_id or ""))
-        return cls(table, table.project_id, keys or OutboxKeys(("url",)))
+        made = PaperTable(spark, name, project_id or "")
+        table = spark.tables.setdefault(name, made)
+        return cls(table, table.project_id, keys or OutboxKeys(("url",)), table is made)
 
     def state(self) -> LedgerState:
         lines = list(self.table.lines)

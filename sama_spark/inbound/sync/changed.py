@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,13 +14,15 @@ from pyspark.sql import functions as F
 from sama_spark.delta import time_column
 from sama_spark.inbound.lines import raw_parts
 from sama_spark.inbound.sync.held import Delivery, task_batch, task_frame
+from sama_spark.inbound.sync.landed import ComparedTask, compare_few, known_tasks
 from sama_spark.inbound.sync.watermark import moment
 from sama_spark.inbound.times import of_datetime
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.delta import DeltaTable
+    from sama_spark.inbound.sync.landed import LandedDelivery
     from sama_spark.inbound.sync.landing import Landing
     from sama_spark.inbound.sync.tables import SyncTables
 
@@ -76,58 +77,83 @@ class Changed:
     on_driver: pa.RecordBatch | None = None
 
 
-def find_changed(tables: SyncTables, landing: Landing, last_write: datetime | None) -> Changed:
+def find_changed(tables: SyncTables, landing: Landing) -> Changed:
     """Return the tasks that are new or updated, by the rule of `compare`.
 
     These deliveries are compared with `tasks`:
 
     - those whose `delivered_at` is `landing.since` or later: this run has asked the feed for them;
     - those that have no time and landed from that time on;
-    - those that landed after `last_write`, however old they are: a run that landed them may have died before it wrote
-      to `tasks`.
+    - those that landed after `landing.last_write`, however old they are: a run that landed them may have died before
+      it wrote to `tasks`.
 
     Where `since` is None, these are all deliveries.
 
     Args:
         tables: the project's tables.
         landing: what this run has fetched. If that is little, the comparison is most likely small too, and the driver
-            collects it.
-        last_write: when the last run that wrote to `tasks` began; None: `tasks` is empty.
+            makes or collects it.
     """
-    held = landing.held or ()
-    if landing.holds_all and last_write is None:
-        latest, counts = first_tasks(held, landing.landed_at)
-        return _on_driver(tables.spark, list(latest.values()), counts)
-    raw = timed(_compared_deliveries(tables, landing.since, last_write))
-    compared = compare(raw, None if last_write is None else tables.tasks, landing.progress.run_id)
-    keys = changed_keys(compared)
-    columns = counted_columns(compared)
-    few = _few(columns) if landing.fetched <= _MOST_NAMED else None
-    if few is not None:
-        counts = count_few(few, landing.landed_at)
-        named: list[Row] | None = [row for row in few if _is_changed(row)]
-    else:
-        with ThreadPoolExecutor(1, "sama-naming") as aside:
-            naming = aside.submit(_few, columns.where(_CHANGED))
-            counts = count(compared, landing.landed_at)
-        named = naming.result()
-    tasks = raw.where("id IS NOT NULL")
+    few = _compared_on_driver(tables, landing)
+    if few is None:
+        raw = timed(_compared_deliveries(tables, landing))
+        compared = compare(raw, None if landing.last_write is None else tables.tasks, landing.progress.run_id)
+        few = _few(counted_columns(compared)) if landing.fetched <= _MOST_NAMED else None
+        if few is None:
+            return _find_many(raw, compared, landing.landed_at)
+    counts = count_few(few, landing.landed_at)
+    pairs = [(task.id, task.micros) for task in few if _is_changed(task)]
+    held = {(delivery.id, delivery.at): delivery for delivery in landing.held or () if delivery.problem is None}
+    if all(pair in held for pair in pairs):
+        return _on_driver(tables.spark, [held[pair] for pair in pairs], counts)
+    return _named(timed(_compared_deliveries(tables, landing)), pairs, counts)
+
+
+def _find_many(raw: DataFrame, compared: DataFrame, now: datetime) -> Changed:
+    """Return the changed tasks of a comparison that is large, though few of its tasks may have changed."""
+    with ThreadPoolExecutor(1, "sama-naming") as aside:
+        naming = aside.submit(_few, counted_columns(compared).where(_CHANGED))
+        counts = count(compared, now)
+    named = naming.result()
     if named is not None:
-        pairs = [(row["id"], row["micros"]) for row in named]
-        known = {(delivery.id, delivery.at): delivery for delivery in held if delivery.problem is None}
-        if all(pair in known for pair in pairs):
-            return _on_driver(tables.spark, [known[pair] for pair in pairs], counts)
-        # As values, so that none of the writes computes the keys again.
-        values = tables.spark.createDataFrame(pairs, "id string, micros bigint")
-        keys = F.broadcast(values.select("id", F.timestamp_micros("micros").alias("delivered_at")))
-    elif counts.each_is_new:
-        return Changed(_with_parts(tasks), None, counts)  # a join would leave nothing out
-    elif counts.changed < _MOST_BROADCAST:
-        keys = F.broadcast(keys)
-    newest = tasks.join(keys, ["id", "delivered_at"])
-    if counts.max_deliveries > 1:  # a second sync, against the rule, may have landed the same delivery
-        newest = newest.dropDuplicates(["id", "delivered_at"])
-    return Changed(_with_parts(newest), None if named is None else [row["id"] for row in named], counts)
+        return _named(raw, [(task.id, task.micros) for task in named], counts)
+    if counts.each_is_new:
+        return Changed(_with_parts(raw.where("id IS NOT NULL")), None, counts)  # a join would leave nothing out
+    keys = changed_keys(compared)
+    newest = _newest_of(raw, F.broadcast(keys) if counts.changed < _MOST_BROADCAST else keys, counts)
+    return Changed(_with_parts(newest), None, counts)
+
+
+def _named(raw: DataFrame, pairs: Sequence[tuple[str | None, int]], counts: Counts) -> Changed:
+    """Return few changed tasks; `pairs` has their ids and times in microseconds."""
+    # As values, so that none of the writes computes the keys again.
+    values = raw.sparkSession.createDataFrame(pairs, "id string, micros bigint")
+    keys = values.select("id", F.timestamp_micros("micros").alias("delivered_at"))
+    return Changed(
+        _with_parts(_newest_of(raw, F.broadcast(keys), counts)), [str(task_id) for task_id, _ in pairs], counts
+    )
+
+
+def _newest_of(raw: DataFrame, keys: DataFrame, counts: Counts) -> DataFrame:
+    """Return the deliveries that `keys` names, each once."""
+    newest = raw.where("id IS NOT NULL").join(keys, ["id", "delivered_at"])
+    # A second sync, against the rule, may have landed the same delivery.
+    return newest.dropDuplicates(["id", "delivered_at"]) if counts.max_deliveries > 1 else newest
+
+
+def _compared_on_driver(tables: SyncTables, landing: Landing) -> list[ComparedTask] | None:
+    """Compare on the driver if it knows what has landed, and these are few tasks; else return None."""
+    if landing.landed is None:
+        return None
+    rows: Iterable[LandedDelivery] = landing.landed
+    if landing.since is not None and landing.last_write is not None:
+        since, last_write = of_datetime(landing.since), of_datetime(landing.last_write)
+        rows = [row for row in rows if row.at >= since or row.landed_at > last_write]
+    ids = {row.id for row in rows if row.id is not None and not row.is_unreadable}
+    if len(ids) > _MOST_NAMED:
+        return None
+    known = {} if landing.last_write is None else known_tasks(tables, ids)
+    return list(compare_few(rows, known, landing.progress.run_id))
 
 
 def _on_driver(spark: SparkSession, held: Sequence[Delivery], counts: Counts) -> Changed:
@@ -141,14 +167,14 @@ def _with_parts(tasks: DataFrame) -> DataFrame:
     return tasks.select("id", "delivered_at", "raw", data.alias("data_raw"), answers.alias("answers_raw"))
 
 
-def _compared_deliveries(tables: SyncTables, since: datetime | None, last_write: datetime | None) -> DataFrame:
+def _compared_deliveries(tables: SyncTables, landing: Landing) -> DataFrame:
     """Return the deliveries that must be compared with `tasks`, as `find_changed` lists them."""
-    raw = tables.deliveries_raw.read()
+    raw, since = tables.deliveries_raw.read(), landing.since
     if since is None:
         return raw
     delivered_at, landed_at = (time_column(tables.spark, name) for name in ("delivered_at", "landed_at"))
     untimed = F.col("delivered_at").isNull() & (landed_at >= F.lit(since))
-    return raw.where((delivered_at >= F.lit(since)) | untimed | (landed_at > F.lit(last_write)))
+    return raw.where((delivered_at >= F.lit(since)) | untimed | (landed_at > F.lit(landing.last_write)))
 
 
 def timed(raw: DataFrame) -> DataFrame:
@@ -209,7 +235,10 @@ def compare(raw: DataFrame, tasks: DeltaTable | None, run_id: str) -> DataFrame:
 def _newest(raw: DataFrame, run_id: str) -> DataFrame:
     """Return the newest delivery of each task, by the rule of `compare`."""
     delivery = F.struct("delivered_at", "landed_at", "is_timed")
-    latest, landed_last = F.max_by(delivery, "delivered_at"), F.max_by(delivery, F.struct("landed_at", "delivered_at"))
+    latest, landed_last = (
+        F.max_by(delivery, "delivered_at"),
+        F.max_by(delivery, F.struct("landed_at", "delivered_at", "is_timed")),
+    )
     any_time_is_odd = F.bool_or("time_is_odd")
     by_task = raw.groupBy("id").agg(
         any_time_is_odd.alias("any_time_is_odd"),
@@ -247,50 +276,27 @@ def counted_columns(compared: DataFrame) -> DataFrame:
     return compared.select("id", micros, "is_timed", "is_new", "is_updated", "deliveries", "landed")
 
 
-def first_tasks(held: Sequence[Delivery], now: datetime) -> tuple[dict[str, Delivery], Counts]:
-    """Compare and count as `compare` and `count` do, on the driver, where `tasks` is empty.
-
-    Args:
-        held: all deliveries; they landed in this run.
-        now: when this run began.
-
-    Returns:
-        The newest delivery of each task, by id, and the counts.
-    """
-    latest: dict[str, Delivery] = {}
-    of_task: Counter[str] = Counter()
-    for delivery in held:
-        if delivery.id is not None and delivery.problem is None:
-            of_task[delivery.id] += 1
-            if delivery.at >= latest.get(delivery.id, delivery).at:
-                latest[delivery.id] = delivery
-    times = [delivery.delivered_at for delivery in latest.values() if delivery.delivered_at is not None]
-    last = max((time for time in times if time <= of_datetime(now)), default=None)
-    most = max(of_task.values(), default=0)
-    return latest, Counts(len(latest), 0, 0, len(held), most, None if last is None else moment(last))
-
-
-def count_few(compared: Sequence[Row], now: datetime) -> Counts:
-    """Count on the driver as `count` does; `compared` holds rows of `counted_columns`."""
-    tasks = [row for row in compared if row["id"] is not None]
-    changed = [row for row in tasks if _is_changed(row)]
-    latest = max((row["micros"] for row in changed if row["is_timed"] and moment(row["micros"]) <= now), default=None)
-    new = sum(row["is_new"] for row in changed)
+def count_few(compared: Sequence[ComparedTask], now: datetime) -> Counts:
+    """Count on the driver as `count` does."""
+    tasks = [task for task in compared if task.id is not None]
+    changed = [task for task in tasks if _is_changed(task)]
+    latest = max((task.micros for task in changed if task.is_timed and moment(task.micros) <= now), default=None)
+    new = sum(task.is_new for task in changed)
     return Counts(
         new,
         len(changed) - new,
         len(tasks) - len(changed),
-        sum(row["landed"] for row in compared),
-        max((row["deliveries"] for row in tasks), default=0),
+        sum(task.landed for task in compared),
+        max((task.deliveries for task in tasks), default=0),
         None if latest is None else moment(latest),
     )
 
 
-def _is_changed(row: Row) -> bool:
-    return bool(row["is_new"] or row["is_updated"])
+def _is_changed(task: ComparedTask) -> bool:
+    return task.is_new or task.is_updated
 
 
-def _few(rows: DataFrame) -> list[Row] | None:
-    """Return the rows if they are few enough to name each."""
-    found = rows.limit(_MOST_NAMED + 1).collect()
-    return found if len(found) <= _MOST_NAMED else None
+def _few(columns: DataFrame) -> list[ComparedTask] | None:
+    """Return the rows of `counted_columns` if they are few enough to name each."""
+    found = columns.limit(_MOST_NAMED + 1).collect()
+    return [ComparedTask(*row) for row in found] if len(found) <= _MOST_NAMED else None

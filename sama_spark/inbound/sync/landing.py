@@ -20,8 +20,10 @@ from sama_spark.inbound.lines import (
     stage_lines,
     staged_lines,
 )
-from sama_spark.inbound.sync.held import Delivery, deliveries, few_or_none, raw_frame, take_few
+from sama_spark.inbound.sync.held import Delivery, are_many, deliveries, few_or_none, raw_frame, take_few
+from sama_spark.inbound.sync.landed import LandedDelivery, few_landed
 from sama_spark.inbound.table import as_timestamp
+from sama_spark.inbound.times import of_datetime
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -48,10 +50,11 @@ class Landing:
         progress: of the run; counts its pages here.
         landed_at: what this column says.
         since: only deliveries from this time on can be in the table already; None means any.
+        last_write: when the last run that wrote to `tasks` began; None: `tasks` is empty.
         is_empty: whether the table is known to have no rows.
-        is_alone: whether the table is known to have what this run has landed, and nothing else.
         fetched: how many deliveries have been read, whether the table lacked them or not.
         held: these deliveries; None if they are more than the driver holds.
+        landed: what `few_landed` found before, and what this run has landed; None if Spark must look it up.
     """
 
     tables: SyncTables
@@ -60,15 +63,12 @@ class Landing:
     progress: FeedSync
     landed_at: datetime
     since: datetime | None
+    last_write: datetime | None
     is_empty: bool
-    is_alone: bool = False
     fetched: int = 0
     held: list[Delivery] | None = field(default_factory=list, repr=False)
-
-    @property
-    def holds_all(self) -> bool:
-        """Whether the driver holds all that is in `deliveries_raw`."""
-        return self.held is not None and (self.is_empty or self.is_alone)
+    landed: list[LandedDelivery] | None = field(default=None, init=False, repr=False)
+    _is_looked_up: bool = field(default=False, init=False)
 
     def land(self, pages: Iterable[Page], cursor: Callable[[], str | None]) -> None:
         """Append the deliveries of `pages` that `deliveries_raw` lacks.
@@ -86,16 +86,36 @@ class Landing:
         if are_all:
             self._land_few(first, cursor)
         else:
-            self.held = None
+            self.held = self.landed = None
+            self._is_looked_up = True
             self._land_many(chain(first, fetched), cursor)
 
     def _land_few(self, pages: Iterable[Page], cursor: Callable[[], str | None]) -> None:
         few = deliveries(pages, self.landed_at)
-        if few:
+        if not self._is_looked_up:
+            self.landed = [] if self.is_empty else few_landed(self.tables, self.since, self.last_write)
+            self._is_looked_up = True
+        fresh = self._fresh(few)
+        if fresh:
             origin = self.source, self.progress.run_id, self.landed_at, cursor()
-            self._append(raw_frame(self.tables.spark, few, *origin).coalesce(1))  # one file
+            rows = raw_frame(self.tables.spark, fresh, *origin).coalesce(1)  # one file
+            self._append(rows, are_fresh=self.landed is not None)
+        if self.landed is not None:
+            run_id, landed_at = self.progress.run_id, of_datetime(self.landed_at)
+            self.landed += [LandedDelivery(one.id, one.delivered_at, landed_at, run_id, one.problem) for one in fresh]
+            self.landed = None if are_many(len(self.landed)) else self.landed
         if self.held is not None:
             self.held = few_or_none(self.held + few)
+
+    def _fresh(self, few: list[Delivery]) -> list[Delivery]:
+        """Return the deliveries that the table lacks; all of them where the driver cannot tell."""
+        if not self.landed:
+            return few
+        if any(one.id is None or one.delivered_at is None or one.problem is not None for one in few):
+            self.landed = None  # these are known by their text
+            return few
+        known = {(one.id, one.delivered_at) for one in self.landed if one.problem is None}
+        return [one for one in few if (one.id, one.delivered_at) not in known]
 
     def _land_many(self, fetched: Iterable[Page], cursor: Callable[[], str | None]) -> None:
         spark, stage = self.tables.spark, self.stage()
@@ -132,17 +152,16 @@ class Landing:
             F.lit(cursor).cast("string").alias("cursor"),
         )
 
-    def _append(self, rows: DataFrame) -> None:
+    def _append(self, rows: DataFrame, *, are_fresh: bool = False) -> None:
+        """Append those of `rows` that the table lacks. `are_fresh`: the table lacked all of them a moment ago."""
         for left in reversed(range(_TRIES)):
             try:
                 if self.is_empty:
                     self.is_empty = False  # also if another sync has written to it: then rows are compared
                     self.tables.deliveries_raw.fill(rows)
-                    self.is_alone = True
                     return
-                self.is_alone = False
                 fresh = self._lacking(rows)
-                if not fresh.isEmpty():  # an append of nothing leaves a file each time
+                if are_fresh or not fresh.isEmpty():  # an append of nothing leaves a file each time
                     self.tables.deliveries_raw.append(fresh)
                 return
             except Exception as error:  # noqa: PERF203 - a commit of Delta takes longer

@@ -118,7 +118,8 @@ class SyncRun:
             progress.watermark_from, progress.watermark_to = since, before.delivered_at
         elif feed.resume == "cursor" and not self.full:
             begin = last_cursor(self.tables.deliveries_raw, feed.source)
-        landing = Landing(self.tables, self.stage, feed.source, progress, now, since, "deliveries_raw" in empty)
+        is_empty = "deliveries_raw" in empty
+        landing = Landing(self.tables, self.stage, feed.source, progress, now, since, before.synced_at, is_empty)
         pages = feed.pages(begin)
         if feed.resume == "vendor":
             self.stage()  # raises before a page is fetched that is not served again
@@ -126,7 +127,7 @@ class SyncRun:
                 landing.land([page], feed.cursor)
         else:
             landing.land(pages, feed.cursor)
-        types = self._apply_landed(feed, progress, types, landing, before.synced_at, empty)
+        types = self._apply_landed(feed, progress, types, landing, empty)
         empty.clear()
         if self.masks is not None and feed.resume != "vendor":
             self.masks.fill(self.tables.annotations, progress, None if self.full else _MASKS_AGAIN)
@@ -138,7 +139,6 @@ class SyncRun:
         progress: FeedSync,
         types: TableTypes,
         landing: Landing,
-        last_write: datetime | None,
         empty: set[str],
     ) -> TableTypes:
         """Bring what has landed, also in runs that died, into `annotations` and `tasks`.
@@ -149,7 +149,7 @@ class SyncRun:
         now = landing.landed_at
         with ThreadPoolExecutor(1, "sama-unreadable") as aside:
             all_unreadable = aside.submit(unreadable.found, landing)
-            changed = find_changed(self.tables, landing, last_write)
+            changed = find_changed(self.tables, landing)
         counts = changed.counts
         progress.landed = counts.landed
         progress.new, progress.updated, progress.unchanged = counts.new, counts.updated, counts.unchanged
@@ -164,7 +164,7 @@ class SyncRun:
                 )
                 types, rows = typing.result()
             origin = {"feed": feed.source, "synced_at": now, "run_id": progress.run_id}
-            upsert_tasks(self.tables, changed, rows, origin, is_empty=last_write is None)
+            upsert_tasks(self.tables, changed, rows, origin, is_empty=landing.last_write is None)
             progress.notes += unseen_label(self._annotations_of(changed), self.label)
             if changed.ids is None:
                 in_this_run = time_column(self.spark, "synced_at") == F.lit(now)  # leaves files out

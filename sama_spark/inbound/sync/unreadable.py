@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as F
 
-from sama_spark.inbound.times import of_datetime
 from sama_spark.sql_texts import sql_in
 
 if TYPE_CHECKING:
@@ -28,12 +27,12 @@ class UnreadableDelivery(NamedTuple):
 
 def found(landing: Landing) -> list[UnreadableDelivery]:
     """Return the unreadable deliveries of `deliveries_raw`, 5,000 at most. Spark skips files that have none."""
-    if landing.holds_all:
+    if landing.landed is not None:
         return [
-            UnreadableDelivery(delivery.id, delivery.delivered_at, of_datetime(landing.landed_at), delivery.problem)
-            for delivery in landing.held or ()
-            if delivery.problem is not None or delivery.id is None
-        ][:_MOST]
+            UnreadableDelivery(one.id, one.delivered_at, one.landed_at, one.problem)
+            for one in landing.landed
+            if one.is_unreadable
+        ]
     unreadable = landing.tables.deliveries_raw.read().where(F.col("problem").isNotNull() | F.col("id").isNull())
     times = map(F.unix_micros, ("delivered_at", "landed_at"))
     return [UnreadableDelivery(*row) for row in unreadable.select("id", *times, "problem").limit(_MOST).collect()]

@@ -67,11 +67,19 @@ def _as_outbox_errors(method: Callable[Concatenate[Ledger, P], R]) -> Callable[C
 
 @dataclass(frozen=True)
 class Ledger:
-    """An outbox's table. Every method reads or writes the table as it is at the moment of the call."""
+    """An outbox's table. Every method reads or writes the table as it is at the moment of the call.
+
+    Attributes:
+        table: the table.
+        project_id: Sama's project.
+        keys: how the outbox knows rows again.
+        is_new: whether `open` has created the table.
+    """
 
     table: DeltaTable
     project_id: str
     keys: OutboxKeys
+    is_new: bool = False
 
     @classmethod
     def open(
@@ -85,10 +93,11 @@ class Ledger:
         check_table(name, "outbox")
         table = DeltaTable(spark, name)
         with table_errors(f"outbox {name!r} cannot be opened", OutboxError):
-            found = table.properties()
+            found, is_new = table.properties(), False
             if found is None and project_id is not None and keys is not None:
-                _create(table, project_id, keys)
-                found = table.properties()
+                own = _properties(project_id, keys)
+                is_new = _create(table, project_id, own)
+                found = own if is_new else table.properties()
         if found is None:
             raise OutboxError(f"there is no outbox {name!r}", remedy="name the table that was given as `outbox`")
         if found.get(_LAYOUT_PROPERTY) != _LAYOUT or not found.keys() >= _OURS:
@@ -104,6 +113,7 @@ class Ledger:
                 _decode_names(found[_IGNORED_PROPERTY]),
                 keys.prefix if keys else "",
             ),
+            is_new,
         )
         ledger._check(project_id, keys)
         return ledger
@@ -254,18 +264,18 @@ class Ledger:
         return keys
 
 
-def _create(table: DeltaTable, project_id: str, keys: OutboxKeys) -> None:
-    table.create(
-        SCHEMA,
-        f"What was sent to project {project_id} of Sama; written by sama_spark, not to be edited or copied",
-        {
-            _PROJECT_PROPERTY: str(project_id),
-            _KEY_PROPERTY: msgspec.json.encode(sorted(keys.names)).decode(),
-            _IGNORED_PROPERTY: msgspec.json.encode(sorted(keys.ignored)).decode(),
-            _LAYOUT_PROPERTY: _LAYOUT,
-            _KEPT: "interval 36500 days",
-        },
-    )
+def _create(table: DeltaTable, project_id: str, properties: Mapping[str, str]) -> bool:
+    whose = f"What was sent to project {project_id} of Sama; written by sama_spark, not to be edited or copied"
+    return table.create(SCHEMA, whose, {**properties, _KEPT: "interval 36500 days"})
+
+
+def _properties(project_id: str, keys: OutboxKeys) -> dict[str, str]:
+    return {
+        _PROJECT_PROPERTY: str(project_id),
+        _KEY_PROPERTY: msgspec.json.encode(sorted(keys.names)).decode(),
+        _IGNORED_PROPERTY: msgspec.json.encode(sorted(keys.ignored)).decode(),
+        _LAYOUT_PROPERTY: _LAYOUT,
+    }
 
 
 def _shown(row_key: Sequence[str]) -> str:

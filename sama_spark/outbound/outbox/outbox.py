@@ -75,12 +75,11 @@ class Outbox:
         self.api, self.options, self.run_id = api, options, run_id
         self.ledger = Ledger.open(spark, options.table, project_id, options.keys)
         self.settler = Settler(api, self.ledger)
-        self.state: LedgerState = self.ledger.state()
+        self.state = LedgerState(0, (), False) if self.ledger.is_new else self.ledger.state()
         self.recovered: list[SettledBatch] = [] if look_only else self.settler.settle(self.state)
         if self.recovered:
             _log.info("outbox %s: %d batches of earlier runs were settled", options.table, len(self.recovered))
-        if self.recovered or self.settler.tokens:  # re-read: our claim, won or lost, has moved the sequence number
-            self.state = self.ledger.state()
+        self.state = self.settler.state_after(self.state, self.recovered)
 
     @property
     def keys(self) -> OutboxKeys:
@@ -222,6 +221,7 @@ class ClaimedBatches(StartableBatches):
         lookup, box = self.lookup, self.lookup.outbox
         others = {batch.batch_id for batch in lookup.state.batches if batch.state == "bound"} & lookup.known.batch_ids
         if others:
-            box.recovered += box.settler.settle_patiently(others, timeout=2 * lease_for(len(others)))
-            lookup.state = box.ledger.state()
+            timeout = 2 * lease_for(len(others))
+            settled, lookup.state = box.settler.settle_patiently(others, timeout, lookup.state)
+            box.recovered += settled
         return lookup.report()

@@ -6,7 +6,7 @@ import logging
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
@@ -20,7 +20,7 @@ from sama_spark.ids import number_of
 from sama_spark.outbound.outbox.ask_sama import ask_sama, event_of
 from sama_spark.outbound.outbox.lease import GRACE, lease_for, permit
 from sama_spark.outbound.outbox.ledger import Ledger
-from sama_spark.outbound.outbox.ledger_rows import BatchEvent, Claim, LedgerState, UnsettledBatch
+from sama_spark.outbound.outbox.ledger_rows import FREED, OPEN, BatchEvent, Claim, LedgerState, UnsettledBatch
 from sama_spark.outbound.outbox.report import OutboxReport, SettledBatch
 from sama_spark.outbound.row_keys import key_in
 
@@ -85,27 +85,53 @@ class Settler:
             if batch.batch_id in by_id
         ]
 
-    def settle_patiently(self, batch_ids: Collection[int], timeout: float) -> list[SettledBatch]:
+    def settle_patiently(
+        self, batch_ids: Collection[int], timeout: float, state: LedgerState
+    ) -> tuple[list[SettledBatch], LedgerState]:
         """Settle these batches, and wait up to `timeout` seconds for other runs' leases on them to end.
 
         A batch that was started counts as settled, whatever becomes of it. One that is still bound at the end stays
         as it is.
+
+        Args:
+            batch_ids: the batches.
+            timeout: in seconds.
+            state: of this moment or earlier.
+
+        Returns:
+            What was settled, and the state after that.
         """
         clock = self.api.clock
         deadline = clock.monotonic() + timeout
         settled: dict[int, SettledBatch] = {}
         pauses = iter(_PAUSES)
         while True:
-            state = self.ledger.state()
             bound = {b.batch_id for b in state.batches if b.state == "bound" and b.batch_id in batch_ids}
             if bound:
-                settled |= {batch.batch_id: batch for batch in self.settle(state, bound)}
+                newly = self.settle(state, bound)
+                settled |= {batch.batch_id: batch for batch in newly}
                 bound -= set(settled)
+                state = self.state_after(state, newly)
             left = deadline - clock.monotonic()
             if not bound or left <= 0:
-                return list(settled.values())
+                return list(settled.values()), state
             _log.info("%d batches are another run's; they are looked at again until its lease ends", len(bound))
             clock.sleep(min(next(pauses, _PAUSES[-1]), left))
+            state = self.ledger.state()
+
+    def state_after(self, state: LedgerState, settled: Iterable[SettledBatch]) -> LedgerState:
+        """Return the state with what was recorded of these batches; claims of other runs since then are not in it."""
+        if self.tokens:  # a claim of this run, won or lost, has moved the sequence number
+            return self.ledger.state()
+        by_id = {batch.batch_id: batch for batch in settled}
+        left = [
+            replace(batch, state=by_id[batch.batch_id].now, message=by_id[batch.batch_id].message)
+            if batch.batch_id in by_id
+            else batch
+            for batch in state.batches
+        ]
+        freed = any(batch.now in FREED or batch.failed for batch in by_id.values())
+        return LedgerState(state.seq, tuple(b for b in left if b.state in OPEN), state.has_freed or freed)
 
     def take_verdicts(self, verdicts: Mapping[int, Verdict]) -> list[SettledBatch]:
         """Record what a person found out about unsure batches.
@@ -232,7 +258,7 @@ def resume(
     state = settler.ledger.state()
     recovered = settler.settle(state)
     if bound := {batch.batch_id for batch in state.batches if batch.state == "bound"}:
-        recovered += settler.settle_patiently(bound, timeout)
+        recovered += settler.settle_patiently(bound, timeout, settler.state_after(state, recovered))[0]
     if verdicts:
         recovered += settler.take_verdicts(verdicts)
     left = settler.ledger.state()

@@ -108,9 +108,11 @@ def test_one_of_three_dies(sandbox: Sandbox, project: int, paper: PaperSpark, ve
 def test_the_slow_one_lost_its_lease(sandbox: Sandbox, paper: PaperSpark, vendor: str) -> None:
     """A driver stands still before a step of its run, until another has taken over and done all of its rows."""
     held: set[str] = set()
-    for number, seconds in itertools.product(range(1, 24), (0.0, 150.0, 400.0)):
+    for number, seconds, earlier in itertools.product(range(1, 24), (0.0, 150.0, 400.0), ([], urls(99))):
         project = sandbox.create_project({"url": {"type": "string", "required": True}}, second_continue=vendor)
-        clock, box = SharedClock(), f"outbox-{number}-{seconds}"
+        clock, box = SharedClock(), f"outbox-{number}-{seconds}-{len(earlier)}"
+        if earlier:
+            Mortal(sandbox, clock).run(PaperFrame(paper, earlier), project, box)
         slow, other = Mortal(sandbox, clock), Mortal(sandbox, clock)
         df = PaperFrame(paper, urls(*range(6)))
 
@@ -126,5 +128,5 @@ def test_the_slow_one_lost_its_lease(sandbox: Sandbox, paper: PaperSpark, vendor
         assert max(tasks_of(sandbox, project).values()) == 1
         clock.now += 3600
         Mortal(sandbox, clock).run(df, project, box)
-        assert tasks_of(sandbox, project) == dict.fromkeys(urls(*range(6)), 1)
+        assert tasks_of(sandbox, project) == dict.fromkeys([*urls(*range(6)), *earlier], 1)
     assert held >= {STATE, FIND, OPEN, PUT, CLAIM, CONTINUE}
