@@ -65,7 +65,7 @@ def stage_rows(batches: Iterable[pa.RecordBatch], rows: RowEncoder, options: Cre
     Raises:
         StagingError: the folder cannot be written.
     """
-    cut = cutter_for(rows.task_start, rows.spliced, options).pieces(rows.encode(column_batches(batches)))
+    cut = cutter_for(rows, options).pieces(rows.encode(column_batches(batches)))
     file = folder / f"part-{uuid4().hex}"  # attempts of one task must not share a file
     first = next(cut, None)  # before the file is opened: rows that raise here leave no file behind
     if first is None:

@@ -4,6 +4,7 @@ The modules, in the order in which a row meets them:
 
     create            the way of a run from here to the end, step by step; begin to read there
     creation_options  what the caller chose, and the default of every option, such as the size of a chunk
+    few_rows          fetches few rows to the driver, which encodes and cuts them
     creation_schema   what the project accepts, read from Sama
     column_plan       which column goes where
       outputs         how an `output_` column travels: as JSON or as text
@@ -14,13 +15,12 @@ The modules, in the order in which a row meets them:
       addresses       paths that Sama cannot reach
       problems        reports each row's first problem; its docstring lists what makes a row invalid
       row_keys        what tells a row from others, and whether its content has changed
-    encode_values     the same as `encode` for Python values, for the writer of `format("sama")`
+    encode_values     the same as `encode` for Python values: few rows, and those of the writer of `format("sama")`
       render_values   the JSON of each Spark type, for Python values
     encoded_batch     the encoded rows, on their way to `cut`
     cut               on the workers: check JSON texts, splice them into the tasks, cut the tasks into pieces
       output_schemas  checks pre-annotations against the project's schema
     pieces            from the workers to the driver: in files, or streamed; there packed into chunks
-    few_rows          few rows come to the driver as they are encoded, and are cut there
     rejected          rows that cannot become tasks raise, or are kept as data
     outbox            rows that became tasks in an earlier run are left out (a package of its own)
     upload            on the driver: each chunk becomes a batch; when all are uploaded they are claimed, then started

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -105,6 +105,16 @@ def plan_columns(
         else:
             plans.append(_input(name, data_type, schema.rule(name), lenient=lenient))
     return plans
+
+
+def output_rules(plans: Iterable[ColumnPlan]) -> dict[str, str]:
+    """Return for each output how its values travel and why."""
+    return {plan.name.removeprefix(OUTPUT_PREFIX): plan.output_format for plan in plans if plan.output_format}
+
+
+def descriptions(plans: Iterable[ColumnPlan]) -> dict[str, str]:
+    """Return for each column what becomes of it."""
+    return {plan.name: plan.description for plan in plans}
 
 
 def _own_members(name: str, data_type: T.DataType, fields: TaskFields) -> ColumnPlan:

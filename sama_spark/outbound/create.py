@@ -17,11 +17,21 @@ from sama_spark.outbound.creation_result import CreationResult, RunTables
 from sama_spark.outbound.creation_schema import CreationSchema, read_creation_schema
 from sama_spark.outbound.dry_run import DryRun
 from sama_spark.outbound.dry_run_warnings import tiny_shapes
-from sama_spark.outbound.encode import EncodedRows, encode
-from sama_spark.outbound.few_rows import fetch_few, few_pieces
+from sama_spark.outbound.encode import encode
+from sama_spark.outbound.encode_values import plan_rows
+from sama_spark.outbound.encoded_batch import EncodedBatch, Encoding
+from sama_spark.outbound.few_rows import can_be_fetched, fetch_encoded, fetch_rows, few_pieces
 from sama_spark.outbound.outbox.no_outbox import NoOutbox, UnclaimedBatches
 from sama_spark.outbound.outbox.outbox import ClaimedBatches, Outbox
-from sama_spark.outbound.pieces import Piece, cutter_for, refuse_too_many, spool, stage_pieces, stream_pieces
+from sama_spark.outbound.pieces import (
+    Piece,
+    StreamedPiece,
+    cutter_for,
+    refuse_too_many,
+    spool,
+    stage_pieces,
+    stream_pieces,
+)
 from sama_spark.outbound.rejected import InvalidRows, RejectedRows, task_pieces
 from sama_spark.outbound.upload import UploadedBatch, Uploader, upload_claim_and_continue
 from sama_spark.staging import private_stage
@@ -68,7 +78,7 @@ def create_tasks(
         encoded = _encode(run, outbox.keys)
         cut = until_the_end.enter_context(_cut(run, encoded, needs_files=outbox.keys is not None))
         if options.dry_run and encoded:  # `encoded` is never None in a dry run
-            return _dry_run(run, encoded, cut, outbox)
+            return _dry_run(run, encoded.encoding, cut, outbox)
 
         rejected = _rejected_rows(run, staging, cut.stage)
         lookup = outbox.look_up_and_pack(_accepted(cut.pieces, rejected), options, cut.text_lines)
@@ -85,7 +95,7 @@ def create_tasks(
         return CreationResult(
             run.project_id,
             tuple(claimed.batches),
-            encoded.output_rules if encoded else {},
+            encoded.encoding.output_rules if encoded else {},
             time.monotonic() - run.begun,
             cut.stage is not None,
             run_id=run.run_id,
@@ -121,15 +131,34 @@ def _open_outbox(run: _Run) -> Outbox | NoOutbox:
     return Outbox(run.api, spark, run.project_id, options, run.run_id, look_only=dry_run)
 
 
-def _encode(run: _Run, keys: OutboxKeys | None) -> EncodedRows | None:
-    """Plan the encoding; None for an empty DataFrame, of which only a dry run looks at the columns."""
-    options = run.options
-    # `selectExpr("1")`: on Connect `isEmpty` fetches a row, and 3.5 cannot decode month intervals.
-    if not options.dry_run and run.df.selectExpr("1").isEmpty():
+@dataclass(frozen=True)
+class _Encoded:
+    """Encoded rows: as a list if the driver has them, because they are few; else Spark will compute them."""
+
+    encoding: Encoding
+    rows: DataFrame | list[EncodedBatch]
+
+
+def _encode(run: _Run, keys: OutboxKeys | None) -> _Encoded | None:
+    """Encode the rows, or plan to; None for an empty DataFrame, of which only a dry run looks at the columns."""
+    options, lenient = run.options, run.options.contract != "strict"
+    is_fetched = keys is None and can_be_fetched(run.df.schema)
+    fetched = fetch_rows(run.df) if is_fetched else None
+    is_empty = fetched == [] if is_fetched else not options.dry_run and _is_empty(run.df)
+    if is_empty and not options.dry_run:
         return None
     schema = CreationSchema() if options.contract == "off" else read_creation_schema(run.api, run.project_id)
-    lenient = options.contract != "strict"
-    return encode(run.df, schema, options.outputs, options.fields, lenient=lenient, outbox_keys=keys)
+    if fetched is not None:
+        encoder = plan_rows(run.df.schema, schema, options.outputs, options.fields, lenient=lenient)
+        return _Encoded(encoder, list(encoder.encode(fetched)))
+    encoded = encode(run.df, schema, options.outputs, options.fields, lenient=lenient, outbox_keys=keys)
+    few = None if is_fetched else fetch_encoded(encoded.rows)
+    return _Encoded(encoded, encoded.rows if few is None else few)
+
+
+def _is_empty(df: DataFrame) -> bool:
+    # `selectExpr("1")`: on Connect `isEmpty` fetches a row, and 3.5 cannot decode month intervals.
+    return df.selectExpr("1").isEmpty()
 
 
 @dataclass(frozen=True)
@@ -156,7 +185,7 @@ class _Cut:
 
 
 @contextmanager
-def _cut(run: _Run, encoded: EncodedRows | None, *, needs_files: bool) -> Iterator[_Cut]:
+def _cut(run: _Run, encoded: _Encoded | None, *, needs_files: bool) -> Iterator[_Cut]:
     """Cut the rows into pieces; Spark runs here, unless the pieces stream. Folders go when the block ends.
 
     `needs_files`: an outbox comes back to the pieces, so they must not stream.
@@ -165,19 +194,20 @@ def _cut(run: _Run, encoded: EncodedRows | None, *, needs_files: bool) -> Iterat
     if encoded is None:
         yield _Cut(spark)
         return
-    cutter = cutter_for(encoded.task_start, encoded.spliced, run.options)
-    few = fetch_few(encoded.rows)
-    stage = run.find_stage() if few is None else None
-    if stage is not None:
+    cutter, rows = cutter_for(encoded.encoding, run.options), encoded.rows
+    if isinstance(rows, list):
+        pieces: Iterable[StreamedPiece] = few_pieces(rows, cutter)
+    elif stage := run.find_stage():
         with stage.run("out") as folder:
-            yield _Cut(spark, stage_pieces(encoded.rows, cutter, folder), stage, folder)
+            yield _Cut(spark, stage_pieces(rows, cutter, folder), stage, folder)
         return
-    pieces = stream_pieces(encoded.rows, cutter) if few is None else few_pieces(few, cutter)
+    else:
+        pieces = stream_pieces(rows, cutter)
     if needs_files:
         with private_stage().run("out") as folder:
             yield _Cut(spark, spool(pieces, folder), None, folder)
     else:
-        yield _Cut(spark, pieces, streams=few is None)
+        yield _Cut(spark, pieces, streams=not isinstance(rows, list))
 
 
 def _rejected_rows(run: _Run, staging: Staging, stage: Stage | None) -> RejectedRows | None:
@@ -213,7 +243,7 @@ def _read_within_max_tasks(
     return chunks
 
 
-def _dry_run(run: _Run, encoded: EncodedRows, cut: _Cut, outbox: Outbox | NoOutbox) -> DryRun:
+def _dry_run(run: _Run, encoding: Encoding, cut: _Cut, outbox: Outbox | NoOutbox) -> DryRun:
     options, invalid = run.options, InvalidRows()
     lookup = outbox.look_up_and_pack(task_pieces(cut.pieces, invalid), options, cut.text_lines)
     chunks = [
@@ -223,14 +253,14 @@ def _dry_run(run: _Run, encoded: EncodedRows, cut: _Cut, outbox: Outbox | NoOutb
     return DryRun(
         run.project_id,
         (),
-        encoded.output_rules,
+        encoding.output_rules,
         time.monotonic() - run.begun,
         cut.stage is not None,
         outbox=lookup.report(),
         task_count=sum(tasks for tasks, _ in chunks),
         bytes=sum(size for _, size in chunks),
         batch_count=len(chunks),
-        columns=encoded.columns,
+        columns=encoding.columns,
         invalid_rows=invalid.count,
         invalid=invalid.described(),
         warnings=tiny_shapes(run.df, options.fields.not_sent),

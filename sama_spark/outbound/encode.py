@@ -16,9 +16,10 @@ from pyspark.sql import types as T
 from sama_spark import exact
 from sama_spark.errors import ContractError
 from sama_spark.outbound.addresses import OUT_OF_REACH, are_out_of_reach
-from sama_spark.outbound.column_plan import NULL_INPUT, ColumnPlan, plan_columns, refuse
+from sama_spark.outbound.column_plan import NULL_INPUT, ColumnPlan, descriptions, output_rules, plan_columns, refuse
 from sama_spark.outbound.columns import Computed, Member, grouped, in_order, json_of, numbered
-from sama_spark.outbound.creation_schema import OUTPUT_PREFIX, CreationSchema, OutputFormat, Rule
+from sama_spark.outbound.creation_schema import CreationSchema, OutputFormat, Rule
+from sama_spark.outbound.encoded_batch import Encoding
 from sama_spark.outbound.outputs import TextCheck
 from sama_spark.outbound.problems import Problems
 from sama_spark.outbound.render import Value, render
@@ -34,22 +35,10 @@ _BINARY = T.BinaryType()
 
 
 @dataclass(frozen=True)
-class EncodedRows:
-    """A plan: `rows` computes the columns of an `EncodedBatch`, a row for each task.
-
-    Attributes:
-        rows: the encoded rows.
-        task_start: the JSON that all tasks begin with, up to the first part that differs from row to row.
-        spliced: name and `TextCheck` of each column of JSON text that goes into `data` unparsed, in column order.
-        output_rules: for each output, how its values travel and why.
-        columns: for each column, what becomes of it.
-    """
+class EncodedRows(Encoding):
+    """A plan: `rows` computes the columns of an `EncodedBatch`, a row for each task."""
 
     rows: DataFrame
-    task_start: bytes
-    spliced: tuple[tuple[str, TextCheck], ...]
-    output_rules: Mapping[str, str]
-    columns: Mapping[str, str]
 
 
 class _SplicedColumn(NamedTuple):
@@ -109,8 +98,8 @@ def encode(
         ),
         task_start=fields.task_start(),
         spliced=tuple((column.name, column.text_check) for column in spliced),
-        output_rules={p.name.removeprefix(OUTPUT_PREFIX): p.output_format for p in plans if p.output_format},
-        columns={plan.name: plan.description for plan in plans},
+        output_rules=output_rules(plans),
+        columns=descriptions(plans),
     )
 
 

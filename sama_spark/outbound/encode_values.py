@@ -1,6 +1,6 @@
-"""Encodes rows of Python values as task JSON, as `encode` does in the JVM.
+"""Encodes rows of Python values as task JSON, as `encode` does in the JVM. It needs neither a session nor Arrow.
 
-The workers of `format("sama")` use this module: they have no JVM. It needs neither a session nor Arrow.
+The driver uses this module for few rows, and so do the workers of `format("sama")`, which have no JVM.
 `render_values` has the rendering of each type.
 """
 
@@ -17,9 +17,17 @@ from sama_spark.errors import ContractError
 from sama_spark.exact import plain_type
 from sama_spark.exact_values import quoted
 from sama_spark.outbound.addresses import OUT_OF_REACH, is_out_of_reach
-from sama_spark.outbound.column_plan import ANY, NULL_INPUT, ColumnPlan, plan_columns, refuse
+from sama_spark.outbound.column_plan import (
+    ANY,
+    NULL_INPUT,
+    ColumnPlan,
+    descriptions,
+    output_rules,
+    plan_columns,
+    refuse,
+)
 from sama_spark.outbound.creation_schema import CreationSchema, OutputFormat, Rule
-from sama_spark.outbound.encoded_batch import EncodedBatch, Texts
+from sama_spark.outbound.encoded_batch import EncodedBatch, Encoding, Texts
 from sama_spark.outbound.outputs import TextCheck
 from sama_spark.outbound.problems import SHOWN_CHARACTERS
 from sama_spark.outbound.render import is_native_json
@@ -72,14 +80,9 @@ class _ColumnCheck:
 
 
 @dataclass(frozen=True)
-class RowEncoder:
-    """Encodes rows as tasks. The driver plans it once; Spark pickles it for the workers.
+class RowEncoder(Encoding):
+    """Encodes rows as tasks. The driver plans it once; Spark pickles it for workers that use it."""
 
-    `task_start` and `spliced`: as in `encode.EncodedRows`.
-    """
-
-    task_start: bytes
-    spliced: tuple[tuple[str, TextCheck], ...]
     _own_members: tuple[_JsonMember, ...]
     _data: tuple[_JsonMember, ...]
     _texts: tuple[_SplicedText, ...]
@@ -160,6 +163,8 @@ def plan_rows(
     return RowEncoder(
         task_start=fields.task_start(),
         spliced=tuple((text.name, text.text_check) for text in rows.texts),
+        output_rules=output_rules(plans),
+        columns=descriptions(plans),
         _own_members=tuple(rows.own_members),
         _data=tuple(rows.data),
         _texts=tuple(rows.texts),

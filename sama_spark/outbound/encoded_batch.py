@@ -1,13 +1,34 @@
-"""Encoded rows on their way from `encode` or `encode_values` to `cut`: the columns and what they hold."""
+"""Encoded rows on their way from `encode` or `encode_values` to `cut`: what they share, and their columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import starmap
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from sama_spark.outbound.outputs import TextCheck
 
 Texts = Sequence[bytes | None]
 """A column of JSON texts."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the encoded rows of a DataFrame share.
+
+    Attributes:
+        task_start: the JSON that all tasks begin with, up to the first part that differs from row to row.
+        spliced: name and `TextCheck` of each column of JSON text that goes into `data` unparsed, in column order.
+        output_rules: for each output, how its values travel and why.
+        columns: for each column, what becomes of it.
+    """
+
+    task_start: bytes
+    spliced: tuple[tuple[str, TextCheck], ...]
+    output_rules: Mapping[str, str]
+    columns: Mapping[str, str]
 
 
 class EncodedBatch(NamedTuple):

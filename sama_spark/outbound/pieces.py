@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.outbound.creation_options import CreationOptions
-    from sama_spark.outbound.outputs import TextCheck
+    from sama_spark.outbound.encoded_batch import Encoding
 
 HEADER_END, PIECE_END = "\x1f", "\x1e"  # JSON text cannot hold them
 _PIECE_COLUMNS = f"{HEADER} string, {BODY} binary"
@@ -52,11 +52,11 @@ decode_keyed = msgspec.json.Decoder(KeyedHeader).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def cutter_for(task_start: bytes, spliced: tuple[tuple[str, TextCheck], ...], options: CreationOptions) -> PieceCutter:
-    """Return the `PieceCutter` of a run. `task_start`, `spliced`: as in `EncodedRows`."""
+def cutter_for(encoding: Encoding, options: CreationOptions) -> PieceCutter:
+    """Return the `PieceCutter` of a run."""
     return PieceCutter(
-        task_start=task_start,
-        spliced=spliced,
+        task_start=encoding.task_start,
+        spliced=encoding.spliced,
         max_tasks=min(PIECE_TASKS, options.chunk_rows),
         max_bytes=min(PIECE_BYTES, options.chunk_bytes),
         most_invalid=sys.maxsize if options.on_invalid == "reject" and not options.dry_run else FEW_INVALID,

@@ -7,9 +7,8 @@ tried. `test_paper.py` compares the stand-in with the real ledger.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import starmap
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -19,9 +18,7 @@ from pyspark.sql.types import StructType
 from kit.mortal import watch_ledger
 from sama_spark.errors import OutboxError, RepeatedKeys
 from sama_spark.outbound import create
-from sama_spark.outbound.cut import PieceCutter
-from sama_spark.outbound.encode import EncodedRows
-from sama_spark.outbound.encoded_batch import EncodedBatch
+from sama_spark.outbound.encoded_batch import EncodedBatch, Encoding
 from sama_spark.outbound.outbox import outbox, settle
 from sama_spark.outbound.outbox.ledger_rows import (
     FREED,
@@ -34,7 +31,6 @@ from sama_spark.outbound.outbox.ledger_rows import (
     UnsettledBatch,
 )
 from sama_spark.outbound.outbox.run_rows import RunRows
-from sama_spark.outbound.pieces import StreamedPiece
 from sama_spark.outbound.row_keys import OutboxKeys
 from sama_spark.staging import Staging
 
@@ -177,7 +173,7 @@ class PaperRows(RunRows):
             raise RepeatedKeys("row keys stand more than once", remedy="drop duplicates")
 
 
-def _encode(run: Any, _: Any) -> EncodedRows | None:
+def _encode(run: Any, _: Any) -> Any:
     """The columns of the rows as they come encoded."""
     df: PaperFrame = run.df
     if not df.urls:
@@ -186,18 +182,12 @@ def _encode(run: Any, _: Any) -> EncodedRows | None:
     keys = [msgspec.json.encode({"url": url}) for url in df.urls]
     contents = [b"%d" % crc32((df.note or "").encode()) for _ in df.urls]
     nothing: list[None] = [None] * len(df.urls)
-    rows: Any = [flat, nothing, keys, contents]
-    return EncodedRows(rows, b'{"priority":0,', (), {}, {})
-
-
-def _stream(rows: Any, cutter: PieceCutter) -> Iterator[StreamedPiece]:
-    return starmap(StreamedPiece, cutter.pieces([EncodedBatch.of(rows)]))
+    encoding = Encoding(b'{"priority":0,', (), {}, {})
+    return create._Encoded(encoding, [EncodedBatch.of([flat, nothing, keys, contents])])
 
 
 def on_paper(patch: pytest.MonkeyPatch) -> None:
     """Runs and `resume` take a `PaperFrame` or `PaperSpark` from here on."""
-    patch.setattr(create, "fetch_few", lambda _: None)
-    patch.setattr(create, "stream_pieces", _stream)
     patch.setattr(create, "_encode", _encode)
     patch.setattr(Staging, "stage", lambda *_: None)
     patch.setattr(outbox, "Ledger", PaperLedger)

@@ -16,15 +16,16 @@ _this = threading.local()
 
 
 def as_many(patch: pytest.MonkeyPatch) -> None:
-    """From here on the fewest rows and deliveries count as many."""
-    patch.setattr(few_rows, "FEW_ROWS", -1)
+    """From here on a single row and the fewest deliveries count as many."""
+    patch.setattr(few_rows, "FEW_ROWS", 0)
     patch.setattr(held, "MOST", -1)
 
 
 def by_thread(patch: pytest.MonkeyPatch) -> None:
     """From here on rows and deliveries count as many in threads that are in the block of `counted_as`."""
-    fetch_few, take_few = create.fetch_few, landing.take_few
-    patch.setattr(create, "fetch_few", lambda rows: None if _counts_as_many() else fetch_few(rows))
+    fetch_rows, fetch_encoded, take_few = create.fetch_rows, create.fetch_encoded, landing.take_few
+    patch.setattr(create, "fetch_rows", lambda rows: None if _counts_as_many() else fetch_rows(rows))
+    patch.setattr(create, "fetch_encoded", lambda rows: None if _counts_as_many() else fetch_encoded(rows))
     patch.setattr(landing, "take_few", lambda pages: ([], False) if _counts_as_many() else take_few(pages))
 
 

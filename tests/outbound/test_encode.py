@@ -54,11 +54,11 @@ _CASE = re.compile(r'\{"case":"(\d+)",?(.*)', re.DOTALL)
 
 def pieces_of(encoded: Iterable[EncodedRows], options: CreationOptions) -> Iterator[Piece]:
     """The pieces of several encodings, in one Spark job for all that splice the same texts."""
-    together: dict[Any, list[DataFrame]] = {}
+    together: dict[Any, list[EncodedRows]] = {}
     for rows in encoded:
-        together.setdefault((rows.task_start, rows.spliced), []).append(rows.rows)
-    for (task_start, spliced), frames in together.items():
-        yield from stream_pieces(union(frames), cutter_for(task_start, spliced, options))
+        together.setdefault((rows.task_start, rows.spliced), []).append(rows)
+    for alike in together.values():
+        yield from stream_pieces(union([rows.rows for rows in alike]), cutter_for(alike[0], options))
 
 
 def union(frames: list[DataFrame]) -> DataFrame:

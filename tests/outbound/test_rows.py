@@ -37,6 +37,7 @@ from sama_spark.outbound.creation_schema import CreationSchema, Rule
 from sama_spark.outbound.cut import InvalidRow, PieceCutter
 from sama_spark.outbound.encode import encode
 from sama_spark.outbound.encode_values import Columns, plan_rows
+from sama_spark.outbound.few_rows import can_be_fetched, fetch_rows
 from sama_spark.outbound.pieces import ChunkBuffer, StreamedPiece, cutter_for, invalid_rows_in, stream_pieces
 from sama_spark.outbound.task_fields import TaskFields
 
@@ -53,7 +54,7 @@ Found = tuple[list[str], list[InvalidRow]]
 
 def by_the_function(df: DataFrame, contract: CreationSchema, fields: TaskFields = PLAIN) -> Found:
     encoded = encode(df, contract, {}, fields)
-    return _read(stream_pieces(encoded.rows, cutter_for(encoded.task_start, encoded.spliced, CreationOptions())))
+    return _read(stream_pieces(encoded.rows, cutter_for(encoded, CreationOptions())))
 
 
 def by_the_writer(df: DataFrame, schema: CreationSchema, fields: TaskFields = PLAIN) -> Found:
@@ -63,6 +64,12 @@ def by_the_writer(df: DataFrame, schema: CreationSchema, fields: TaskFields = PL
 def by_values(df: DataFrame, rows: list[tuple[Any, ...]], schema: CreationSchema, fields: TaskFields = PLAIN) -> Found:
     """What the rows that `df` was made of become, without Spark."""
     return _encoded(df.schema, schema, fields, [list(zip(*rows, strict=True))])
+
+
+def by_the_driver(df: DataFrame, schema: CreationSchema, fields: TaskFields = PLAIN) -> Found:
+    """What becomes of few rows, which the driver fetches."""
+    assert can_be_fetched(df.schema)
+    return _encoded(df.schema, schema, fields, fetch_rows(df) or [])
 
 
 def _encoded(columns: T.StructType, schema: CreationSchema, fields: TaskFields, batches: Iterable[Columns]) -> Found:
@@ -287,6 +294,7 @@ def test_any_rows_as_integers_dates_and_options(spark: SparkSession, data: st.Da
     fields = TaskFields(priority=3, submit=True, priority_column="priority", reserve_for_column="agent")
     contract = known(**rules, url=STRING)
     function = by_the_function(df, contract, fields)
+    assert_same(by_the_driver(df, contract, fields), function)
     assert_same(by_the_writer(df, contract, fields), function)
     assert_same(by_values(df, rows, contract, fields), function)
 
@@ -314,6 +322,41 @@ def test_any_nested_rows(spark: SparkSession, data: st.DataObject) -> None:
     function = by_the_function(df, CreationSchema())
     assert_same(by_the_writer(df, CreationSchema()), function)
     assert_same(in_order(by_values(df, rows, CreationSchema())), in_order(function))
+
+
+# Values within others that `collect` gives as they are.
+STRUCT_OF_PLAIN = 'struct<`a b`:int, x:array<float>, `"`:string, no:void>'
+plain = st.tuples(*map(nullable, (integers(32), st.lists(nullable(floats), max_size=3), texts, st.nothing())))
+PLAIN_ROWS = {name: column for name, column in FLAT.items() if name != "wall"} | {
+    name: NESTED[name] for name in ("output_text", "plain", "yes")
+}
+PLAIN_ROWS["output_o"] = (f"array<{STRUCT_OF_PLAIN}>", st.lists(nullable(plain), max_size=3))
+
+
+@ROWS
+@given(st.data())
+@pytest.mark.both_kinds
+def test_any_rows_that_the_driver_fetches(spark: SparkSession, data: st.DataObject) -> None:
+    df, _ = frame(spark, PLAIN_ROWS, data)
+    fields = TaskFields(row_key=("whole", "moment"))
+    assert_same(by_the_driver(df, CreationSchema(), fields), by_the_function(df, CreationSchema(), fields))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "timestamp_ntz'2026-01-02 03:04:05'",
+        "array(date'2026-01-02')",
+        "named_struct('a', named_struct('b', timestamp'2026-01-02 03:04:05'))",
+        "map('a', 1)",
+        "named_struct('a', 1, 'A', 2)",
+        "interval '1' month",
+        "binary('a')",
+    ],
+)
+def test_what_the_driver_does_not_fetch(spark: SparkSession, sql: str) -> None:
+    """Python has such values otherwise than Spark, or has none for them."""
+    assert not can_be_fetched(spark.sql(f"SELECT 'a' AS url, {sql} AS v").schema)
 
 
 def in_order(found: Found) -> Found:

@@ -45,7 +45,7 @@ def df(spark: SparkSession) -> DataFrame:
 
 def sent(df: DataFrame, fields: TaskFields) -> list[Any]:
     encoded = encode(df, CreationSchema(), {}, fields)
-    pieces = stream_pieces(encoded.rows, cutter_for(encoded.task_start, encoded.spliced, CreationOptions()))
+    pieces = stream_pieces(encoded.rows, cutter_for(encoded, CreationOptions()))
     return [task for piece in pieces for task in json.loads(bytes(ChunkBuffer().body([piece])))]
 
 

@@ -14,6 +14,7 @@ The modules, in the order in which a delivery meets them:
 - `feeds`: what Sama's feeds deliver, and how to ask for it.
 - `landing`: appends deliveries to `deliveries_raw` as text, each once.
 - `held`: few deliveries, which the driver holds until they are in all tables.
+- `landed`: what the tables have already, where the driver can compare it.
 - `changed`: finds the landed deliveries that are newer than `tasks`.
 - `table_types`: the types of `data` and `answers` that `tasks` keeps; they only grow.
 - `upsert`: replaces the rows of changed tasks in `annotations`, then in `tasks`.
