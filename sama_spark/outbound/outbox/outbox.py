@@ -162,7 +162,7 @@ class Lookup:
     def _bind(self, sent: _Sent, lease_until: float, now: float) -> bool:
         box, seq = self.outbox, self.state.seq + 1
         claims = self._to_frame(f"claim-{seq}", map(msgspec.json.encode, self._claims(sent)))
-        return box.ledger.bind(claims, seq, box.settler.new_token(), lease_until, now)
+        return box.ledger.bind(claims, seq, box.settler.new_token(seq), lease_until, now)
 
     def _claims(self, sent: _Sent) -> Iterator[Claim]:
         for batch, chunk in sent:

@@ -42,25 +42,34 @@ Verdict = Literal["created", "void"]
 
 @dataclass
 class Settler:
-    """Settles batches of one outbox. `tokens`: the tokens of this run's own claims."""
+    """Settles batches of one outbox.
+
+    Attributes:
+        api: the client that asks Sama.
+        ledger: the outbox.
+        tokens: the tokens of this run's own claims, won or lost.
+        last_claim: the number of the last of them.
+    """
 
     api: ApiClient
     ledger: Ledger
     tokens: set[str] = field(default_factory=set)
+    last_claim: int = 0
 
     @property
     def project_id(self) -> str:
         """Sama's project, as the outbox has it."""
         return self.ledger.project_id
 
-    def new_token(self) -> str:
-        """Return a fresh token: a random text that names one claim of this run in the ledger.
+    def new_token(self, seq: int) -> str:
+        """Return a fresh token: a random text that names one claim of this run, of this number, in the ledger.
 
         Delta silently skips a commit whose number is already there. So `Ledger.bind` reads the token back: it finds
         this claim's token only if this claim was written. One token for all claims could not show that.
         """
         token = uuid.uuid4().hex
         self.tokens.add(token)
+        self.last_claim = seq
         return token
 
     def settle(self, state: LedgerState, only: Collection[int] | None = None) -> list[SettledBatch]:
@@ -117,11 +126,13 @@ class Settler:
                 return list(settled.values()), state
             _log.info("%d batches are another run's; they are looked at again until its lease ends", len(bound))
             clock.sleep(min(next(pauses, _PAUSES[-1]), left))
-            state = self.ledger.state()
+            # Until a lease ends, Sama alone can tell news of a batch; then another run may have claimed it.
+            if any(_is_over(self.api, batch) for batch in state.batches if batch.batch_id in bound):
+                state = self.ledger.state()
 
     def state_after(self, state: LedgerState, settled: Iterable[SettledBatch]) -> LedgerState:
         """Return the state with what was recorded of these batches; claims of other runs since then are not in it."""
-        if self.tokens:  # a claim of this run, won or lost, has moved the sequence number
+        if self.last_claim > state.seq:  # a claim of this run, won or lost, has moved the sequence number
             return self.ledger.state()
         by_id = {batch.batch_id: batch for batch in settled}
         left = [
@@ -210,7 +221,7 @@ class Settler:
         lease_until = now + lease_for(len(waiting))
         lines = [(msgspec.json.encode(Claim(b.batch_id, b.run_id, b.tasks)).decode(),) for b in waiting]
         frame = self.ledger.table.spark.createDataFrame(lines, "value string")
-        token = self.new_token()
+        token = self.new_token(seq + 1)
         if not self.ledger.bind(frame, seq + 1, token, lease_until, now):
             return ()
         return [UnsettledBatch(b.batch_id, b.state, b.tasks, b.run_id, token, lease_until) for b in waiting]
