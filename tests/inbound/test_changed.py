@@ -20,7 +20,8 @@ from sama_spark.inbound.sync.changed import (
     counted_columns,
     timed,
 )
-from sama_spark.inbound.sync.landed import ComparedTask, KnownTask, LandedDelivery, compare_few
+from sama_spark.inbound.sync.landed import ComparedTask, KnownTask, LandedDelivery, compare_few, compare_on_driver
+from sama_spark.inbound.sync.tables import SyncTables
 from sama_spark.inbound.times import of_datetime
 
 if TYPE_CHECKING:
@@ -90,15 +91,29 @@ def test_newer_deliveries(spark: SparkSession, tmp_path: Path) -> None:
     assert changed_keys(compared).count() == 0
     assert count(compared, now) == count_few([], now) == Counts(0, 0, 0, 0, 0, None)
 
+    # The driver asks `tasks` only for what may have changed.
+    tables = SyncTables(spark, str(tmp_path), "1")
+    for since, last_write in ((None, TIMES[1]), (TIMES[1], TIMES[1]), (TIMES[2], TIMES[0]), (TIMES[1], TIMES[2])):
+        asked = compare_on_driver(tables, rows_of(landed), since, last_write, "this")
+        compared_ones = [
+            row
+            for row in landed
+            if since is None or (row[1] or row[3]) >= since or row[3] > last_write  # as `find_changed` lists them
+        ]
+        assert sorted(asked or [], key=str) == by_driver(compared_ones, known)
+
 
 def by_spark(compared: DataFrame) -> list[ComparedTask]:
     return sorted((ComparedTask(*row) for row in counted_columns(compared).collect()), key=str)
 
 
 def by_driver(landed: Sequence[Sequence[Any]], known: Sequence[tuple[str, datetime, datetime]]) -> list[ComparedTask]:
-    rows = [
+    tasks = {task_id: KnownTask(of_datetime(at), of_datetime(synced_at)) for task_id, at, synced_at in known}
+    return sorted(compare_few(rows_of(landed), tasks, "this"), key=str)
+
+
+def rows_of(landed: Sequence[Sequence[Any]]) -> list[LandedDelivery]:
+    return [
         LandedDelivery(task_id, None if at is None else of_datetime(at), of_datetime(landed_at), run_id, problem)
         for task_id, at, run_id, landed_at, problem in landed
     ]
-    tasks = {task_id: KnownTask(of_datetime(at), of_datetime(synced_at)) for task_id, at, synced_at in known}
-    return sorted(compare_few(rows, tasks, "this"), key=str)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,20 +13,17 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import time_column
 from sama_spark.inbound.lines import raw_parts
-from sama_spark.inbound.sync.held import Delivery, task_batch, task_frame
-from sama_spark.inbound.sync.landed import ComparedTask, compare_few, known_tasks
+from sama_spark.inbound.sync.held import MOST, Delivery, task_batch, task_frame
+from sama_spark.inbound.sync.landed import ComparedTask, compare_on_driver
 from sama_spark.inbound.sync.watermark import moment
-from sama_spark.inbound.times import of_datetime
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from sama_spark.delta import DeltaTable
-    from sama_spark.inbound.sync.landed import LandedDelivery
     from sama_spark.inbound.sync.landing import Landing
     from sama_spark.inbound.sync.tables import SyncTables
 
-_MOST_NAMED = 5_000  # tasks that a condition names one by one
 _MOST_BROADCAST = 1_000_000
 _CHANGED = "is_new OR is_updated"
 
@@ -94,15 +91,18 @@ def find_changed(tables: SyncTables, landing: Landing) -> Changed:
         landing: what this run has fetched. If that is little, the comparison is most likely small too, and the driver
             makes or collects it.
     """
-    few = _compared_on_driver(tables, landing)
+    run_id = landing.progress.run_id
+    few = None
+    if landing.landed is not None:
+        few = compare_on_driver(tables, landing.landed, landing.since, landing.last_write, run_id)
     if few is None:
         raw = timed(_compared_deliveries(tables, landing))
-        compared = compare(raw, None if landing.last_write is None else tables.tasks, landing.progress.run_id)
-        few = _few(counted_columns(compared)) if landing.fetched <= _MOST_NAMED else None
+        compared = compare(raw, None if landing.last_write is None else tables.tasks, run_id)
+        few = _few(counted_columns(compared)) if landing.fetched <= MOST else None
         if few is None:
             return _find_many(raw, compared, landing.landed_at)
     counts = count_few(few, landing.landed_at)
-    pairs = [(task.id, task.micros) for task in few if _is_changed(task)]
+    pairs = [(task.id, task.micros) for task in few if task.is_changed]
     held = {(delivery.id, delivery.at): delivery for delivery in landing.held or () if delivery.problem is None}
     if all(pair in held for pair in pairs):
         return _on_driver(tables.spark, [held[pair] for pair in pairs], counts)
@@ -139,21 +139,6 @@ def _newest_of(raw: DataFrame, keys: DataFrame, counts: Counts) -> DataFrame:
     newest = raw.where("id IS NOT NULL").join(keys, ["id", "delivered_at"])
     # A second sync, against the rule, may have landed the same delivery.
     return newest.dropDuplicates(["id", "delivered_at"]) if counts.max_deliveries > 1 else newest
-
-
-def _compared_on_driver(tables: SyncTables, landing: Landing) -> list[ComparedTask] | None:
-    """Compare on the driver if it knows what has landed, and these are few tasks; else return None."""
-    if landing.landed is None:
-        return None
-    rows: Iterable[LandedDelivery] = landing.landed
-    if landing.since is not None and landing.last_write is not None:
-        since, last_write = of_datetime(landing.since), of_datetime(landing.last_write)
-        rows = [row for row in rows if row.at >= since or row.landed_at > last_write]
-    ids = {row.id for row in rows if row.id is not None and not row.is_unreadable}
-    if len(ids) > _MOST_NAMED:
-        return None
-    known = {} if landing.last_write is None else known_tasks(tables, ids)
-    return list(compare_few(rows, known, landing.progress.run_id))
 
 
 def _on_driver(spark: SparkSession, held: Sequence[Delivery], counts: Counts) -> Changed:
@@ -279,7 +264,7 @@ def counted_columns(compared: DataFrame) -> DataFrame:
 def count_few(compared: Sequence[ComparedTask], now: datetime) -> Counts:
     """Count on the driver as `count` does."""
     tasks = [task for task in compared if task.id is not None]
-    changed = [task for task in tasks if _is_changed(task)]
+    changed = [task for task in tasks if task.is_changed]
     latest = max((task.micros for task in changed if task.is_timed and moment(task.micros) <= now), default=None)
     new = sum(task.is_new for task in changed)
     return Counts(
@@ -292,11 +277,7 @@ def count_few(compared: Sequence[ComparedTask], now: datetime) -> Counts:
     )
 
 
-def _is_changed(task: ComparedTask) -> bool:
-    return task.is_new or task.is_updated
-
-
 def _few(columns: DataFrame) -> list[ComparedTask] | None:
     """Return the rows of `counted_columns` if they are few enough to name each."""
-    found = columns.limit(_MOST_NAMED + 1).collect()
-    return [ComparedTask(*row) for row in found] if len(found) <= _MOST_NAMED else None
+    found = columns.limit(MOST + 1).collect()
+    return [ComparedTask(*row) for row in found] if len(found) <= MOST else None

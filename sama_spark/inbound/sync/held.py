@@ -56,18 +56,17 @@ def take_few(pages: Iterator[Page]) -> tuple[list[Page], bool]:
         taken.append(page)
         count += len(page)
         size += sum(len(task.text) for task in page)
-        if are_many(count, size):
+        if _are_many(count, size):
             return taken, False
     return taken, True
 
 
 def few_or_none(held: list[Delivery]) -> list[Delivery] | None:
     """Return the deliveries if they are few, else None: pages that land one by one can be many together."""
-    return None if are_many(len(held), sum(len(delivery.raw) for delivery in held)) else held
+    return None if _are_many(len(held), sum(len(delivery.raw) for delivery in held)) else held
 
 
-def are_many(count: int, size: int = 0) -> bool:
-    """Return whether so many deliveries, of so many bytes, are more than the driver holds."""
+def _are_many(count: int, size: int) -> bool:
     return count > MOST or size > MOST_BYTES
 
 

@@ -1,4 +1,4 @@
-"""What the tables already have, where that is few rows: the driver compares them, and Spark need not join them.
+"""What the tables already have, where that is little: the driver compares it, and Spark need not join tables.
 
 The driver's comparison follows the rule of `changed.compare`.
 """
@@ -6,6 +6,7 @@ The driver's comparison follows the rule of `changed.compare`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,10 +14,14 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import time_column
 from sama_spark.inbound.sync.held import MOST
+from sama_spark.inbound.times import of_datetime
 from sama_spark.sql_texts import sql_in
 
 if TYPE_CHECKING:
     from sama_spark.inbound.sync.tables import SyncTables
+
+
+MOST_LANDED = 50_000
 
 
 class LandedDelivery(NamedTuple):
@@ -67,6 +72,11 @@ class ComparedTask(NamedTuple):
     deliveries: int
     landed: int
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether `tasks` lacks the task, or has an earlier delivery."""
+        return self.is_new or self.is_updated
+
 
 def few_landed(tables: SyncTables, since: datetime | None, last_write: datetime | None) -> list[LandedDelivery] | None:
     """Return the landed deliveries that a sync compares, and those that cannot be read; None if they are many.
@@ -83,17 +93,67 @@ def few_landed(tables: SyncTables, since: datetime | None, last_write: datetime 
         is_recent = (delivered_at >= F.lit(since)) | (landed_at > F.lit(last_write))
         rows = rows.where(is_recent | F.col("delivered_at").isNull() | unreadable)
     times = (F.unix_micros(name) for name in ("delivered_at", "landed_at"))
-    found = rows.select("id", *times, "run_id", "problem").limit(MOST + 1).collect()
-    return [LandedDelivery(*row) for row in found] if len(found) <= MOST else None
+    # In one partition, so that Spark finds them in one job, and stops reading when there are too many.
+    found = rows.select("id", *times, "run_id", "problem").coalesce(1).limit(MOST_LANDED + 1).collect()
+    return [LandedDelivery(*row) for row in found] if len(found) <= MOST_LANDED else None
 
 
-def known_tasks(tables: SyncTables, ids: Iterable[str]) -> dict[str, KnownTask]:
-    """Return what `tasks` has of these few tasks, by id."""
-    if not (named := sorted(ids)):
-        return {}
-    times = (F.unix_micros(name) for name in ("delivered_at", "synced_at"))
-    rows = tables.tasks.read().where(sql_in("id", named)).select("id", *times).collect()
-    return {row[0]: KnownTask(row[2] if row[1] is None else row[1], row[2]) for row in rows}
+def compare_on_driver(
+    tables: SyncTables,
+    landed: Iterable[LandedDelivery],
+    since: datetime | None,
+    last_write: datetime | None,
+    run_id: str,
+) -> list[ComparedTask] | None:
+    """Compare with `tasks` what `changed.find_changed` lists; None if it is too much for the driver.
+
+    Args:
+        tables: the project's tables.
+        landed: what `few_landed` found, and what has landed since then.
+        since: as in `few_landed`.
+        last_write: as in `few_landed`; None: `tasks` is empty.
+        run_id: the id of this run.
+    """
+    known: dict[str, KnownTask] | None = {}
+    if last_write is not None:
+        written = of_datetime(last_write)
+        if since is not None:
+            begin = of_datetime(since)
+            landed = [one for one in landed if one.at >= begin or one.landed_at > written]
+        readable = [one for one in landed if not one.is_unreadable]
+        fresh = {str(one.id) for one in readable if one.landed_at > written}
+        known = known_tasks(tables, {str(one.id) for one in readable}, fresh, since)
+    if known is None:
+        return None
+    compared = list(compare_few(landed, known, run_id))
+    return compared if sum(task.is_changed for task in compared) <= MOST else None
+
+
+def known_tasks(
+    tables: SyncTables, ids: AbstractSet[str], fresh: AbstractSet[str], since: datetime | None
+) -> dict[str, KnownTask] | None:
+    """Return what `tasks` has of these tasks, by id; None where too many would have to be looked up one by one.
+
+    Args:
+        tables: the project's tables.
+        ids: the tasks.
+        fresh: those of them that `tasks` most likely lacks, or has with an earlier delivery than `since`.
+        since: the others were most likely delivered at that time or later. None means any time.
+    """
+    known: dict[str, KnownTask] = {}
+    in_time = None if since is None else time_column(tables.spark, "delivered_at") >= F.lit(since)
+    named = set(fresh if in_time is not None else ids)
+    while named or in_time is not None:
+        if len(named) > MOST:
+            return None
+        is_asked = F.expr(sql_in("id", sorted(named))) if named else F.lit(False)
+        rows = tables.tasks.read().where(is_asked if in_time is None else is_asked | in_time)
+        times = (F.unix_micros(name) for name in ("delivered_at", "synced_at"))
+        for row in rows.select("id", *times).collect():
+            known[row[0]] = KnownTask(row[2] if row[1] is None else row[1], row[2])
+        # A run that died may have left deliveries that only the first query was to find.
+        named, in_time = (set() if in_time is None else ids - fresh - known.keys()), None
+    return known
 
 
 def compare_few(

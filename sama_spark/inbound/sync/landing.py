@@ -20,8 +20,8 @@ from sama_spark.inbound.lines import (
     stage_lines,
     staged_lines,
 )
-from sama_spark.inbound.sync.held import Delivery, are_many, deliveries, few_or_none, raw_frame, take_few
-from sama_spark.inbound.sync.landed import LandedDelivery, few_landed
+from sama_spark.inbound.sync.held import Delivery, deliveries, few_or_none, raw_frame, take_few
+from sama_spark.inbound.sync.landed import MOST_LANDED, LandedDelivery, few_landed
 from sama_spark.inbound.table import as_timestamp
 from sama_spark.inbound.times import of_datetime
 
@@ -103,7 +103,7 @@ class Landing:
         if self.landed is not None:
             run_id, landed_at = self.progress.run_id, of_datetime(self.landed_at)
             self.landed += [LandedDelivery(one.id, one.delivered_at, landed_at, run_id, one.problem) for one in fresh]
-            self.landed = None if are_many(len(self.landed)) else self.landed
+            self.landed = None if len(self.landed) > MOST_LANDED else self.landed
         if self.held is not None:
             self.held = few_or_none(self.held + few)
 
