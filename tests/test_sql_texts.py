@@ -56,6 +56,7 @@ MAKES_SQL = {
     "inbound/annotations.py",
     "inbound/sync/changed.py",
     "inbound/sync/feeds/status_feed.py",
+    "inbound/sync/landed.py",
     "inbound/sync/tables.py",
     "inbound/sync/views.py",
     "inbound/sync/watermark.py",

@@ -59,9 +59,14 @@ def in_order(items: Mapping[Any, Item]) -> list[Item]:
     return [items[number] for number in sorted(items)]
 
 
+def of_columns(function: str, columns: Iterable[str]) -> Column:
+    """Return a function of columns, which are SQL texts without a name of a user's."""
+    return F.expr(f"{function}({', '.join(columns)})")
+
+
 def array(columns: Iterable[str]) -> Column:
     """Return an array of columns of one type."""
-    return F.expr(f"array({', '.join(columns)})")
+    return of_columns("array", columns)
 
 
 def array_of(columns: Sequence[str], function: Callable[[Column], Column]) -> Column:

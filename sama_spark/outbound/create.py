@@ -142,8 +142,8 @@ class _Encoded:
 def _encode(run: _Run, keys: OutboxKeys | None) -> _Encoded | None:
     """Encode the rows, or plan to; None for an empty DataFrame, of which only a dry run looks at the columns."""
     options, lenient = run.options, run.options.contract != "strict"
-    is_fetched = keys is None and can_be_fetched(run.df.schema)
-    fetched = fetch_rows(run.df) if is_fetched else None
+    is_fetched = keys is None and can_be_fetched(run.df.schema, options.fields)
+    fetched = fetch_rows(run.df, options.fields) if is_fetched else None
     is_empty = fetched == [] if is_fetched else not options.dry_run and _is_empty(run.df)
     if is_empty and not options.dry_run:
         return None

@@ -3,21 +3,20 @@
 Most runs send some hundred rows. To plan their encoding in the JVM, to look for the stage, to start workers and to
 write and list files takes longer than all the rest.
 
-With an outbox Spark encodes few rows too: the hash of a row's content must be the same when they are many.
+With an outbox, and where columns are nested, Spark encodes few rows too: the hash of a row's content must be the same
+when they are many.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import reduce
-from operator import add
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from sama_spark.exact import FRACTIONS, INTEGERS, TEXT, is_text, plain_type
-from sama_spark.outbound.columns import numbered
+from sama_spark.exact import FRACTIONS, INTEGERS, is_text, plain_type
+from sama_spark.outbound.columns import numbered, of_columns
 from sama_spark.outbound.cut import ROWS_AT_A_TIME, PieceCutter
 from sama_spark.outbound.encoded_batch import EncodedBatch
 from sama_spark.outbound.pieces import StreamedPiece
@@ -26,37 +25,49 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
     from sama_spark.outbound.encode_values import Columns
+    from sama_spark.outbound.task_fields import TaskFields
 
 # So many rows, if none of them is larger than that: 80 MB at most.
 FEW_ROWS, FEW_BYTES = 5_000, 1 << 14
 
 _NUMBERS = (*INTEGERS, *FRACTIONS, T.DecimalType, T.BooleanType, T.NullType)
+_TIMES: dict[type[T.DataType], str] = {T.DateType: "unix_date", T.TimestampType: "unix_micros"}
 
 
-def can_be_fetched(schema: T.StructType) -> bool:
-    """Return whether the driver gets the values of these columns as Spark has them, whatever its own time zone."""
-    return all(
-        isinstance(data_type, T.DateType | T.TimestampType) or _is_plain(data_type)
-        for data_type in (plain_type(column.dataType) for column in schema.fields)
-    )
+def can_be_fetched(schema: T.StructType, fields: TaskFields) -> bool:
+    """Return whether the driver gets the values of these columns as Spark has them, and in little memory.
+
+    Objects of Python that stand for nested values take up to 70 times the memory of their JSON.
+    """
+    types = [plain_type(column.dataType) for column in schema.fields if _is_sent(column.name, fields)]
+    return bool(types) and all(is_text(found) or isinstance(found, (*_NUMBERS, *_TIMES)) for found in types)
 
 
-def fetch_rows(df: DataFrame) -> list[Columns] | None:
-    """Return the rows as `render_values` takes them, if they are few and small, else None: one Spark job."""
+def fetch_rows(df: DataFrame, fields: TaskFields) -> list[Columns] | None:
+    """Return the rows as `render_values` takes them: one Spark job. Columns that are not sent hold nulls.
+
+    None if the rows are not few and small, or if a text is no UTF-8, which only the JVM and the workers tell exactly.
+    """
     rows, columns = numbered(df)
-    sizes, values = [], []
-    for _, name, data_type in columns:
-        sizes.append(F.coalesce(_size(F.col(name), data_type), F.lit(0)))
-        values.append(_value(F.col(name), data_type).alias(name))
-    if not columns:
+    texts = [sent.column for sent in columns if _is_sent(sent.name, fields) and is_text(sent.data_type)]
+    values = [
+        f"{_value(column, data_type) if _is_sent(name, fields) else 'NULL'} AS {column}"
+        for name, column, data_type in columns
+    ]
+    size = of_columns("concat_ws", ["''", *texts])
+    found = _collect_small(rows, F.octet_length(size) + 8 * len(columns), [of_columns("struct", values)])
+    if found is None:
         return None
-    found = _collect_small(rows, reduce(add, sizes), [F.struct(*values).alias("row")])
-    return found if found is None else list(_batches([row[0] for row in found]))
+    are_texts = [column in texts for _, column, _ in columns]
+    try:
+        return list(_batches([_decoded(row, are_texts) for (row,) in found]))
+    except UnicodeDecodeError:
+        return None
 
 
 def fetch_encoded(rows: DataFrame) -> list[EncodedBatch] | None:
     """Return rows that `encode` has encoded, if they are few and small, else None: one Spark job."""
-    size = reduce(add, (F.coalesce(F.length(name), F.lit(0)) for name in rows.columns))
+    size = F.length(of_columns("concat", (f"coalesce({name}, X'')" for name in rows.columns)))
     found = _collect_small(rows, size, [F.col(name) for name in rows.columns])
     if found is None:
         return None
@@ -83,23 +94,19 @@ def _batches(rows: Sequence[Sequence[Any]]) -> Iterator[Columns]:
         yield list(zip(*rows[start : start + ROWS_AT_A_TIME], strict=True))
 
 
-def _is_plain(data_type: T.DataType) -> bool:
-    """Return whether `collect` gives values of this type unchanged: it reorders maps, and shifts nested moments."""
-    if isinstance(data_type, T.ArrayType):
-        return _is_plain(data_type.elementType)
-    if isinstance(data_type, T.StructType):
-        names = {name.lower() for name in data_type.names}
-        return len(names) == len(data_type.names) and all(_is_plain(field.dataType) for field in data_type.fields)
-    return is_text(data_type) or isinstance(data_type, _NUMBERS)
+def _is_sent(name: str, fields: TaskFields) -> bool:
+    return name not in fields.not_sent or name in fields.row_key or bool(fields.members_from(name))
 
 
-def _size(column: Column, data_type: T.DataType) -> Column:
-    if isinstance(data_type, T.ArrayType | T.StructType):
-        return F.length(column.cast(TEXT))
-    return F.length(column) if is_text(data_type) else F.lit(8)
+def _value(column: str, data_type: T.DataType) -> str:
+    """Return SQL for what does not depend on the session's zone; texts as bytes, which no client decodes on its own."""
+    if is_text(data_type):
+        return f"CAST({column} AS BINARY)"
+    return f"{_TIMES[type(data_type)]}({column})" if type(data_type) in _TIMES else column
 
 
-def _value(column: Column, data_type: T.DataType) -> Column:
-    if isinstance(data_type, T.DateType):
-        return F.unix_date(column)
-    return F.unix_micros(column) if isinstance(data_type, T.TimestampType) else column
+def _decoded(row: Sequence[Any], are_texts: Sequence[bool]) -> list[Any]:
+    return [
+        bytes(value).decode() if is_text and value is not None else value
+        for value, is_text in zip(row, are_texts, strict=True)
+    ]

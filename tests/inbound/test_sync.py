@@ -121,7 +121,7 @@ def test_the_next_sync_finishes_one_that_died(
 ) -> None:
     if many:
         as_many(monkeypatch)
-        monkeypatch.setattr(changed, "_MOST_NAMED", 0)
+        monkeypatch.setattr(changed, "MOST", 0)
     into, undisturbed = str(tmp_path / "died"), str(tmp_path / "undisturbed")
     if later:
         client.sync(spark, str(project), into)

@@ -62,7 +62,7 @@ def test_two_first_syncs_at_once(
     into, undisturbed = str(tmp_path / "two"), str(tmp_path / "undisturbed")
     if many:
         as_many(monkeypatch)
-        monkeypatch.setattr(changed, "_MOST_NAMED", 0)
+        monkeypatch.setattr(changed, "MOST", 0)
     together = {name: threading.Barrier(2) for name in ("deliveries_raw", "annotations")}
 
     def at_once(write: Callable[..., None]) -> Callable[..., None]:

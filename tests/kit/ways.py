@@ -24,7 +24,7 @@ def as_many(patch: pytest.MonkeyPatch) -> None:
 def by_thread(patch: pytest.MonkeyPatch) -> None:
     """From here on rows and deliveries count as many in threads that are in the block of `counted_as`."""
     fetch_rows, fetch_encoded, take_few = create.fetch_rows, create.fetch_encoded, landing.take_few
-    patch.setattr(create, "fetch_rows", lambda rows: None if _counts_as_many() else fetch_rows(rows))
+    patch.setattr(create, "fetch_rows", lambda *df: None if _counts_as_many() else fetch_rows(*df))
     patch.setattr(create, "fetch_encoded", lambda rows: None if _counts_as_many() else fetch_encoded(rows))
     patch.setattr(landing, "take_few", lambda pages: ([], False) if _counts_as_many() else take_few(pages))
 

@@ -68,8 +68,8 @@ def by_values(df: DataFrame, rows: list[tuple[Any, ...]], schema: CreationSchema
 
 def by_the_driver(df: DataFrame, schema: CreationSchema, fields: TaskFields = PLAIN) -> Found:
     """What becomes of few rows, which the driver fetches."""
-    assert can_be_fetched(df.schema)
-    return _encoded(df.schema, schema, fields, fetch_rows(df) or [])
+    assert can_be_fetched(df.schema, fields)
+    return _encoded(df.schema, schema, fields, fetch_rows(df, fields) or [])
 
 
 def _encoded(columns: T.StructType, schema: CreationSchema, fields: TaskFields, batches: Iterable[Columns]) -> Found:
@@ -324,13 +324,8 @@ def test_any_nested_rows(spark: SparkSession, data: st.DataObject) -> None:
     assert_same(in_order(by_values(df, rows, CreationSchema())), in_order(function))
 
 
-# Values within others that `collect` gives as they are.
-STRUCT_OF_PLAIN = 'struct<`a b`:int, x:array<float>, `"`:string, no:void>'
-plain = st.tuples(*map(nullable, (integers(32), st.lists(nullable(floats), max_size=3), texts, st.nothing())))
-PLAIN_ROWS = {name: column for name, column in FLAT.items() if name != "wall"} | {
-    name: NESTED[name] for name in ("output_text", "plain", "yes")
-}
-PLAIN_ROWS["output_o"] = (f"array<{STRUCT_OF_PLAIN}>", st.lists(nullable(plain), max_size=3))
+PLAIN_ROWS = {name: column for name, column in FLAT.items() if name != "wall"}
+PLAIN_ROWS["output_text"] = NESTED["output_text"]
 
 
 @ROWS
@@ -346,17 +341,16 @@ def test_any_rows_that_the_driver_fetches(spark: SparkSession, data: st.DataObje
     "sql",
     [
         "timestamp_ntz'2026-01-02 03:04:05'",
-        "array(date'2026-01-02')",
-        "named_struct('a', named_struct('b', timestamp'2026-01-02 03:04:05'))",
+        "array(1)",
+        "named_struct('a', 1)",
         "map('a', 1)",
-        "named_struct('a', 1, 'A', 2)",
         "interval '1' month",
         "binary('a')",
     ],
 )
 def test_what_the_driver_does_not_fetch(spark: SparkSession, sql: str) -> None:
-    """Python has such values otherwise than Spark, or has none for them."""
-    assert not can_be_fetched(spark.sql(f"SELECT 'a' AS url, {sql} AS v").schema)
+    """Python has such values otherwise than Spark, or has none for them, or they take much memory."""
+    assert not can_be_fetched(spark.sql(f"SELECT 'a' AS url, {sql} AS v").schema, PLAIN)
 
 
 def in_order(found: Found) -> Found:

@@ -78,16 +78,16 @@ class ComparedTask(NamedTuple):
         return self.is_new or self.is_updated
 
 
-def few_landed(tables: SyncTables, since: datetime | None, last_write: datetime | None) -> list[LandedDelivery] | None:
+def few_landed(tables: SyncTables, since: datetime, last_write: datetime | None) -> list[LandedDelivery] | None:
     """Return the landed deliveries that a sync compares, and those that cannot be read; None if they are many.
 
     Args:
         tables: the project's tables.
-        since: leaves out what was delivered before and had landed before `last_write`; None leaves nothing out.
-        last_write: when the last run that wrote to `tasks` began.
+        since: leaves out what was delivered before and had landed before `last_write`.
+        last_write: when the last run that wrote to `tasks` began; None leaves nothing out.
     """
     rows = tables.deliveries_raw.read()
-    if since is not None and last_write is not None:
+    if last_write is not None:
         delivered_at, landed_at = (time_column(tables.spark, name) for name in ("delivered_at", "landed_at"))
         unreadable = F.col("problem").isNotNull() | F.col("id").isNull()
         is_recent = (delivered_at >= F.lit(since)) | (landed_at > F.lit(last_write))
@@ -110,8 +110,8 @@ def compare_on_driver(
     Args:
         tables: the project's tables.
         landed: what `few_landed` found, and what has landed since then.
-        since: as in `few_landed`.
-        last_write: as in `few_landed`; None: `tasks` is empty.
+        since: leaves out what was delivered before and had landed before `last_write`; None leaves nothing out.
+        last_write: when the last run that wrote to `tasks` began; None: `tasks` is empty.
         run_id: the id of this run.
     """
     known: dict[str, KnownTask] | None = {}

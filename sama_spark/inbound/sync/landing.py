@@ -21,7 +21,7 @@ from sama_spark.inbound.lines import (
     staged_lines,
 )
 from sama_spark.inbound.sync.held import Delivery, deliveries, few_or_none, raw_frame, take_few
-from sama_spark.inbound.sync.landed import MOST_LANDED, LandedDelivery, few_landed
+from sama_spark.inbound.sync.landed import LandedDelivery, few_landed
 from sama_spark.inbound.table import as_timestamp
 from sama_spark.inbound.times import of_datetime
 
@@ -68,7 +68,6 @@ class Landing:
     fetched: int = 0
     held: list[Delivery] | None = field(default_factory=list, repr=False)
     landed: list[LandedDelivery] | None = field(default=None, init=False, repr=False)
-    _is_looked_up: bool = field(default=False, init=False)
 
     def land(self, pages: Iterable[Page], cursor: Callable[[], str | None]) -> None:
         """Append the deliveries of `pages` that `deliveries_raw` lacks.
@@ -87,14 +86,16 @@ class Landing:
             self._land_few(first, cursor)
         else:
             self.held = self.landed = None
-            self._is_looked_up = True
             self._land_many(chain(first, fetched), cursor)
 
     def _land_few(self, pages: Iterable[Page], cursor: Callable[[], str | None]) -> None:
         few = deliveries(pages, self.landed_at)
-        if not self._is_looked_up:
-            self.landed = [] if self.is_empty else few_landed(self.tables, self.since, self.last_write)
-            self._is_looked_up = True
+        if self.is_empty:
+            self.landed = []
+        elif self.since is None:
+            self.landed = None  # any delivery may have to be compared, and another sync may be landing some
+        else:
+            self.landed = few_landed(self.tables, self.since, self.last_write)
         fresh = self._fresh(few)
         if fresh:
             origin = self.source, self.progress.run_id, self.landed_at, cursor()
@@ -103,7 +104,6 @@ class Landing:
         if self.landed is not None:
             run_id, landed_at = self.progress.run_id, of_datetime(self.landed_at)
             self.landed += [LandedDelivery(one.id, one.delivered_at, landed_at, run_id, one.problem) for one in fresh]
-            self.landed = None if len(self.landed) > MOST_LANDED else self.landed
         if self.held is not None:
             self.held = few_or_none(self.held + few)
 
@@ -167,6 +167,7 @@ class Landing:
             except Exception as error:  # noqa: PERF203 - a commit of Delta takes longer
                 if not is_conflict(error) or not left:
                     raise
+                self.landed = None  # another sync has landed deliveries
 
     def _lacking(self, rows: DataFrame) -> DataFrame:
         """Return those of `rows` that the table lacks.

@@ -110,6 +110,9 @@ class SyncRun:
     ) -> TableTypes:
         """Land the feed, then apply whatever has landed. Return the types that hold then."""
         before = Watermark(None, None) if "tasks" in empty else watermark(self.tables.tasks, feed.source)
+        if before.synced_at is not None:
+            # This driver's clock may be behind that of a run before, and what lands must be later than its writes.
+            now = max(now, before.synced_at + timedelta(microseconds=1))
         since, begin = None, None
         if feed.resume == "time":
             if not self.full and before.delivered_at is not None:

@@ -32,7 +32,7 @@ def found(landing: Landing) -> list[UnreadableDelivery]:
             UnreadableDelivery(one.id, one.delivered_at, one.landed_at, one.problem)
             for one in landing.landed
             if one.is_unreadable
-        ]
+        ][:_MOST]
     unreadable = landing.tables.deliveries_raw.read().where(F.col("problem").isNotNull() | F.col("id").isNull())
     times = map(F.unix_micros, ("delivered_at", "landed_at"))
     return [UnreadableDelivery(*row) for row in unreadable.select("id", *times, "problem").limit(_MOST).collect()]

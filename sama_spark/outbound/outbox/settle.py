@@ -115,20 +115,21 @@ class Settler:
         settled: dict[int, SettledBatch] = {}
         pauses = iter(_PAUSES)
         while True:
-            bound = {b.batch_id for b in state.batches if b.state == "bound" and b.batch_id in batch_ids}
-            if bound:
-                newly = self.settle(state, bound)
-                settled |= {batch.batch_id: batch for batch in newly}
-                bound -= set(settled)
-                state = self.state_after(state, newly)
-            left = deadline - clock.monotonic()
-            if not bound or left <= 0:
-                return list(settled.values()), state
-            _log.info("%d batches are another run's; they are looked at again until its lease ends", len(bound))
-            clock.sleep(min(next(pauses, _PAUSES[-1]), left))
-            # Until a lease ends, Sama alone can tell news of a batch; then another run may have claimed it.
-            if any(_is_over(self.api, batch) for batch in state.batches if batch.batch_id in bound):
+            bound = [b for b in state.batches if b.state == "bound" and b.batch_id in batch_ids]
+            # Until a lease ends, Sama alone can tell news of a batch; then other runs may claim and settle it.
+            if any(_is_over(self.api, batch) for batch in bound):
                 state = self.ledger.state()
+                bound = [b for b in state.batches if b.state == "bound" and b.batch_id in batch_ids]
+            if bound:
+                newly = self.settle(state, {batch.batch_id for batch in bound})
+                settled |= {batch.batch_id: batch for batch in newly}
+                state = self.state_after(state, newly)
+            left_bound = sum(batch.batch_id not in settled for batch in bound)
+            left = deadline - clock.monotonic()
+            if not left_bound or left <= 0:
+                return list(settled.values()), state
+            _log.info("%d batches are another run's; they are looked at again until its lease ends", left_bound)
+            clock.sleep(min(next(pauses, _PAUSES[-1]), left))
 
     def state_after(self, state: LedgerState, settled: Iterable[SettledBatch]) -> LedgerState:
         """Return the state with what was recorded of these batches; claims of other runs since then are not in it."""
