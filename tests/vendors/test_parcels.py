@@ -223,3 +223,16 @@ class TestLabelsBack(LabelsBack):
     @pytest.fixture
     def vendor(self) -> Back:
         return ParcelsBack(Parcels())
+
+    # The engine's deaths; Sama's tests have them in each run.
+    @pytest.mark.long
+    def test_a_sync_that_dies_is_finished_by_the_next(
+        self, spark: SparkSession, vendor: Back, into: str, tmp_path: Path
+    ) -> None:
+        super().test_a_sync_that_dies_is_finished_by_the_next(spark, vendor, into, tmp_path)
+
+    @pytest.mark.long
+    def test_a_first_sync_that_dies_is_finished_by_the_next(
+        self, spark: SparkSession, vendor: Back, into: str, tmp_path: Path
+    ) -> None:
+        super().test_a_first_sync_that_dies_is_finished_by_the_next(spark, vendor, into, tmp_path)
