@@ -144,8 +144,7 @@ def _encode(run: _Run, keys: OutboxKeys | None) -> _Encoded | None:
     options, lenient = run.options, run.options.contract != "strict"
     is_fetched = keys is None and can_be_fetched(run.df.schema, options.fields)
     fetched = fetch_rows(run.df, options.fields) if is_fetched else None
-    is_empty = fetched == [] if is_fetched else not options.dry_run and _is_empty(run.df)
-    if is_empty and not options.dry_run:
+    if not options.dry_run and (fetched == [] if is_fetched else _is_empty(run.df)):
         return None
     schema = CreationSchema() if options.contract == "off" else read_creation_schema(run.api, run.project_id)
     if fetched is not None:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from sama_spark.delta import time_column
 from sama_spark.inbound.lines import raw_parts
 from sama_spark.inbound.sync.held import MOST, Delivery, task_batch, task_frame
-from sama_spark.inbound.sync.landed import ComparedTask, compare_on_driver
+from sama_spark.inbound.sync.landed import ComparedTask, compare_on_driver, is_compared
 from sama_spark.inbound.sync.watermark import moment
 
 if TYPE_CHECKING:
@@ -154,12 +153,8 @@ def _with_parts(tasks: DataFrame) -> DataFrame:
 
 def _compared_deliveries(tables: SyncTables, landing: Landing) -> DataFrame:
     """Return the deliveries that must be compared with `tasks`, as `find_changed` lists them."""
-    raw, since = tables.deliveries_raw.read(), landing.since
-    if since is None:
-        return raw
-    delivered_at, landed_at = (time_column(tables.spark, name) for name in ("delivered_at", "landed_at"))
-    untimed = F.col("delivered_at").isNull() & (landed_at >= F.lit(since))
-    return raw.where((delivered_at >= F.lit(since)) | untimed | (landed_at > F.lit(landing.last_write)))
+    raw, since, last_write = tables.deliveries_raw.read(), landing.since, landing.last_write
+    return raw if since is None or last_write is None else raw.where(is_compared(tables, since, last_write))
 
 
 def timed(raw: DataFrame) -> DataFrame:

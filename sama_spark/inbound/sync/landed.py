@@ -18,6 +18,8 @@ from sama_spark.inbound.times import of_datetime
 from sama_spark.sql_texts import sql_in
 
 if TYPE_CHECKING:
+    from pyspark.sql import Column
+
     from sama_spark.inbound.sync.tables import SyncTables
 
 
@@ -88,14 +90,19 @@ def few_landed(tables: SyncTables, since: datetime, last_write: datetime | None)
     """
     rows = tables.deliveries_raw.read()
     if last_write is not None:
-        delivered_at, landed_at = (time_column(tables.spark, name) for name in ("delivered_at", "landed_at"))
-        unreadable = F.col("problem").isNotNull() | F.col("id").isNull()
-        is_recent = (delivered_at >= F.lit(since)) | (landed_at > F.lit(last_write))
-        rows = rows.where(is_recent | F.col("delivered_at").isNull() | unreadable)
+        is_unreadable = F.col("problem").isNotNull() | F.col("id").isNull()
+        rows = rows.where(is_compared(tables, since, last_write) | is_unreadable)
     times = (F.unix_micros(name) for name in ("delivered_at", "landed_at"))
     # In one partition, so that Spark finds them in one job, and stops reading when there are too many.
     found = rows.select("id", *times, "run_id", "problem").coalesce(1).limit(MOST_LANDED + 1).collect()
     return [LandedDelivery(*row) for row in found] if len(found) <= MOST_LANDED else None
+
+
+def is_compared(tables: SyncTables, since: datetime, last_write: datetime) -> Column:
+    """Return whether a row of `deliveries_raw` must be compared with `tasks`, as `changed.find_changed` lists them."""
+    delivered_at, landed_at = (time_column(tables.spark, name) for name in ("delivered_at", "landed_at"))
+    untimed = F.col("delivered_at").isNull() & (landed_at >= F.lit(since))
+    return (delivered_at >= F.lit(since)) | untimed | (landed_at > F.lit(last_write))
 
 
 def compare_on_driver(

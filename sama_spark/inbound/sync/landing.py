@@ -100,7 +100,7 @@ class Landing:
         if fresh:
             origin = self.source, self.progress.run_id, self.landed_at, cursor()
             rows = raw_frame(self.tables.spark, fresh, *origin).coalesce(1)  # one file
-            self._append(rows, are_fresh=self.landed is not None)
+            self._append(rows)
         if self.landed is not None:
             run_id, landed_at = self.progress.run_id, of_datetime(self.landed_at)
             self.landed += [LandedDelivery(one.id, one.delivered_at, landed_at, run_id, one.problem) for one in fresh]
@@ -152,8 +152,7 @@ class Landing:
             F.lit(cursor).cast("string").alias("cursor"),
         )
 
-    def _append(self, rows: DataFrame, *, are_fresh: bool = False) -> None:
-        """Append those of `rows` that the table lacks. `are_fresh`: the table lacked all of them a moment ago."""
+    def _append(self, rows: DataFrame) -> None:
         for left in reversed(range(_TRIES)):
             try:
                 if self.is_empty:
@@ -161,7 +160,8 @@ class Landing:
                     self.tables.deliveries_raw.fill(rows)
                     return
                 fresh = self._lacking(rows)
-                if are_fresh or not fresh.isEmpty():  # an append of nothing leaves a file each time
+                # An append of nothing leaves a file each time; where `landed` is known, some rows are fresh.
+                if self.landed is not None or not fresh.isEmpty():
                     self.tables.deliveries_raw.append(fresh)
                 return
             except Exception as error:  # noqa: PERF203 - a commit of Delta takes longer
