@@ -72,6 +72,7 @@ def test_what_never_ends_is_hung_up_on() -> None:
     assert max(seconds for _, seconds in made.values()) < 4
 
 
+@pytest.mark.slow
 def test_a_handshake_and_a_proxy_that_never_end_are_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     handshake = for_ever(b"\x16\x03\x03\x40\x00", b"\2")
@@ -88,6 +89,7 @@ def test_a_handshake_and_a_proxy_that_never_end_are_hung_up_on(monkeypatch: pyte
         assert seconds < 4
 
 
+@pytest.mark.slow
 def test_an_upload_that_nobody_takes_ends(server: ScriptedServer) -> None:
     server.on("POST", "projects/42/batches.json", Answer(201, {"batch_id": 7, "tasks_put_url": "placeholder"}))
     with Rogue(silent) as store:
