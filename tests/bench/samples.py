@@ -84,12 +84,16 @@ STREETS = [street_answer(seed) for seed in range(500)]
 
 
 def deliveries(numbers: Iterable[int], answers: Sequence[str] = BACK, day: int = 2) -> Iterator[bytes]:
-    """Delivered tasks as lines of JSON, without nulls outside answers: those break Sama's own reader."""
+    """Delivered tasks as lines of JSON, without nulls outside answers: those break Sama's own reader.
+
+    One is delivered each 0.4 seconds, task 0 when `day` of January begins.
+    """
     for i in numbers:
-        seconds, millis = divmod(400 * i % 86_400_000, 1000)
+        days, milliseconds = divmod(400 * i, 86_400_000)
+        seconds, millis = divmod(milliseconds, 1000)
         yield (
             f'{{"id":"{i:024x}","batch_id":77,"client_batch_id":"b-7","created_at":"2026-01-01T00:00:00.000Z",'
-            f'"delivered_at":"2026-01-{day:02}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.'
+            f'"delivered_at":"2026-01-{day + days:02}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.'
             f'{millis:03}Z",'
             f'"state":"delivered","data":{{"url":"https://assets.invalid/{i}.jpg","name":"frame {i}",'
             f'"camera":"front","route":"r-17","frame":{i}}},"answers":{{"objects":{answers[i % len(answers)]},'

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SchemaMode = Literal["evolve", "freeze", "discard"]
 
 _MOST_LOOKED_AT = 5_000
-_MOST_IN_PYTHON = 2 << 20  # bytes; Spark is quicker with more
+_MOST_IN_PYTHON = 8 << 20  # bytes; Spark is quicker with more, once it is warm
 
 
 @dataclass(frozen=True)
