@@ -20,8 +20,8 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from queue import Empty, Queue
-from threading import Thread
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -164,15 +164,15 @@ def line_tables(pages: Iterable[Page], table_bytes: int) -> Iterator[pa.Table]:
 
 
 def ahead(pages: Iterator[P]) -> Iterator[P]:
-    """Yield the same pages, while a thread fetches the next one."""
+    """Yield the same pages, while a thread fetches the next one. The thread begins at once."""
     fetched: Queue[tuple[P | None, BaseException | None]] = Queue(maxsize=1)
-    stopped = False
+    stopped = Event()
 
     def fetch() -> None:
         try:
             for page in pages:
                 fetched.put((page, None))
-                if stopped:
+                if stopped.is_set():
                     return
         except BaseException as error:  # handed to the caller's thread
             fetched.put((None, error))
@@ -180,13 +180,21 @@ def ahead(pages: Iterator[P]) -> Iterator[P]:
             fetched.put((None, None))
 
     Thread(target=fetch, name="sama-pages", daemon=True).start()
+    received = _received(fetched, stopped)
+    next(received)
+    return received
+
+
+def _received(fetched: Queue[tuple[P | None, BaseException | None]], stopped: Event) -> Iterator[Any]:
+    """Yield None, so that whoever ends this stops the thread from then on, and then what the thread has fetched."""
     try:
-        while (received := fetched.get())[0] is not None:
-            yield received[0]
-        if received[1] is not None:
-            raise received[1]
+        yield None
+        while (page := fetched.get())[0] is not None:
+            yield page[0]
+        if page[1] is not None:
+            raise page[1]
     finally:
-        stopped = True
+        stopped.set()
         with suppress(Empty):  # a full queue would hold the thread for ever
             fetched.get_nowait()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +13,10 @@ from kit.deliveries import PAGE, delivery
 from kit.mortal import dying_after
 from kit.ways import as_many
 from sama_spark import Client
+from sama_spark.delta import DeltaTable
 from sama_spark.errors import ConnectorError, SyncError
 from sama_spark.inbound.sync import changed, held, sync_run
+from sama_spark.inbound.sync.feeds.sama_feeds import DeliveredFeed
 from sama_spark.inbound.sync.landing import Landing
 from sama_spark.inbound.sync.sync_run import OVERLAP
 from sama_spark.inbound.sync.tables import SyncTables
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from sama_spark.sandbox import Sandbox
+    from sama_spark.vendors.seam import Page
 
 LONG = pytest.mark.long
 TABLES = {
@@ -70,6 +75,37 @@ def test_the_first_takes_everything_and_the_next_nothing(
     assert (contents(spark, into), versions(spark, into)) == (before, held)
     runs = spark.read.format("delta").load(f"{into}/runs").orderBy("started_at").collect()
     assert [(run.landed, run.new, run.error) for run in runs] == [(9, 9, None), (0, 0, None), (0, 0, None)]
+
+
+@pytest.mark.one_kind
+def test_the_first_pages_are_fetched_while_the_tables_are_made(
+    spark: SparkSession, client: Client, project: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, pages, create = threading.Event(), DeliveredFeed.pages, DeltaTable.create
+
+    def asking(feed: DeliveredFeed, since: str | None) -> Iterator[Page]:
+        asked.set()
+        return pages(feed, since)
+
+    def creating(table: DeltaTable, *args: Any) -> bool:
+        assert asked.wait(60)
+        if fails and "annotations" in table.name:
+            raise OSError("no room")
+        return create(table, *args)
+
+    monkeypatch.setattr(DeliveredFeed, "pages", asking)
+    monkeypatch.setattr(DeltaTable, "create", creating)
+    fails = True
+    with pytest.raises(OSError, match="no room"):
+        client.sync(spark, str(project), str(tmp_path))
+    for thread in threading.enumerate():
+        if thread.name == "sama-pages":  # the pages are of no use
+            thread.join(60)
+            assert not thread.is_alive()
+    fails = False
+    asked.clear()
+    assert client.sync(spark, str(project), str(tmp_path)).new == 9
+    assert client.sync(spark, str(project), str(tmp_path)).new == 0
 
 
 @LONG

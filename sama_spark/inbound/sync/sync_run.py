@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.delta import is_conflict, table_errors, time_column
 from sama_spark.errors import SyncError
+from sama_spark.inbound.lines import ahead
 from sama_spark.inbound.sync import unreadable
 from sama_spark.inbound.sync.changed import find_changed
 from sama_spark.inbound.sync.label import unseen_label
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from sama_spark.inbound.sync.changed import Changed
     from sama_spark.inbound.sync.masks import Masks
     from sama_spark.staging import Stage
-    from sama_spark.vendors.seam import Feed, Field, Frames, Label
+    from sama_spark.vendors.seam import Feed, Field, Frames, Label, Page
 
 log = logging.getLogger("sama_spark")
 
@@ -91,7 +92,7 @@ class SyncRun:
             SyncError: the tables cannot be used or are frozen, or another writer wrote to them at the same time.
         """
         with self._refusals():
-            types, empty = self.tables.open(self.declared, self.envelope)
+            types, empty, fetched = self._open(feeds[0])
             result = SyncResult(self.tables.project_id, self.tables.place)
             for feed in feeds:
                 progress = FeedSync(feed.name, uuid.uuid4().hex)
@@ -101,12 +102,33 @@ class SyncRun:
                     if isinstance(feed, TableFeed):
                         feed.bring(self.tables, progress)
                     else:
-                        types = self._sync_deliveries(feed, progress, types, now, empty)
+                        types = self._sync_deliveries(feed, progress, types, now, empty, fetched)
                 result.feeds.append(progress)
         return result
 
+    def _open(self, first: Feed | TableFeed) -> tuple[TableTypes, set[str], list[Iterator[Page]]]:
+        """Create the tables that are absent. Meanwhile a thread begins to fetch a first feed that goes on by time.
+
+        Returns:
+            What `SyncTables.open` returns, and the pages of that feed from its beginning if the thread has begun.
+        """
+        fetched: list[Iterator[Page]] = []
+
+        def fetch() -> None:
+            if not isinstance(first, TableFeed) and first.resume == "time":
+                fetched.append(ahead(first.pages(None)))
+
+        types, empty = self.tables.open(self.declared, self.envelope, fetch)
+        return types, empty, fetched
+
     def _sync_deliveries(
-        self, feed: Feed, progress: FeedSync, types: TableTypes, now: datetime, empty: set[str]
+        self,
+        feed: Feed,
+        progress: FeedSync,
+        types: TableTypes,
+        now: datetime,
+        empty: set[str],
+        fetched: list[Iterator[Page]],
     ) -> TableTypes:
         """Land the feed, then apply whatever has landed. Return the types that hold then."""
         before = Watermark(None, None) if "tasks" in empty else watermark(self.tables.tasks, feed.source)
@@ -123,7 +145,8 @@ class SyncRun:
             begin = last_cursor(self.tables.deliveries_raw, feed.source)
         is_empty = "deliveries_raw" in empty
         landing = Landing(self.tables, self.stage, feed.source, progress, now, since, before.synced_at, is_empty)
-        pages = feed.pages(begin)
+        pages = fetched.pop() if fetched and begin is None else feed.pages(begin)
+        fetched.clear()  # of no use if another sync has made the tables meanwhile: its rows tell where to begin
         if feed.resume == "vendor":
             self.stage()  # raises before a page is fetched that is not served again
             for page in pages:  # each lands before the next call, since the vendor does not serve it again

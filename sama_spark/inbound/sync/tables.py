@@ -17,7 +17,7 @@ from sama_spark.names import check_place, inside, is_path, quoted, sql_name
 from sama_spark.sql_texts import columns_ddl, ddl_comment, quoted_ddl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pyspark.sql import SparkSession
 
@@ -144,12 +144,15 @@ class SyncTables:
         """Whether the tables lie in a folder and no catalog knows them."""
         return is_path(self.into)
 
-    def open(self, declared: TableTypes, envelope: Sequence[Field]) -> tuple[TableTypes, set[str]]:
+    def open(
+        self, declared: TableTypes, envelope: Sequence[Field], meanwhile: Callable[[], None]
+    ) -> tuple[TableTypes, set[str]]:
         """Create the tables that are absent.
 
         Args:
             declared: the types of a new table.
             envelope: the columns of a new table beside `data` and `answers`.
+            meanwhile: called before tables are created, to begin what can be done meanwhile.
 
         Returns:
             The types that `tasks` keeps, and the names of the tables that this call has created.
@@ -160,7 +163,10 @@ class SyncTables:
         found = self.tasks.properties()
         if not found:
             # Empty properties: another sync is making the table at this moment.
-            created = self._create(declared, envelope) if found is None or not self.tasks.exists() else set()
+            created = set()
+            if found is None or not self.tasks.exists():
+                meanwhile()
+                created = self._create(declared, envelope)
             if "tasks" in created:
                 return declared, created
             found = self.tasks.properties() or {}
