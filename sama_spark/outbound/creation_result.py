@@ -244,6 +244,6 @@ class CreationResult(Mapping[str, Any]):
         rules = "".join(f"\n  output {name}: {rule}" for name, rule in self.output_rules.items())
         return (
             f"<{self.task_count:,} tasks in {len(self.batches)} batches for project {self.project_id} "
-            f"({self.bytes / 1e6:,.1f} MB, {self.seconds:.1f} s, {'staged' if self.staged else 'streamed'})\n"
+            f"({self.bytes / 1e6:,.1f} MB, {self.seconds:.1f} s{', staged' if self.staged else ''})\n"
             f"  batches {ids}{rules}{rejected}>"
         )
