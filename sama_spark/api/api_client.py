@@ -38,6 +38,8 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
         experimental: True allows the calls whose paths are assumptions.
         status_page_size: tasks per page of the status list, 1 to 100; more counts as 100.
         delivered_page_size: tasks per page of deliveries, 1 to 1,000; more counts as 1,000.
+        pages_in_flight: how many pages of deliveries are asked for at once, 1 to 16, as long as the server answers none
+            with 429; more counts as 16.
         batch_page_size: tasks per page of a batch's items, 1 to 1,000; more counts as 1,000.
         connect_timeout: seconds to wait for a connection; above 0, a day at most.
         read_timeout: seconds to wait for a reply, and for each further piece of the reply; above 0, a day at most.
@@ -61,6 +63,7 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
         experimental: bool = False,
         status_page_size: int = 100,
         delivered_page_size: int = 1000,
+        pages_in_flight: int = 4,
         batch_page_size: int = 1000,
         connect_timeout: float = 10.0,
         read_timeout: float = 60.0,
@@ -84,6 +87,7 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
         self._experimental = experimental
         self._status_page_size = page_size(status_page_size, 1, 100, "status_page_size")
         self._delivered_page_size = page_size(delivered_page_size, 1, 1000, "delivered_page_size")
+        self._pages_in_flight = page_size(pages_in_flight, 1, 16, "pages_in_flight")
         self._batch_page_size = page_size(batch_page_size, 1, 1000, "batch_page_size")
         self._transport = Transport(
             SamaDialect(self._key),

@@ -33,6 +33,7 @@ class Endpoints:
     _experimental: bool
     _status_page_size: int
     _delivered_page_size: int
+    _pages_in_flight: int
     _batch_page_size: int
 
     def _project_call(

@@ -11,7 +11,8 @@ from typing import Any, ParamSpec
 import msgspec
 
 from sama_spark.api.calls import Endpoints, Id, checks_arguments, located
-from sama_spark.api.paging import number_pages, scan_by_number, scan_delivered
+from sama_spark.api.delivery_blocks import scan_delivered
+from sama_spark.api.paging import number_pages, scan_by_number
 from sama_spark.api.records import checked_priority, to_json
 from sama_spark.api.replies import decode_page, decode_single_task
 from sama_spark.api.sama_dialect import project_path
@@ -22,6 +23,7 @@ from sama_spark.http.call import Call
 from sama_spark.http.call_errors import LinkRefused
 from sama_spark.http.retry import Safety
 from sama_spark.http.secrets import Secret
+from sama_spark.http.turns import Turns
 
 P = ParamSpec("P")
 _STATUS = "get status of tasks"
@@ -212,11 +214,19 @@ class Feeds(Endpoints):
             "page_size": self._delivered_page_size,
         }
         what = "get delivered tasks"
+        turns = Turns(self._pages_in_flight)
 
         def fetch(start: str | None, page: int) -> Page:
-            return self._page(what, project_id, "tasks", "delivered", query=query | {"from": start, "page": page})
+            at = {"from": start, "page": page}
+            return self._page(what, project_id, "tasks", "delivered", query=query | at, turns=turns)
 
-        yield from located(scan_delivered(fetch, from_timestamp), what, project_id)
+        pages = scan_delivered(
+            fetch, from_timestamp, at_once=self._pages_in_flight, page_size=self._delivered_page_size
+        )
+        try:
+            yield from located(pages, what, project_id)
+        finally:
+            turns.end()
 
     get_delivered_tasks = _as_dicts(
         "get_delivered_tasks", delivered_pages, "Yield deliveries since a time, as dicts; see `delivered_pages`."

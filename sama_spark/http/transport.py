@@ -6,6 +6,7 @@ import logging
 import math
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -123,9 +124,11 @@ class Transport:
         for number in count(1):
             if call.paced:
                 self._pacer.wait()
-            if started is None:
-                started = self._clock.monotonic()
-            made = self.around(call, partial(attempt, started + seconds))
+            with call.turns or nullcontext():
+                started = self._clock.monotonic() if started is None else started
+                made = self.around(call, partial(attempt, started + seconds))
+                if call.turns and made.failed:
+                    call.turns.heed(made.failed.error)
             spent = self._clock.monotonic() - started
             failed = made.failed
             if failed is None:

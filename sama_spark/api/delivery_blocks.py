@@ -1,0 +1,301 @@
+"""Reads a list of deliveries in blocks, several at once: nothing lost, nothing twice.
+
+Block 0 begins where the list begins, the others at pages 5, 9, 13 and so on. The time of the first delivery on such a
+page is the border between two blocks, and belongs to the block before. A thread reads each block: first its page by
+number, then windows of time from the last time of that page on. Why that is safe:
+
+1. Borders ascend, and a block gives only deliveries after its own border, up to the next one. So no delivery comes in
+   two blocks, and each has its block.
+2. Page numbers choose the borders, and nothing else: if pages shift, blocks become longer or shorter.
+3. One reply shows the list at one moment, so a page by number has all deliveries between its first and its last time.
+   From there on `windows` loses nothing.
+4. A block ends with a reply that goes beyond the next border. What is delivered after that reply has a later time, so
+   it belongs to a later block.
+5. A task that is delivered again leaves its place, perhaps before its block is read, and comes at the end of the list.
+   The block of its new time either still reads on and finds the task there, or is followed by one that does.
+6. The last block goes on to the end of the list, and its last reply is asked for when all other blocks have ended. So
+   that reply has every task that has left one of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
+
+from sama_spark.api.paging import by_delivery, scan_by_number
+from sama_spark.api.task_text import Page
+from sama_spark.api.time_windows import (
+    END,
+    Bound,
+    FetchFrom,
+    Found,
+    OrderUnproven,
+    TimedTask,
+    sort_key,
+    window_of,
+    windows,
+)
+
+PAGES_IN_BLOCK = 4
+MOST_WAITING = 256 << 20
+"""Bytes of text that wait to be yielded before all blocks pause but the one that is being yielded."""
+
+
+def scan_delivered(fetch: FetchFrom, start: str | None, *, at_once: int = 1, page_size: int = 1) -> Iterator[Page]:
+    """Yield each delivery (id and delivered_at) once: by time where the list is sorted by time, else by page number.
+
+    Args:
+        fetch: fetches a page of the deliveries from a timestamp on; called by several threads if `at_once` is above 1.
+        start: the first timestamp, None for all deliveries.
+        at_once: how many blocks are read at once. 1 reads window by window, without threads.
+        page_size: deliveries of a full page. A list that begins with a smaller page is read window by window.
+
+    Raises:
+        InvalidResponse: the list does not come to rest, does not end or repeats itself.
+    """
+    yielded = array("q")
+    with suppress(OrderUnproven):
+        yield from _scan_by_time(_Blocks(fetch, start), at_once, page_size, yielded)
+        return
+    yield from scan_by_number(lambda page: fetch(start, page), identify=by_delivery, seen=set(yielded))
+
+
+def _scan_by_time(blocks: _Blocks, at_once: int, page_size: int, yielded: array[int]) -> Iterator[Page]:
+    """Yield deliveries by time, and append their identities to `yielded`.
+
+    A list in another order can look sorted for a while, so at the end its length is checked by page number.
+    """
+    last_key = ""
+    with closing(blocks.deliveries(at_once, page_size)) as deliveries:
+        for found in deliveries:
+            last_key = found[-1].key
+            yielded.extend(delivery.identity for delivery in found)
+            yield [delivery.task for delivery in found]
+    blocks.check_length(len(yielded), last_key)
+
+
+class _Stopped(Exception):
+    """Nobody takes what the blocks read."""
+
+
+class _Block:
+    """A stretch of the list.
+
+    Attributes:
+        number: its place among the blocks, from 0.
+        border: sort key of the first delivery on its first page; None until that page has come.
+        found: what was read and not yet yielded, each with its bytes of text.
+        has_ended: True once the block reads no more.
+        error: why the block ended early; None for a block that was read.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.border: str | None = None
+        self.found: deque[tuple[list[TimedTask], int]] = deque()
+        self.has_ended = False
+        self.error: BaseException | None = None
+
+
+class _Blocks:
+    """The blocks of a list of deliveries, read once; see `scan_delivered` for the arguments."""
+
+    def __init__(self, fetch: FetchFrom, start: str | None) -> None:
+        self._server, self._start = fetch, start
+        self._page_rows = 1  # deliveries of the largest page so far
+        self._changed = threading.Condition()  # guards all that follows
+        self._blocks: list[_Block] = []
+        self._without_border = 0  # blocks whose first page has not come
+        self._last: int | None = None  # number of the last block; None while it is unknown
+        self._yielding = 0  # number of the block that is being yielded
+        self._waiting = 0  # bytes of text that were read and not yet yielded
+        self._is_stopped = False
+
+    def deliveries(self, at_once: int, page_size: int) -> Generator[list[TimedTask]]:
+        """Yield the deliveries, block by block. The first page is yielded before the second call.
+
+        Raises:
+            OrderUnproven: the list cannot be read by time.
+            InvalidResponse: the list does not end or repeats itself.
+        """
+        found = windows(self._fetch, Bound(self._start))
+        for deliveries, until in found:
+            if deliveries:
+                yield deliveries
+            if until == END:
+                return
+            if at_once > 1 and len(deliveries) >= page_size:
+                break
+        begun = found, deliveries[-1].key
+        del deliveries  # a page can be large
+        try:
+            # One thread more than calls: a block may have to wait for the border that follows.
+            for _ in range(at_once + 1):
+                threading.Thread(target=self._read_blocks, args=begun, name="sama-block", daemon=True).start()
+            while self._last is None or self._yielding <= self._last:
+                yield from self._found_in_next_block()
+        finally:
+            with self._changed:
+                self._is_stopped = True
+                self._changed.notify_all()
+
+    def check_length(self, count: int, last_key: str) -> None:
+        """Raise OrderUnproven if the page that should be the last one has more deliveries than were read."""
+        if count:
+            page = self._server(self._start, count // self._page_rows + 1)
+            keys = [sort_key(task.delivered_at) or "" for task in page]
+            if sum(key <= last_key for key in keys) > count % self._page_rows:
+                raise OrderUnproven
+
+    def _found_in_next_block(self) -> Iterator[list[TimedTask]]:
+        number = self._yielding
+        self._wait(lambda: number < len(self._blocks))
+        block = self._blocks[number]
+        while True:
+            self._wait(lambda: bool(block.found) or block.has_ended)
+            if not block.found:
+                break
+            with self._changed:
+                found, size = block.found.popleft()
+                self._waiting -= size
+                self._changed.notify_all()
+            yield found
+            del found
+        if block.error is not None:
+            raise block.error
+        with self._changed:
+            self._yielding += 1
+            self._changed.notify_all()
+
+    def _read_blocks(self, begun: Generator[Found], reached: str) -> None:
+        """Read blocks, one after another, in a thread; `begun` and `reached` are for block 0: see `_read_on`."""
+        with suppress(_Stopped):
+            while (block := self._new_block()) is not None:
+                try:
+                    if block.number == 0:
+                        self._read_on(block, begun, reached)
+                    else:
+                        self._read(block)
+                except BaseException as error:  # handed to whoever takes what the block has found
+                    block.error = error
+                with self._changed:
+                    block.has_ended = True
+                    self._changed.notify_all()
+
+    def _new_block(self) -> _Block | None:
+        """Return the next block to read, None once the last one is known.
+
+        No more first pages are asked for at once than were found, so that a short list costs few calls.
+        """
+        with self._changed:
+            self._wait(lambda: self._last is not None or 2 * self._without_border < max(len(self._blocks), 1))
+            if self._last is not None:
+                return None
+            block = _Block(len(self._blocks))
+            self._blocks.append(block)
+            if block.number == 0:
+                block.border = ""
+            else:
+                self._without_border += 1
+            return block
+
+    def _read(self, block: _Block) -> None:
+        self._wait(lambda: self._has_room(block))
+        page = self._fetch(self._start, 1 + PAGES_IN_BLOCK * block.number)
+        first, bound = window_of(page) if page else ([], None)
+        with self._changed:
+            self._without_border -= 1
+            if bound is None:
+                ends = [self._last, block.number - 1]
+                self._last = min(number for number in ends if number is not None)
+            else:
+                block.border = first[0].key
+            self._changed.notify_all()
+        if bound is not None:
+            reached = first[-1].key
+            self._hand_on(block, first, END)
+            del first, page
+            self._read_on(block, windows(self._fetch, bound, self._page_rows), reached)
+
+    def _read_on(self, block: _Block, found: Generator[Found], reached: str) -> None:
+        """Read a block to its end.
+
+        Args:
+            block: the block.
+            found: its deliveries after the first page, and those behind.
+            reached: sort key of the last delivery on the first page, all of which was handed on.
+
+        Raises:
+            OrderUnproven: the next block begins within the first page.
+        """
+        with closing(found):
+            while True:
+                self._wait(lambda: self._has_room(block))
+                others_had_ended = self._others_have_ended(block)
+                deliveries, until = next(found)
+                border = self._next_border(block)
+                if border < reached:
+                    raise OrderUnproven
+                self._hand_on(block, deliveries, border)
+                if until > border or (until == border == END and others_had_ended):
+                    return
+                if until == border == END:
+                    self._wait(lambda: self._others_have_ended(block))
+
+    def _next_border(self, block: _Block) -> str:
+        """Wait for the border of the next block. Return `END` for the last block."""
+        self._wait(lambda: self._is_last(block) or self._has_begun(block.number + 1))
+        if self._is_last(block):
+            return END
+        follower = self._blocks[block.number + 1]
+        if follower.error is not None:
+            raise follower.error
+        return follower.border or ""
+
+    def _is_last(self, block: _Block) -> bool:
+        """Return True for the last block. Stop a block behind it: the list has grown since its end was found."""
+        if self._last is not None and self._last < block.number:
+            raise _Stopped
+        return self._last == block.number
+
+    def _has_begun(self, number: int) -> bool:
+        if number >= len(self._blocks):
+            return False
+        return self._blocks[number].border is not None or self._blocks[number].has_ended
+
+    def _hand_on(self, block: _Block, deliveries: list[TimedTask], border: str) -> None:
+        """Let the block's deliveries up to the next border wait to be yielded."""
+        own = [d for d in deliveries if (block.border or "") < d.key <= border]
+        if own:
+            with self._changed:
+                size = sum(len(delivery.task.text) for delivery in own)
+                block.found.append((own, size))
+                self._waiting += size
+                self._changed.notify_all()
+
+    def _has_room(self, block: _Block) -> bool:
+        # Without its own or the next block, the block that is being yielded could not go on.
+        is_needed = block.number <= self._yielding + 1 and not block.found
+        return is_needed or self._waiting < MOST_WAITING
+
+    def _others_have_ended(self, block: _Block) -> bool:
+        return all(other.has_ended for other in self._blocks[self._yielding : block.number])
+
+    def _fetch(self, start: str | None, number: int) -> Page:
+        page = self._server(start, number)
+        self._page_rows = max(self._page_rows, len(page))
+        return page
+
+    def _wait(self, until: Callable[[], bool]) -> None:
+        """Wait until a condition holds.
+
+        Raises:
+            _Stopped: nobody takes what the blocks read.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_stopped or until())
+            if self._is_stopped:
+                raise _Stopped
