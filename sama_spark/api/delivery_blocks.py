@@ -20,61 +20,22 @@ number, then windows of time from the last time of that page on. Why that is saf
 from __future__ import annotations
 
 import threading
-from array import array
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 
-from sama_spark.api.paging import by_delivery, scan_by_number
 from sama_spark.api.task_text import Page
-from sama_spark.api.time_windows import (
-    END,
-    Bound,
-    FetchFrom,
-    Found,
-    OrderUnproven,
-    TimedTask,
-    sort_key,
-    window_of,
-    windows,
-)
+from sama_spark.api.time_windows import END, Bound, Found, OrderUnproven, TimedTask, window_of, windows
+
+# Fetches a page of the deliveries from a timestamp on, by its number and the size of pages.
+FetchPageFrom = Callable[["str | None", int, int], Page]
 
 PAGES_IN_BLOCK = 4
+# Each window repeats the deliveries at its bound. With first pages a little smaller than full ones, a block's pages
+# reach beyond the next border all the same.
+_FIRST_PAGE = 0.98
 MOST_WAITING = 256 << 20
 """Bytes of text that wait to be yielded before all blocks pause but the one that is being yielded."""
-
-
-def scan_delivered(fetch: FetchFrom, start: str | None, *, at_once: int = 1, page_size: int = 1) -> Iterator[Page]:
-    """Yield each delivery (id and delivered_at) once: by time where the list is sorted by time, else by page number.
-
-    Args:
-        fetch: fetches a page of the deliveries from a timestamp on; called by several threads if `at_once` is above 1.
-        start: the first timestamp, None for all deliveries.
-        at_once: how many blocks are read at once. 1 reads window by window, without threads.
-        page_size: deliveries of a full page. A list that begins with a smaller page is read window by window.
-
-    Raises:
-        InvalidResponse: the list does not come to rest, does not end or repeats itself.
-    """
-    yielded = array("q")
-    with suppress(OrderUnproven):
-        yield from _scan_by_time(_Blocks(fetch, start), at_once, page_size, yielded)
-        return
-    yield from scan_by_number(lambda page: fetch(start, page), identify=by_delivery, seen=set(yielded))
-
-
-def _scan_by_time(blocks: _Blocks, at_once: int, page_size: int, yielded: array[int]) -> Iterator[Page]:
-    """Yield deliveries by time, and append their identities to `yielded`.
-
-    A list in another order can look sorted for a while, so at the end its length is checked by page number.
-    """
-    last_key = ""
-    with closing(blocks.deliveries(at_once, page_size)) as deliveries:
-        for found in deliveries:
-            last_key = found[-1].key
-            yielded.extend(delivery.identity for delivery in found)
-            yield [delivery.task for delivery in found]
-    blocks.check_length(len(yielded), last_key)
 
 
 class _Stopped(Exception):
@@ -100,12 +61,22 @@ class _Block:
         self.error: BaseException | None = None
 
 
-class _Blocks:
-    """The blocks of a list of deliveries, read once; see `scan_delivered` for the arguments."""
+class DeliveryBlocks:
+    """The deliveries of a list from a timestamp on, to be read once, in blocks.
 
-    def __init__(self, fetch: FetchFrom, start: str | None) -> None:
-        self._server, self._start = fetch, start
-        self._page_rows = 1  # deliveries of the largest page so far
+    Args:
+        fetch: fetches a page; called by several threads if `at_once` is above 1.
+        start: the first timestamp, None for all deliveries.
+        page_size: deliveries of a full page. A list that begins with a smaller page is read window by window.
+        at_once: how many blocks are read at once. 1 reads window by window, without threads.
+
+    Attributes:
+        page_rows: deliveries of the largest page so far.
+    """
+
+    def __init__(self, fetch: FetchPageFrom, start: str | None, page_size: int, at_once: int) -> None:
+        self.page_rows = 1
+        self._server, self._start, self._page_size, self._at_once = fetch, start, page_size, at_once
         self._changed = threading.Condition()  # guards all that follows
         self._blocks: list[_Block] = []
         self._without_border = 0  # blocks whose first page has not come
@@ -114,8 +85,8 @@ class _Blocks:
         self._waiting = 0  # bytes of text that were read and not yet yielded
         self._is_stopped = False
 
-    def deliveries(self, at_once: int, page_size: int) -> Generator[list[TimedTask]]:
-        """Yield the deliveries, block by block. The first page is yielded before the second call.
+    def deliveries(self) -> Generator[list[TimedTask]]:
+        """Yield the deliveries, block by block, at least one at a time. The first page comes before the second call.
 
         Raises:
             OrderUnproven: the list cannot be read by time.
@@ -127,13 +98,13 @@ class _Blocks:
                 yield deliveries
             if until == END:
                 return
-            if at_once > 1 and len(deliveries) >= page_size:
+            if self._at_once > 1 and len(deliveries) >= self._page_size:
                 break
         begun = found, deliveries[-1].key
         del deliveries  # a page can be large
         try:
             # One thread more than calls: a block may have to wait for the border that follows.
-            for _ in range(at_once + 1):
+            for _ in range(self._at_once + 1):
                 threading.Thread(target=self._read_blocks, args=begun, name="sama-block", daemon=True).start()
             while self._last is None or self._yielding <= self._last:
                 yield from self._found_in_next_block()
@@ -141,14 +112,6 @@ class _Blocks:
             with self._changed:
                 self._is_stopped = True
                 self._changed.notify_all()
-
-    def check_length(self, count: int, last_key: str) -> None:
-        """Raise OrderUnproven if the page that should be the last one has more deliveries than were read."""
-        if count:
-            page = self._server(self._start, count // self._page_rows + 1)
-            keys = [sort_key(task.delivered_at) or "" for task in page]
-            if sum(key <= last_key for key in keys) > count % self._page_rows:
-                raise OrderUnproven
 
     def _found_in_next_block(self) -> Iterator[list[TimedTask]]:
         number = self._yielding
@@ -204,7 +167,8 @@ class _Blocks:
 
     def _read(self, block: _Block) -> None:
         self._wait(lambda: self._has_room(block))
-        page = self._fetch(self._start, 1 + PAGES_IN_BLOCK * block.number)
+        size = max(1, int(_FIRST_PAGE * self._page_size))
+        page = self._server(self._start, 1 + PAGES_IN_BLOCK * block.number, size)
         first, bound = window_of(page) if page else ([], None)
         with self._changed:
             self._without_border -= 1
@@ -218,7 +182,7 @@ class _Blocks:
             reached = first[-1].key
             self._hand_on(block, first, END)
             del first, page
-            self._read_on(block, windows(self._fetch, bound, self._page_rows), reached)
+            self._read_on(block, windows(self._fetch, bound, self.page_rows), reached)
 
     def _read_on(self, block: _Block, found: Generator[Found], reached: str) -> None:
         """Read a block to its end.
@@ -285,8 +249,8 @@ class _Blocks:
         return all(other.has_ended for other in self._blocks[self._yielding : block.number])
 
     def _fetch(self, start: str | None, number: int) -> Page:
-        page = self._server(start, number)
-        self._page_rows = max(self._page_rows, len(page))
+        page = self._server(start, number, self._page_size)
+        self.page_rows = max(self.page_rows, len(page))
         return page
 
     def _wait(self, until: Callable[[], bool]) -> None:

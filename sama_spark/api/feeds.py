@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 import msgspec
 
 from sama_spark.api.calls import Endpoints, Id, checks_arguments, located
-from sama_spark.api.delivery_blocks import scan_delivered
+from sama_spark.api.delivered_scan import scan_delivered
 from sama_spark.api.paging import number_pages, scan_by_number
 from sama_spark.api.records import checked_priority, to_json
 from sama_spark.api.replies import decode_page, decode_single_task
@@ -191,6 +191,8 @@ class Feeds(Endpoints):
     ) -> Iterator[Page]:
         """Yield pages of deliveries: GET tasks/delivered.json. Each delivery (id and delivered_at) comes once.
 
+        Several pages are asked for at once, see `pages_in_flight` of `ApiClient`, and come in order all the same.
+
         Read-only: no cursor moves. A later call from the last `delivered_at`, less an overlap, yields what was
         delivered since.
 
@@ -211,18 +213,15 @@ class Feeds(Endpoints):
             "client_batch_id": client_batch_id,
             "client_batch_id_match_type": client_batch_id_match_type,
             "task_id": task_id,
-            "page_size": self._delivered_page_size,
         }
         what = "get delivered tasks"
         turns = Turns(self._pages_in_flight)
 
-        def fetch(start: str | None, page: int) -> Page:
-            at = {"from": start, "page": page}
-            return self._page(what, project_id, "tasks", "delivered", query=query | at, turns=turns)
+        def fetch(start: str | None, page: int, size: int) -> Page:
+            place = {"page_size": size, "from": start, "page": page}
+            return self._page(what, project_id, "tasks", "delivered", query=query | place, turns=turns)
 
-        pages = scan_delivered(
-            fetch, from_timestamp, at_once=self._pages_in_flight, page_size=self._delivered_page_size
-        )
+        pages = scan_delivered(fetch, from_timestamp, self._delivered_page_size, self._pages_in_flight)
         try:
             yield from located(pages, what, project_id)
         finally:

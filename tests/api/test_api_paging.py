@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.fake_clock import FakeClock
-from sama_spark.api.delivery_blocks import scan_delivered
+from sama_spark.api.delivered_scan import scan_delivered
 from sama_spark.api.paging import number_pages, scan_by_number
 from sama_spark.api.task_text import Page, TaskText, task_text
 from sama_spark.api.time_windows import sort_key
