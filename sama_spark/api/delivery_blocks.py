@@ -211,19 +211,13 @@ class DeliveryBlocks:
 
     def _next_border(self, block: _Block) -> str:
         """Wait for the border of the next block. Return `END` for the last block."""
-        self._wait(lambda: self._is_last(block) or self._has_begun(block.number + 1))
-        if self._is_last(block):
+        self._wait(lambda: self._last == block.number or self._has_begun(block.number + 1))
+        if self._last == block.number:
             return END
         follower = self._blocks[block.number + 1]
         if follower.error is not None:
             raise follower.error
         return follower.border or ""
-
-    def _is_last(self, block: _Block) -> bool:
-        """Return True for the last block. Stop a block behind it: the list has grown since its end was found."""
-        if self._last is not None and self._last < block.number:
-            raise _Stopped
-        return self._last == block.number
 
     def _has_begun(self, number: int) -> bool:
         if number >= len(self._blocks):
