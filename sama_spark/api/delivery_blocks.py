@@ -169,20 +169,18 @@ class DeliveryBlocks:
         self._wait(lambda: self._has_room(block))
         size = max(1, int(_FIRST_PAGE * self._page_size))
         page = self._server(self._start, 1 + PAGES_IN_BLOCK * block.number, size)
-        first, bound = window_of(page) if page else ([], None)
+        if not page:
+            self._end_with(block.number - 1)
+            return
+        first, bound = window_of(page)
         with self._changed:
             self._without_border -= 1
-            if bound is None:
-                ends = [self._last, block.number - 1]
-                self._last = min(number for number in ends if number is not None)
-            else:
-                block.border = first[0].key
+            block.border = first[0].key
             self._changed.notify_all()
-        if bound is not None:
-            reached = first[-1].key
-            self._hand_on(block, first, END)
-            del first, page
-            self._read_on(block, windows(self._fetch, bound, self.page_rows), reached)
+        self._hand_on(block, first, END)
+        reached = first[-1].key
+        del first, page
+        self._read_on(block, windows(self._fetch, bound, self.page_rows), reached)
 
     def _read_on(self, block: _Block, found: Generator[Found], reached: str) -> None:
         """Read a block to its end.
@@ -200,14 +198,22 @@ class DeliveryBlocks:
                 self._wait(lambda: self._has_room(block))
                 others_had_ended = self._others_have_ended(block)
                 deliveries, until = next(found)
+                if until == END:
+                    self._end_with(block.number)
                 border = self._next_border(block)
                 if border < reached:
                     raise OrderUnproven
                 self._hand_on(block, deliveries, border)
-                if until > border or (until == border == END and others_had_ended):
+                if until > border or (until == END and others_had_ended):
                     return
-                if until == border == END:
+                if until == END:
                     self._wait(lambda: self._others_have_ended(block))
+
+    def _end_with(self, number: int) -> None:
+        """Make this block the last one, unless an earlier one is."""
+        with self._changed:
+            self._last = number if self._last is None else min(self._last, number)
+            self._changed.notify_all()
 
     def _next_border(self, block: _Block) -> str:
         """Wait for the border of the next block. Return `END` for the last block."""

@@ -71,7 +71,7 @@ class MovingList:
         if kind == "rejected":
             self.staying.discard(row["id"])
         else:
-            self.rows.append(row | {"delivered_at": text_of(3000 + self.calls)})
+            self.rows.append(row | {"delivered_at": text_of(3000 + self.calls // 10)})
 
     def _page(self, start: str | None, page: int, size: int) -> Page:
         for after, place, kind in self._moves:
