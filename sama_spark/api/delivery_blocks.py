@@ -1,20 +1,21 @@
 """Reads a list of deliveries in blocks, several at once: nothing lost, nothing twice.
 
-Block 0 begins where the list begins, the others at pages 5, 9, 13 and so on. The time of the first delivery on such a
-page is the border between two blocks, and belongs to the block before. A thread reads each block: first its page by
-number, then windows of time from the last time of that page on. Why that is safe:
+The list is cut at every fourth page. The first time on such a page is a border, which belongs to the block before. One
+thread reads a block: first its page by number, then windows of time from the last time of that page on, until a window
+begins behind the next border. Why that is safe:
 
-1. Borders ascend, and a block gives only deliveries after its own border, up to the next one. So no delivery comes in
-   two blocks, and each has its block.
-2. Page numbers choose the borders, and nothing else: if pages shift, blocks become longer or shorter.
-3. One reply shows the list at one moment, so a page by number has all deliveries between its first and its last time.
-   From there on `windows` loses nothing.
-4. A block ends with a reply that goes beyond the next border. What is delivered after that reply has a later time, so
-   it belongs to a later block.
-5. A task that is delivered again leaves its place, perhaps before its block is read, and comes at the end of the list.
-   The block of its new time either still reads on and finds the task there, or is followed by one that does.
-6. The last block goes on to the end of the list, and its last reply is asked for when all other blocks have ended. So
-   that reply has every task that has left one of them.
+1. The list is sorted by time, and a new delivery comes at its end, with no earlier time than any before.
+2. Page numbers choose the borders, and nothing else. If pages shift meanwhile, blocks become longer or shorter.
+3. A block gives what was delivered after its own border and not after the next one. So each delivery has one block.
+4. One reply shows the list at one moment. So the page by number has all deliveries between its first and its last time.
+5. From the last time of that page on, `windows` loses nothing.
+6. When a block has ended, a time behind the next border was seen. So no new delivery belongs to this block.
+7. A task that is delivered again leaves its place, perhaps before its block has read it. By its new time it belongs to
+   a block that still reads, and there it is found.
+8. The last block ends with a reply that was asked for when all blocks before it had ended. So that reply has what left
+   any of them.
+9. A block that meets the end of the list before the next border becomes the last one, and later blocks are dropped.
+10. Blocks are yielded one after another, so whoever stops half-way can go on from the last time.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from sama_spark.api.time_windows import END, Bound, Found, OrderUnproven, TimedT
 FetchPageFrom = Callable[["str | None", int, int], Page]
 
 PAGES_IN_BLOCK = 4
-# Each window repeats the deliveries at its bound. With first pages a little smaller than full ones, a block's pages
-# reach beyond the next border all the same.
+# The first page of a block is a little smaller than a full one. So four calls reach behind the next border, although
+# each window repeats the deliveries at its bound.
 _FIRST_PAGE = 0.98
 MOST_WAITING = 256 << 20
 """Bytes of text that wait to be yielded before all blocks pause but the one that is being yielded."""
@@ -114,6 +115,7 @@ class DeliveryBlocks:
                 self._changed.notify_all()
 
     def _found_in_next_block(self) -> Iterator[list[TimedTask]]:
+        """Yield what one block finds, and raise the error that ended it early."""
         number = self._yielding
         self._wait(lambda: number < len(self._blocks))
         block = self._blocks[number]
@@ -166,6 +168,7 @@ class DeliveryBlocks:
             return block
 
     def _read(self, block: _Block) -> None:
+        """Read a block from its first page on. An empty page means that the block before is the last one."""
         self._wait(lambda: self._has_room(block))
         size = max(1, int(_FIRST_PAGE * self._page_size))
         page = self._server(self._start, 1 + PAGES_IN_BLOCK * block.number, size)

@@ -215,7 +215,7 @@ class Feeds(Endpoints):
             "task_id": task_id,
         }
         what = "get delivered tasks"
-        turns = Turns(self._pages_in_flight)
+        turns = Turns(self._pages_in_flight, self.clock)
 
         def fetch(start: str | None, page: int, size: int) -> Page:
             place = {"page_size": size, "from": start, "page": page}

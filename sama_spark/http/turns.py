@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
-from sama_spark.errors import ConnectorError
-from sama_spark.http.call_errors import RateLimitedError
+from sama_spark.http.retry import Clock
 
 
 class TurnsOver(Exception):
@@ -15,19 +15,22 @@ class TurnsOver(Exception):
 class Turns:
     """Lets some calls run at once, and one at a time once the server has answered 429.
 
-    Each try of a call is a turn of its own, `with turns: ...`: calls that wait for their next try are in nobody's way.
+    Each try of a call is a turn of its own, `with turns: ...`: a call that waits for its next try holds up no other.
 
     Args:
         at_once: how many tries may run at the same time.
+        clock: measures and waits.
 
     Raises:
         TurnsOver: at the beginning of a turn, after `end`.
     """
 
-    def __init__(self, at_once: int) -> None:
+    def __init__(self, at_once: int, clock: Clock) -> None:
         self._changed = threading.Condition()
         self._at_once = at_once
         self._running = 0
+        self._clock = clock
+        self._not_before = -math.inf
 
     def __enter__(self) -> None:
         with self._changed:
@@ -35,17 +38,20 @@ class Turns:
             if not self._at_once:
                 raise TurnsOver
             self._running += 1
+            pause = self._not_before - self._clock.monotonic()
+        if pause > 0:
+            self._clock.sleep(pause)
 
     def __exit__(self, *exception: object) -> None:
         with self._changed:
             self._running -= 1
             self._changed.notify_all()
 
-    def heed(self, error: ConnectorError | None) -> None:
-        """Let one call run at a time from now on, if a try ended in 429."""
-        if isinstance(error, RateLimitedError):
-            with self._changed:
-                self._at_once = min(self._at_once, 1)
+    def slow_down(self, seconds: float) -> None:
+        """Let one call run at a time from now on, the first one after so many seconds: the server has answered 429."""
+        with self._changed:
+            self._at_once = min(self._at_once, 1)
+            self._not_before = max(self._not_before, self._clock.monotonic() + seconds)
 
     def end(self) -> None:
         """Let nobody begin another turn. The turns that run go on to their ends."""

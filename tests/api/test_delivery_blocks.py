@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -185,11 +186,15 @@ def test_a_scan_that_is_closed_leaves_no_thread(taken: int) -> None:
 
 
 class CountingServer:
-    """Serves `rows` at PATH by `from`, `page` and `page_size`. `in_flight` has, for each call, how many ran then."""
+    """Serves `rows` at PATH by `from`, `page` and `page_size`.
+
+    `in_flight` has, for each call, how many ran when it began, and `begun` has when that was.
+    """
 
     def __init__(self, server: ScriptedServer, tasks: int, fault: Callable[[Got, int], Answer | None]) -> None:
         self.rows = rows_at(list(range(tasks)))
         self.in_flight: list[int] = []
+        self.begun: list[float] = []
         self._list = MovingList(self.rows, 10, [])
         self._running, self._fault, self._lock = 0, fault, threading.Lock()
         server.on("GET", PATH, self._answer)
@@ -198,6 +203,7 @@ class CountingServer:
         with self._lock:
             self._running += 1
             self.in_flight.append(self._running)
+            self.begun.append(time.monotonic())
             number = len(self.in_flight)
         time.sleep(0.01)
         with self._lock:
@@ -220,13 +226,14 @@ def test_no_more_calls_run_at_once_than_asked_for(
 
 def test_one_call_at_a_time_after_a_429(server: ScriptedServer, make_client: Callable[..., ApiClient]) -> None:
     def fault(_: Got, number: int) -> Answer | None:
-        return Answer(429, {"message": "slowly"}, headers={"Retry-After": "1"}) if number == 30 else None
+        return Answer(429, {"message": "slowly"}, headers={"Retry-After": "0.5"}) if number == 30 else None
 
     counting = CountingServer(server, 1000, fault)
-    client = make_client(delivered_page_size=10)
+    client = make_client(delivered_page_size=10, clock=api.SystemClock())
     assert read(client.delivered_pages(42)) == list(map(MovingList.mark, counting.rows))
     assert 2 <= max(counting.in_flight[:30]) <= 4
-    assert set(counting.in_flight[34:]) == {1}  # up to four had begun before the reply was there
+    assert set(counting.in_flight[40:]) == {1}  # some had begun before the reply was there
+    assert max(later - earlier for earlier, later in pairwise(counting.begun)) > 0.4  # nobody calls meanwhile
 
 
 def test_calls_that_fail_for_a_while_are_sent_again(
