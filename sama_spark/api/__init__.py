@@ -10,6 +10,8 @@ The client, and the modules that its calls meet in this order:
 - `batches`, `job_state`: the steps of a batch, what happens where `continue` gets no reply, how often a creation job
   is polled, and what its states mean.
 - `paging`: reads lists to the end although tasks move between pages. `http.retry.Pacer` paces calls of the status list.
+- `delivered_scan`: reads deliveries by time, in `time_windows`, of which `delivery_blocks` reads several at once; or by
+  page number.
 - `replies`, `batch_replies`: replies, decoded to the shape that a call expects.
 - `task_text`, `states`: a task as the server wrote it, and the states of a task.
 - `broken_json`, `broken_replies`: what can be read of JSON that a strict parser rejects.

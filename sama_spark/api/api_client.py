@@ -6,7 +6,7 @@ import logging
 import random
 from typing import NoReturn
 
-from sama_spark.api.calls import page_size
+from sama_spark.api.calls import number_up_to
 from sama_spark.api.creation import Creation
 from sama_spark.api.feeds import Feeds
 from sama_spark.api.projects import Projects
@@ -38,6 +38,8 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
         experimental: True allows the calls whose paths are assumptions.
         status_page_size: tasks per page of the status list, 1 to 100; more counts as 100.
         delivered_page_size: tasks per page of deliveries, 1 to 1,000; more counts as 1,000.
+        pages_in_flight: pages of deliveries that are asked for at once, 1 to 16; more counts as 16. After a 429 one
+            page at a time is asked for, until the list ends.
         batch_page_size: tasks per page of a batch's items, 1 to 1,000; more counts as 1,000.
         connect_timeout: seconds to wait for a connection; above 0, a day at most.
         read_timeout: seconds to wait for a reply, and for each further piece of the reply; above 0, a day at most.
@@ -61,6 +63,7 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
         experimental: bool = False,
         status_page_size: int = 100,
         delivered_page_size: int = 1000,
+        pages_in_flight: int = 4,
         batch_page_size: int = 1000,
         connect_timeout: float = 10.0,
         read_timeout: float = 60.0,
@@ -82,9 +85,10 @@ class ApiClient(Projects, Creation, Tasks, Feeds):
         self.log_level = log_level
         self.clock = clock or SystemClock()
         self._experimental = experimental
-        self._status_page_size = page_size(status_page_size, 1, 100, "status_page_size")
-        self._delivered_page_size = page_size(delivered_page_size, 1, 1000, "delivered_page_size")
-        self._batch_page_size = page_size(batch_page_size, 1, 1000, "batch_page_size")
+        self._status_page_size = number_up_to(status_page_size, 1, 100, "status_page_size")
+        self._delivered_page_size = number_up_to(delivered_page_size, 1, 1000, "delivered_page_size")
+        self._pages_in_flight = number_up_to(pages_in_flight, 1, 16, "pages_in_flight")
+        self._batch_page_size = number_up_to(batch_page_size, 1, 1000, "batch_page_size")
         self._transport = Transport(
             SamaDialect(self._key),
             base_url,

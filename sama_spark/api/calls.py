@@ -33,6 +33,7 @@ class Endpoints:
     _experimental: bool
     _status_page_size: int
     _delivered_page_size: int
+    _pages_in_flight: int
     _batch_page_size: int
 
     def _project_call(
@@ -120,8 +121,8 @@ def located(pages: Iterator[Page], what: str, project_id: Id) -> Iterator[Page]:
         raise
 
 
-def page_size(asked: int, least: int, most: int, name: str) -> int:
-    """Return a page size from `least` to `most`; a larger number counts as `most`."""
+def number_up_to(asked: int, least: int, most: int, name: str) -> int:
+    """Return a number from `least` to `most`; a larger one counts as `most`."""
     if isinstance(asked, bool) or not isinstance(asked, int) or asked < least:
         raise InvalidInput(f"{name} is {shown(asked)}: an integer from {least} to {most} is due", column=name)
     return min(asked, most)

@@ -11,7 +11,8 @@ from typing import Any, ParamSpec
 import msgspec
 
 from sama_spark.api.calls import Endpoints, Id, checks_arguments, located
-from sama_spark.api.paging import number_pages, scan_by_number, scan_delivered
+from sama_spark.api.delivered_scan import scan_delivered
+from sama_spark.api.paging import number_pages, scan_by_number
 from sama_spark.api.records import checked_priority, to_json
 from sama_spark.api.replies import decode_page, decode_single_task
 from sama_spark.api.sama_dialect import project_path
@@ -22,6 +23,7 @@ from sama_spark.http.call import Call
 from sama_spark.http.call_errors import LinkRefused
 from sama_spark.http.retry import Safety
 from sama_spark.http.secrets import Secret
+from sama_spark.http.turns import Turns
 
 P = ParamSpec("P")
 _STATUS = "get status of tasks"
@@ -189,6 +191,8 @@ class Feeds(Endpoints):
     ) -> Iterator[Page]:
         """Yield pages of deliveries: GET tasks/delivered.json. Each delivery (id and delivered_at) comes once.
 
+        Several pages are asked for at once, see `pages_in_flight` of `ApiClient`, and come in order all the same.
+
         Read-only: no cursor moves. A later call from the last `delivered_at`, less an overlap, yields what was
         delivered since.
 
@@ -209,14 +213,19 @@ class Feeds(Endpoints):
             "client_batch_id": client_batch_id,
             "client_batch_id_match_type": client_batch_id_match_type,
             "task_id": task_id,
-            "page_size": self._delivered_page_size,
         }
         what = "get delivered tasks"
+        turns = Turns(self._pages_in_flight, self.clock)
 
-        def fetch(start: str | None, page: int) -> Page:
-            return self._page(what, project_id, "tasks", "delivered", query=query | {"from": start, "page": page})
+        def fetch(start: str | None, page: int, size: int) -> Page:
+            place = {"page_size": size, "from": start, "page": page}
+            return self._page(what, project_id, "tasks", "delivered", query=query | place, turns=turns)
 
-        yield from located(scan_delivered(fetch, from_timestamp), what, project_id)
+        pages = scan_delivered(fetch, from_timestamp, self._delivered_page_size, self._pages_in_flight)
+        try:
+            yield from located(pages, what, project_id)
+        finally:
+            turns.end()
 
     get_delivered_tasks = _as_dicts(
         "get_delivered_tasks", delivered_pages, "Yield deliveries since a time, as dicts; see `delivered_pages`."

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from sama_spark.api.batch_replies import BatchItem, BatchJob, check_ids, for_ids, item_from, job_from
-from sama_spark.api.calls import Endpoints, Id, checks_arguments, located, page_size
+from sama_spark.api.calls import Endpoints, Id, checks_arguments, located, number_up_to
 from sama_spark.api.paging import number_pages
 from sama_spark.api.replies import decode_object, decode_page
 from sama_spark.api.sama_errors import of_sama
@@ -81,7 +81,7 @@ class Progress(Endpoints):
     ) -> Iterator[list[dict[str, Any]]]:
         query = {
             "omit_failed_task_data": omit_failed_task_data,
-            "page_size": page_size(size, 1, 1000, "page_size"),
+            "page_size": number_up_to(size, 1, 1000, "page_size"),
         }
         what = "get batch items"
         pages = number_pages(

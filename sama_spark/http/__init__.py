@@ -7,6 +7,7 @@ A call meets these modules in this order:
 - `transport`: sends a call, and repeats it where that is safe, until its deadline.
 - `retry`: whether to repeat, and after how long; clocks; `Pacer`: at most one call a second and key,
   of the calls that are marked `paced`.
+- `turns`: how many calls of one reader run at once.
 - `attempts`: one try: the reply becomes a value or an error.
 - `wire`: one exchange: a request goes out, a reply of bounded size comes back.
 - `proxies`: the proxy for a URL.

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from sama_spark.errors import InvalidInput
 from sama_spark.http.retry import Safety
+from sama_spark.http.turns import Turns
 from sama_spark.http.wire import Body
 
 
@@ -38,6 +39,7 @@ class Call:
         project_id, batch_id: ids for errors.
         paced: True for a list that the server allows to be read once per second.
         deadline: seconds for the call with all its retries, where that is not the client's own.
+        turns: which calls this call takes turns with; None for a call that waits for no other.
     """
 
     what: str
@@ -50,6 +52,7 @@ class Call:
     batch_id: str | int | None = None
     paced: bool = False
     deadline: float | None = None
+    turns: Turns | None = None
 
     def path_and_query(self) -> str:
         """Return the path with the query as it is sent: booleans in lower case, None left out.

@@ -6,6 +6,7 @@ import logging
 import math
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -123,9 +124,9 @@ class Transport:
         for number in count(1):
             if call.paced:
                 self._pacer.wait()
-            if started is None:
-                started = self._clock.monotonic()
-            made = self.around(call, partial(attempt, started + seconds))
+            with call.turns or nullcontext():
+                started = self._clock.monotonic() if started is None else started
+                made = self.around(call, partial(attempt, started + seconds))
             spent = self._clock.monotonic() - started
             failed = made.failed
             if failed is None:
@@ -146,6 +147,8 @@ class Transport:
             if spent >= next_warning and self._warn_of(call, failed, made.note, time - spent):
                 next_warning = spent + (_FURTHER_WARNINGS if next_warning else _SECOND_WARNING)
             _log.debug("%s: %s; try %d in %.2f s", call.what, made.note, number + 1, delay)
+            if call.turns and isinstance(error, RateLimitedError):
+                call.turns.slow_down(delay)
             self._clock.sleep(delay)
         self._say(call, made.note, number, spent)
         raise error

@@ -596,7 +596,7 @@ def test_seconds_that_cannot_be_meant_are_told_at_once(name: str, value: Any) ->
 
 
 @pytest.mark.parametrize("value", ["x", None, True, 1.5, 0, -1, float("nan"), [1]])
-@pytest.mark.parametrize("name", ["status_page_size", "delivered_page_size", "batch_page_size"])
+@pytest.mark.parametrize("name", ["status_page_size", "delivered_page_size", "batch_page_size", "pages_in_flight"])
 def test_page_sizes_that_cannot_be_meant_are_told_at_once(name: str, value: Any) -> None:
     with pytest.raises(api.InvalidInput, match=name):
         ApiClient(KEY, **{name: value})

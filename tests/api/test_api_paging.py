@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import formatdate
@@ -15,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.fake_clock import FakeClock
-from sama_spark.api.paging import number_pages, scan_by_number, scan_delivered, sort_key
+from sama_spark.api.delivered_scan import scan_delivered
+from sama_spark.api.paging import number_pages, scan_by_number
 from sama_spark.api.task_text import Page, TaskText, task_text
+from sama_spark.api.time_windows import sort_key
 from sama_spark.http.call_errors import InvalidResponse
 from sama_spark.http.retry import Pacer, Safety, backoff, may_repeat, parse_retry_after
 
@@ -30,34 +33,50 @@ def raw(row: dict[str, Any]) -> TaskText:
 
 
 class MovingList:
-    """A server's list of deliveries. `moves` is what happens after so many calls: a row is delivered again,
-    or rejected."""
+    """A server's list of deliveries, one reply at a time. `moves` is what happens after so many calls: a row is
+    delivered again or rejected, or a new one comes.
+
+    `steady` has the deliveries that stay in their places, `staying` the ids of tasks that are in it all along.
+    """
 
     def __init__(
         self,
         rows: list[dict[str, Any]],
         cap: int,
-        moves: list[tuple[int, int, bool]],
+        moves: list[tuple[int, int, str]],
         *,
         inclusive: bool = True,
         order: Callable[[dict[str, Any]], Any] = lambda row: (row["delivered_at"], row["id"]),
     ) -> None:
         self.rows = list(rows)
         self.steady = {self.mark(row) for row in rows}
+        self.staying = {row["id"] for row in rows}
         self._cap, self._moves, self._inclusive, self._order = cap, moves, inclusive, order
         self.calls = 0
+        self._lock = threading.Lock()
 
     @staticmethod
     def mark(row: dict[str, Any]) -> tuple[str, str]:
         return row["id"], row["delivered_at"]
 
-    def fetch(self, start: str | None, page: int) -> Page:
-        for after, place, again in self._moves:
+    def fetch(self, start: str | None, page: int, size: int = 1000) -> Page:
+        with self._lock:
+            return self._page(start, page, min(size, self._cap))
+
+    def _move(self, place: int, kind: str) -> None:
+        row = {"id": f"new {len(self.rows)} {self.calls}"}
+        if kind != "new":
+            row = self.rows.pop(place % len(self.rows))
+            self.steady.discard(self.mark(row))
+        if kind == "rejected":
+            self.staying.discard(row["id"])
+        else:
+            self.rows.append(row | {"delivered_at": text_of(3000 + self.calls // 10)})
+
+    def _page(self, start: str | None, page: int, size: int) -> Page:
+        for after, place, kind in self._moves:
             if after == self.calls and self.rows:
-                row = self.rows.pop(place % len(self.rows))
-                self.steady.discard(self.mark(row))
-                if again:
-                    self.rows.append(row | {"delivered_at": text_of(3000 + self.calls)})
+                self._move(place, kind)
         self.calls += 1
         assert self.calls < 20_000, "the scan does not end"
         fitting = sorted(self.rows, key=self._order)
@@ -67,7 +86,7 @@ class MovingList:
                 for row in fitting
                 if row["delivered_at"] > start or (self._inclusive and row["delivered_at"] == start)
             ]
-        return [raw(row) for row in fitting[(page - 1) * self._cap : page * self._cap]]
+        return [raw(row) for row in fitting[(page - 1) * size : page * size]]
 
 
 def read(pages: Any) -> list[tuple[str, str]]:
@@ -77,7 +96,8 @@ def read(pages: Any) -> list[tuple[str, str]]:
 rows = st.lists(st.integers(0, 12), max_size=40).map(
     lambda seconds: [{"id": f"t{number}", "delivered_at": text_of(at)} for number, at in enumerate(seconds)]
 )
-moves = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 40), st.booleans()), max_size=3)
+kinds = st.sampled_from(["again", "rejected", "new"])
+moves = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 40), kinds), max_size=3)
 orders = st.sampled_from(
     [
         lambda row: (row["delivered_at"], row["id"]),
@@ -89,15 +109,16 @@ orders = st.sampled_from(
 
 
 def check_delivered(server: MovingList) -> None:
-    got = read(scan_delivered(server.fetch, None))
+    got = read(scan_delivered(server.fetch, None, server._cap, at_once=1))
     assert len(got) == len(set(got))
     assert server.steady <= set(got)
+    assert server.staying <= {task_id for task_id, _ in got}
 
 
 @settings(max_examples=200, deadline=None)
 @given(rows, st.integers(1, 9), moves, st.booleans())
 def test_delivered_that_moves_loses_nothing_and_gives_nothing_twice(
-    given_rows: list[dict[str, Any]], cap: int, given_moves: list[tuple[int, int, bool]], inclusive: bool
+    given_rows: list[dict[str, Any]], cap: int, given_moves: list[tuple[int, int, str]], inclusive: bool
 ) -> None:
     check_delivered(MovingList(given_rows, cap, given_moves, inclusive=inclusive))
 
@@ -115,7 +136,7 @@ def test_delivered_in_any_order_loses_nothing_and_gives_nothing_twice(
 def test_status_gives_every_task_that_stays_once(
     given_rows: list[dict[str, Any]],
     cap: int,
-    given_moves: list[tuple[int, int, bool]],
+    given_moves: list[tuple[int, int, str]],
     order: Callable[[dict[str, Any]], Any],
 ) -> None:
     server = MovingList(given_rows, cap, given_moves, order=order)
@@ -127,20 +148,22 @@ def test_status_gives_every_task_that_stays_once(
 
 def test_delivered_in_order_needs_about_a_call_per_page() -> None:
     server = MovingList([{"id": str(n), "delivered_at": text_of(n)} for n in range(1000)], 100, [])
-    assert len(read(scan_delivered(server.fetch, None))) == 1000
+    assert len(read(scan_delivered(server.fetch, None, 100, at_once=1))) == 1000
     assert server.calls <= 15
 
 
-def test_delivered_that_fills_pages_with_one_timestamp_goes_on_behind_them() -> None:
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_delivered_that_fills_pages_with_one_timestamp_goes_on_behind_them(at_once: int) -> None:
     seconds = [1] * 25 + [2] * 3 + [3] * 40
     given_rows = [{"id": f"{n:03}", "delivered_at": text_of(at)} for n, at in enumerate(seconds)]
     server = MovingList(given_rows, 10, [])
-    assert sorted(read(scan_delivered(server.fetch, None))) == sorted(map(MovingList.mark, given_rows))
+    assert sorted(read(scan_delivered(server.fetch, None, 10, at_once))) == sorted(map(MovingList.mark, given_rows))
 
 
-def test_delivered_hands_the_first_page_on_before_the_second_call() -> None:
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_delivered_hands_the_first_page_on_before_the_second_call(at_once: int) -> None:
     server = MovingList([{"id": str(n), "delivered_at": text_of(n)} for n in range(100)], 10, [])
-    assert len(next(scan_delivered(server.fetch, None))) == 10
+    assert len(next(scan_delivered(server.fetch, None, 10, at_once))) == 10
     assert server.calls == 1
 
 
@@ -148,7 +171,7 @@ def test_delivered_hands_the_first_page_on_before_the_second_call() -> None:
 def test_delivered_without_plain_timestamps_is_read_by_page_number(delivered_at: object) -> None:
     given_rows = [{"id": str(n), "delivered_at": delivered_at} for n in range(25)]
     pages = [[raw(row) for row in given_rows[at : at + 10]] for at in range(0, 25, 10)]
-    got = read(scan_delivered(lambda _, page: pages[page - 1] if page <= 3 else [], None))
+    got = read(scan_delivered(lambda _, page, __: pages[page - 1] if page <= 3 else [], None, 10, at_once=4))
     assert sorted(task_id for task_id, _ in got) == sorted(row["id"] for row in given_rows)
 
 
@@ -158,7 +181,8 @@ def test_a_server_that_ignores_the_page_is_an_error() -> None:
         number_pages(lambda _: page),
         number_pages(lambda _: page),
         scan_by_number(lambda _: page),
-        scan_delivered(lambda *_: page, None),
+        scan_delivered(lambda *_: page, None, 10, at_once=1),
+        scan_delivered(lambda *_: page, None, 10, at_once=4),
     ):
         with pytest.raises(InvalidResponse, match="again and again"):
             list(scan)
@@ -176,7 +200,7 @@ def test_pages_that_come_again_with_new_links_are_an_error(turn: int, ids: list[
         signed = f"https://host/{calls % turn}.png?signature={calls}"
         return [raw({"id": n, "n": calls % turn, "delivered_at": text_of(calls % turn), "url": signed}) for n in ids]
 
-    for pages in (number_pages(fetch), scan_by_number(fetch), scan_delivered(fetch, None)):
+    for pages in (number_pages(fetch), scan_by_number(fetch), scan_delivered(fetch, None, 10, at_once=4)):
         calls = 0
         with pytest.raises(InvalidResponse, match="again and again"):
             list(pages)

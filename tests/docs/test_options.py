@@ -18,7 +18,7 @@ from msgspec import inspect as inspect_types
 
 import sama_spark
 from sama_spark import Client, CreationResult
-from sama_spark.api import batches, creation, paging
+from sama_spark.api import batches, creation, delivery_blocks, paging
 from sama_spark.api.api_client import ApiClient
 from sama_spark.inbound import delivery_types as contract
 from sama_spark.inbound import lines
@@ -242,6 +242,8 @@ LIMITS = [
     ("a page of status lists", f"{OF_CLIENT['status_page_size']} tasks"),
     ("a page of deliveries, or of a batch's tasks", f"{OF_CLIENT['delivered_page_size']:,} tasks"),
     ("a page of deliveries, or of a batch's tasks", f"{OF_CLIENT['batch_page_size']:,} tasks"),
+    ("pages of deliveries that are asked for at once", f"{OF_CLIENT['pages_in_flight']}: `pages_in_flight`"),
+    ("pages of deliveries that are asked for at once", f"{delivery_blocks.MOST_WAITING >> 20} MiB"),
     ("a batch", f"{SENDING.chunk_rows:,} tasks or {SENDING.chunk_bytes >> 20} MiB"),
     ("a call", f"{OF_CLIENT['deadline']:g} s with its retries"),
     ("a call", f"{OF_CLIENT['read_timeout']:g} s of silence"),

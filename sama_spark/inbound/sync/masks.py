@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from pyspark.sql import functions as F
 
-from sama_spark.api.paging import sort_key
+from sama_spark.api.time_windows import sort_key
 from sama_spark.http.call_errors import (
     AuthenticationError,
     BadRequestError,
