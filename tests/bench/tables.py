@@ -13,6 +13,7 @@ from sama_spark import Client
 from sama_spark.sandbox import Sandbox
 
 WARM_UP = 5  # runs until the JVM has compiled what is hot
+SLOW_TASKS, SLOW_PAGE = 20_000, 0.5  # seconds, as from a server that is far away
 _DLT = Path(__file__).with_name("dlt_pipeline.py")
 
 
@@ -60,15 +61,19 @@ def sync_figures(
     if dlt_python:
         figures.append(timed("sync, dlt", tasks, 1, lambda: _dlt(dlt_python, sandbox, project, folder)))
     sama = reference_client(sandbox)
-    figures.append(
-        timed(
-            "sync, sama 0.5.12",
-            tasks,
-            1,
-            lambda: save(sama.get_delivered_tasks_to_table(spark, project), f"{folder}/sama"),
-        )
-    )
-    return figures
+
+    def saved_by_sama() -> None:
+        save(sama.get_delivered_tasks_to_table(spark, project), f"{folder}/sama-{next(numbers)}")
+
+    figures.append(timed("sync, sama 0.5.12", tasks, 1, saved_by_sama))
+    project = str(sandbox.create_project(inputs=PROJECT, outputs=outputs))
+    sandbox.deliver(int(project), deliveries(range(SLOW_TASKS), STREETS))
+    sandbox.fail("delivered", kind="slow", seconds=SLOW_PAGE, times=None)
+    return [
+        *figures,
+        timed(f"slow sync, {SLOW_PAGE} s a page, three tables", SLOW_TASKS, repeat, first),
+        timed("slow sync, sama 0.5.12", SLOW_TASKS, 1, saved_by_sama),
+    ]
 
 
 def _dlt(python: str, sandbox: Sandbox, project: str, folder: str) -> None:
