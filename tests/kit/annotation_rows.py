@@ -29,7 +29,9 @@ def rows_of_task(answers: bytes, reader: AnnotationReader) -> list[SimpleNamespa
     """The rows of one task by the names of their columns, with `raw` as bytes."""
     rows = []
     for batch in batches_of([answers], reader):
-        raw = batch.column("raw").view(pa.binary()).to_pylist()
-        for row, text in zip(batch.drop_columns(["raw"]).to_pylist(maps_as_pydicts="strict"), raw, strict=True):
-            rows.append(SimpleNamespace(**row, raw=text))
+        raw = batch.column("raw").view(pa.binary()).to_pylist()  # it may be no UTF-8
+        names = [name for name in batch.schema.names if name != "raw"]
+        for row, text in zip(batch.select(names).to_pylist(), raw, strict=True):
+            tags = None if row["tags"] is None else dict(row["tags"])
+            rows.append(SimpleNamespace(**row | {"tags": tags, "raw": text}))
     return rows

@@ -61,8 +61,6 @@ class ImageShape(msgspec.Struct, gc=False):
     locations: None = None
     visibility: None = None
     position_center: None = None
-    dimensions: None = None
-    direction: None = None
 
 
 class ShapeGroup(msgspec.Struct, gc=False):
