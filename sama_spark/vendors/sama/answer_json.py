@@ -51,7 +51,7 @@ class AnswerShape(Location):
 
 
 class ImageShape(msgspec.Struct, gc=False):
-    """A shape of an image. Null is all that it may have of videos and of space; else it is no `ImageShape`."""
+    """A shape of an image: members that belong to videos and to space are absent or null."""
 
     type: str | None = None
     index: Int32 | None = None
@@ -199,7 +199,7 @@ def _group(element: Raw) -> ShapeGroup:
 
 
 def image_shape(raw: Raw) -> ImageShape | None:
-    """Return a shape that is nothing but a shape of an image, as most are; None for others."""
+    """Return a shape of an image, as most are; None for other shapes and where a member has another form."""
     try:
         return _image_shape(raw)
     except _ODD:

@@ -26,6 +26,7 @@ from msgspec.structs import astuple
 from sama_spark.arguments import check_one_of, check_texts
 from sama_spark.vendors.sama.answer_json import (
     NONE,
+    AnswerLayers,
     AnswerShape,
     ImageShape,
     Location,
@@ -109,12 +110,14 @@ class SamaReader:
         return iter([Annotation(output, "answer", bytes(raw), value=value, values=levels(value))])
 
     def _layers(self, output: str, raw: Raw) -> Iterator[ImageAnnotation]:
-        layers = layers_of(raw)
-        if layers is None or (layers.vector_tagging is None) == (layers.raster_coding is NONE):
-            return self._structure(output, raw)
-        if layers.vector_tagging is None:
-            return iter([_mask(output, layers.raster_coding)])
-        return self._shapes(output, layers.vector_tagging)
+        """Read the usual answers, which have one known layer, in one pass; `_structure` reads the others."""
+        layers = layers_of(raw) or AnswerLayers()
+        shapes, mask = layers.vector_tagging, layers.raster_coding
+        if shapes is not None and mask is NONE:
+            return self._shapes(output, shapes)
+        if shapes is None and mask is not NONE:
+            return iter([_mask(output, mask)])
+        return self._structure(output, raw)
 
     def _structure(self, output: str, raw: Raw) -> Iterator[ImageAnnotation]:
         found = members(raw) or {}
