@@ -5,7 +5,7 @@ from sama_spark.client import Client as Client
 from sama_spark.data_source.datasource import register as register
 from sama_spark.errors import *  # noqa: F403
 from sama_spark.http.call_errors import *  # noqa: F403
-from sama_spark.inbound.annotations import ANNOTATIONS as ANNOTATIONS
+from sama_spark.inbound.annotation_columns import ANNOTATIONS as ANNOTATIONS
 from sama_spark.inbound.annotations import flatten_annotations as flatten_annotations
 from sama_spark.inbound.sync.sync_result import SyncResult as SyncResult
 from sama_spark.outbound.creation_result import CreationResult as CreationResult

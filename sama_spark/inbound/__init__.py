@@ -11,6 +11,8 @@ The modules, in the order in which a delivery meets them:
 - `times`: times of deliveries as Python values; `data_source` uses it.
 - `table`: parses the text of each task into typed columns.
 - `annotations`: flattens the answers of tasks into one row for each shape or answer.
+- `annotation_batches`: makes Arrow columns of these rows.
+- `annotation_columns`: names, types and comments of the columns of annotations.
 - `sync`: keeps a project's deliveries in Delta tables, exactly once; it uses all of the above.
 
 What a vendor implements is in `sama_spark.vendors.seam`.

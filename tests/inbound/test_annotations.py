@@ -15,16 +15,14 @@ from hypothesis import strategies as st
 
 pytest.importorskip("pyspark")
 
-import pyarrow as pa
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
+from kit.annotation_rows import batches_of
 from kit.table_settings import having
 from sama_spark import ANNOTATIONS, Client, flatten_annotations
 from sama_spark.errors import InvalidInput
-from sama_spark.inbound.annotations import annotation_batches
-from sama_spark.vendors.sama.reader import SamaReader
-from sama_spark.vendors.seam import Annotation, AnnotationReader
+from sama_spark.vendors.seam import Annotation
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -134,7 +132,8 @@ def test_the_columns_are_those_of_the_layout() -> None:
     """They are the same for all vendors; a change of them is another layout of the tables."""
     assert [f"{f.name} {f.dataType.simpleString()}" for f in ANNOTATIONS] == re.split(r",\s+", COLUMNS.strip())
     assert all(field.nullable and field.metadata["comment"] for field in ANNOTATIONS)
-    assert {"vendor", "task_id", "delivered_at", *Annotation.__struct_fields__} == set(ANNOTATIONS.names)
+    by_the_engine = {"vendor", "task_id", "delivered_at", "ordinal", "x_min", "y_min", "x_max", "y_max"}
+    assert by_the_engine | set(Annotation.__struct_fields__) == set(ANNOTATIONS.names)
 
 
 def test_a_row_fills_all_columns_on_its_way_through_arrow() -> None:
@@ -311,11 +310,3 @@ def test_large_tasks_become_several_batches() -> None:
     found = [row for batch in batches for row in batch.select(["task_id", "ordinal"]).to_pylist()]
     assert [(row["task_id"], row["ordinal"]) for row in found] == [*(("0", n) for n in range(4500)), ("2", 0)]
     assert gc.isenabled()
-
-
-def batches_of(texts: list[str | None] | list[str], reader: AnnotationReader | None = None) -> list[pa.RecordBatch]:
-    ids = pa.array([str(n) for n, _ in enumerate(texts)])
-    moments = pa.nulls(len(texts), pa.timestamp("us", "UTC"))
-    columns = [pa.array(["sama"] * len(texts)), ids, moments, pa.array(texts, pa.string())]
-    tasks = pa.RecordBatch.from_arrays(columns, ["vendor", "task_id", "delivered_at", "answers"])
-    return list(annotation_batches(reader or SamaReader(), iter([tasks])))

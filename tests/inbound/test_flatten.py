@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+pytest.importorskip("pyspark")
+
+from kit.annotation_rows import rows_of_task
 from sama_spark import Client
 from sama_spark.errors import InvalidInput
 from sama_spark.vendors.sama.reader import SamaReader
-from sama_spark.vendors.seam import Annotation, Frames, Label
+from sama_spark.vendors.seam import Frames, Label
 
 Json = Any
 CORNERS = [[10, 20], [110, 20], [10, 80.5], [110, 80.5]]
@@ -27,16 +31,17 @@ def test_what_is_no_label_is_refused_before_anything_is_done(label: Any) -> None
         client.sync(None, "4242", "labels", label=label)  # type: ignore[arg-type]
 
 
-def rows_of(answers: Json, label: Label = None, frames: Frames = "key") -> list[Annotation]:
+def rows_of(answers: Json, label: Label = None, frames: Frames = "key") -> list[SimpleNamespace]:
     text = answers if isinstance(answers, bytes) else json.dumps(answers).encode()
-    return list(SamaReader(label, frames).rows(text))
+    return rows_of_task(text, SamaReader(label, frames))
 
 
-def told(row: Annotation) -> dict[str, Any]:
-    """The columns that hold something, but for the output's name, the place and the text."""
-    given = {name: getattr(row, name) for name in row.__struct_fields__}
+def told(row: SimpleNamespace) -> dict[str, Any]:
+    """The columns that hold something, but for those of the task, the output's name, the place and the text."""
+    given = vars(row).copy()
     assert given.pop("response") == 0, "Sama has one answer for a task"
-    return {k: v for k, v in given.items() if v is not None and k not in ("output", "ordinal", "raw")}
+    known = ("vendor", "task_id", "output", "ordinal", "raw")
+    return {name: value for name, value in given.items() if value is not None and name not in known}
 
 
 def image(*shapes: Json, group_type: str | None = None) -> Json:
@@ -58,7 +63,11 @@ WHERE = {
     "dimensions": {"length": 4.0, "width": 2.0, "height": 1.5},
     "direction": {"roll": 0.0, "pitch": 0.0, "yaw": 0.5},
 }
-SPATIAL = {"position": (2.0, 1.0, 0.75), "dimensions": (4.0, 2.0, 1.5), "direction": (0.0, 0.0, 0.5)}
+SPATIAL = {
+    "position": dict(zip("xyz", WHERE["position_center"], strict=True)),
+    "dimensions": WHERE["dimensions"],
+    "direction": WHERE["direction"],
+}
 EIGHT = [[x, y] for x in (0, 5, 1, 6) for y in (0, 4)]
 
 # What is drawn, and its row.

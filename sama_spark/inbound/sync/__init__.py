@@ -9,7 +9,7 @@ The modules, in the order in which a delivery meets them:
 - `sync_options`: the options of `Client.sync`.
 - `sync_run`: one sync, feed by feed; it knows no vendor.
 - `tables`: the tables of a project, their columns, and to which project they belong. The
-  columns of `annotations` are in `inbound.annotations`.
+  columns of `annotations` are in `inbound.annotation_columns`.
 - `watermark`: how far the tables have come, and so where a feed goes on.
 - `feeds`: what Sama's feeds deliver, and how to ask for it.
 - `landing`: appends deliveries to `deliveries_raw` as text, each once.

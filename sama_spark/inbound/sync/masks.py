@@ -35,6 +35,7 @@ from sama_spark.http.call_errors import (
 from sama_spark.inbound.annotations import flatten_annotations
 from sama_spark.staging import Stage
 from sama_spark.vendors.sama.reader import SamaReader
+from sama_spark.vendors.seam import Annotation
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -235,7 +236,7 @@ def _new_link(api: ApiClient, project_id: str, mask: Mask) -> str:
     delivered = f"{_EPOCH + timedelta(microseconds=mask.delivered_at):%FT%T%f}"
     if (sort_key(task.delivered_at) or "")[: len(delivered)] != delivered:
         raise LinkRefused("the link has expired, and the task is not as it was delivered then")
-    rows = SamaReader().rows(bytes(task.answers))
+    rows = [row for row in SamaReader().rows(bytes(task.answers)) if isinstance(row, Annotation)]
     url = next((row.mask_url for row in rows if row.output == mask.output and row.mask_url), None)
     if url is None:
         raise LinkRefused("the link has expired, and the task has no mask any more")

@@ -10,7 +10,7 @@ from pyspark.sql import types as T
 
 from sama_spark.delta import SKIP_BY, DeltaTable, table_errors
 from sama_spark.errors import SyncError
-from sama_spark.inbound.annotations import ANNOTATIONS
+from sama_spark.inbound.annotation_columns import ANNOTATIONS
 from sama_spark.inbound.delivery_types import saveable
 from sama_spark.inbound.sync.table_types import SchemaMode, TableTypes
 from sama_spark.names import check_place, inside, is_path, quoted, sql_name

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sama_spark.delta import table_errors
 from sama_spark.errors import SyncError
-from sama_spark.inbound.annotations import ANNOTATIONS
+from sama_spark.inbound.annotation_columns import ANNOTATIONS
 from sama_spark.inbound.sync.feeds.status_feed import task_states
 from sama_spark.names import quoted
 from sama_spark.sql_texts import ddl_comment

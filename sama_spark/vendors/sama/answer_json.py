@@ -50,9 +50,31 @@ class AnswerShape(Location):
     locations: Raw = NONE
 
 
-class ShapeGroup(msgspec.Struct):
+class ImageShape(msgspec.Struct, gc=False):
+    """A shape of an image: members that belong to videos and to space are absent or null."""
+
+    type: str | None = None
+    index: Int32 | None = None
+    points: list[tuple[float, float]] | None = None
+    tags: Raw = NONE
+    key_locations: None = None
+    locations: None = None
+    visibility: None = None
+    position_center: None = None
+
+
+class ShapeGroup(msgspec.Struct, gc=False):
     shapes: list[Raw]
     group_type: str | None = None
+
+
+class AnswerLayers(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    vector_tagging: list[ShapeGroup] | None = None
+    raster_coding: Raw = NONE
+
+
+class LayeredAnswer(msgspec.Struct, gc=False):
+    layers: AnswerLayers | None = None
 
 
 P = TypeVar("P", bound=Location)
@@ -61,6 +83,8 @@ _list = msgspec.json.Decoder(list[Raw]).decode
 _object = msgspec.json.Decoder(dict[str, Raw]).decode
 _string = msgspec.json.Decoder(str).decode
 _groups = msgspec.json.Decoder(list[ShapeGroup]).decode
+_image_shape = msgspec.json.Decoder(ImageShape).decode
+_layered = msgspec.json.Decoder(LayeredAnswer).decode
 _tag = msgspec.json.Decoder(TagValue).decode
 _tags = msgspec.json.Decoder(dict[str, TagValue]).decode
 _whole: dict[type[Location], Any] = {kind: msgspec.json.Decoder(kind).decode for kind in (AnswerShape, Location)}
@@ -135,13 +159,9 @@ def chosen(checkbox: Raw) -> list[str] | None:
     return None
 
 
-def tag_values(raw: Raw) -> Tags:
-    """Return the values of each tag; leave out tags that are null. Equal tags share one dict."""
-    return _tag_values(bytes(raw))
-
-
 @lru_cache(maxsize=4096)  # thousands of shapes have the same few tags
-def _tag_values(raw: bytes) -> Tags:
+def tag_values(raw: bytes) -> Tags:
+    """Return the values of each tag; leave out tags that are null. Equal tags share one dict."""
     try:
         tags = _tags(raw)
     except _ODD:
@@ -153,6 +173,14 @@ def _tag_values(raw: bytes) -> Tags:
         elif value is not None:
             read[name] = [option for option, state in value.items() if state == "1"]
     return read
+
+
+def layers_of(raw: Raw) -> AnswerLayers | None:
+    """Return the layers of an answer that has no other ones than these; None for all other values."""
+    try:
+        return _layered(raw).layers
+    except _ODD:
+        return None
 
 
 def groups(raw: Raw) -> list[ShapeGroup]:
@@ -168,6 +196,14 @@ def _group(element: Raw) -> ShapeGroup:
     if "shapes" not in found:
         return ShapeGroup([element])
     return ShapeGroup(elements(found["shapes"]), string(found.get("group_type", NONE)))
+
+
+def image_shape(raw: Raw) -> ImageShape | None:
+    """Return a shape of an image, as most are; None for other shapes and where a member has another form."""
+    try:
+        return _image_shape(raw)
+    except _ODD:
+        return None
 
 
 def read(raw: Raw, kind: type[P]) -> P | None:

@@ -26,13 +26,18 @@ from msgspec.structs import astuple
 from sama_spark.arguments import check_one_of, check_texts
 from sama_spark.vendors.sama.answer_json import (
     NONE,
+    AnswerLayers,
     AnswerShape,
+    ImageShape,
     Location,
+    ShapeGroup,
     chosen,
     elements,
     first_byte,
     groups,
+    image_shape,
     is_value,
+    layers_of,
     levels,
     members,
     read,
@@ -40,9 +45,9 @@ from sama_spark.vendors.sama.answer_json import (
     tag_values,
     text,
 )
-from sama_spark.vendors.seam import Annotation, Frames, Label, Tags
+from sama_spark.vendors.seam import Annotation, Frames, ImageAnnotation, Label, Tags
 
-_KINDS = {
+_KINDS: dict[str | None, str] = {
     "rectangle": "box",
     "rect": "box",
     "slider_rectangle": "box",
@@ -81,26 +86,22 @@ class SamaReader:
         else:
             check_texts(label=self.label)
 
-    def rows(self, answers: bytes) -> Iterator[Annotation]:
+    def rows(self, answers: bytes) -> Iterator[ImageAnnotation]:
         """Yield the rows of a task's `answers` (JSON text), in the order of the text."""
         outputs = members(answers)
         if outputs is None:
             if answers.strip() not in (b"", b"null"):
                 yield Annotation(None, "unknown", answers)
             return
-        ordinal = 0
         for name, raw in outputs.items():
-            for row in self._output(name, raw):
-                row.ordinal = ordinal
-                ordinal += 1
-                yield row
+            yield from self._output(name, raw)
 
-    def _output(self, output: str, raw: Raw) -> Iterator[Annotation]:
+    def _output(self, output: str, raw: Raw) -> Iterator[ImageAnnotation]:
         start = first_byte(raw)
         if start == b"[":
-            return self._shapes(output, raw)
+            return self._shapes(output, groups(raw))
         if start == b"{":
-            return self._structure(output, raw)
+            return self._layers(output, raw)
         if start == b"n":
             return iter(())
         if not is_value(raw):
@@ -108,13 +109,23 @@ class SamaReader:
         value = text(raw)
         return iter([Annotation(output, "answer", bytes(raw), value=value, values=levels(value))])
 
-    def _structure(self, output: str, raw: Raw) -> Iterator[Annotation]:
+    def _layers(self, output: str, raw: Raw) -> Iterator[ImageAnnotation]:
+        """Read the usual answers, which have one known layer, in one pass; `_structure` reads the others."""
+        layers = layers_of(raw) or AnswerLayers()
+        shapes, mask = layers.vector_tagging, layers.raster_coding
+        if shapes is not None and mask is NONE:
+            return self._shapes(output, shapes)
+        if shapes is None and mask is not NONE:
+            return iter([_mask(output, mask)])
+        return self._structure(output, raw)
+
+    def _structure(self, output: str, raw: Raw) -> Iterator[ImageAnnotation]:
         found = members(raw) or {}
         layers = members(found.get("layers", NONE)) or found  # Sama Go has no level `layers`
         if layers.keys() & _LAYERS:
             for name, layer in layers.items():
                 if name == "vector_tagging":
-                    yield from self._shapes(output, layer)
+                    yield from self._shapes(output, groups(layer))
                 elif name == "raster_coding":
                     yield _mask(output, layer)
                 else:
@@ -122,25 +133,28 @@ class SamaReader:
         elif (options := chosen(raw)) is not None:
             yield Annotation(output, "answer", bytes(raw), values=options)
         elif found.keys() & _OF_SHAPES:  # a shape or group that should be in a list
-            yield from self._shapes(output, raw)
+            yield from self._shapes(output, groups(raw))
         else:
             yield Annotation(output, "unknown", bytes(raw))
 
-    def _shapes(self, output: str, raw: Raw) -> Iterator[Annotation]:
+    def _shapes(self, output: str, drawn: list[ShapeGroup]) -> Iterator[ImageAnnotation]:
         label = self.label if self.label is None or isinstance(self.label, str) else self.label.get(output)
-        for group_id, group in enumerate(groups(raw)):
-            for shape in group.shapes:
-                for row in self._shape(output, shape):
+        for group_id, group in enumerate(drawn):
+            for raw in group.shapes:
+                shape = image_shape(raw)
+                if shape is not None:
+                    yield _image_row(output, shape, raw, group_id, group.group_type, label)
+                    continue
+                for row in self._shape(output, raw):
                     row.group_id, row.group_type = group_id, group.group_type
-                    if label is not None and row.tags is not None:
-                        row.label = "|".join(row.tags.get(label, ())) or None
+                    row.label = _class_of(row.tags, label)
                     yield row
 
     def _shape(self, output: str, raw: Raw) -> list[Annotation]:
         shape = read(raw, AnswerShape)
         if shape is None:
             return [Annotation(output, "unknown", bytes(raw))]
-        tags = tag_values(shape.tags)
+        tags = tag_values(bytes(shape.tags))
         if shape.key_locations is NONE and shape.locations is NONE:
             return [_row(output, shape, shape, tags, raw)]
         places, key_frames = self._places(shape)
@@ -150,7 +164,7 @@ class SamaReader:
         rows = []
         for place, place_raw in places:
             if place.tags is not NONE:  # Sama writes only the tags that change
-                tags = {**tags, **tag_values(place.tags)}
+                tags = {**tags, **tag_values(bytes(place.tags))}
             row = _row(output, shape, place, tags, place_raw, in_space=in_space)
             row.frame, row.key_frame = place.frame_number, place.frame_number in key_frames
             rows.append(row)
@@ -172,20 +186,33 @@ class SamaReader:
         return keys, key_frames
 
 
+def _image_row(
+    output: str, shape: ImageShape, raw: Raw, group_id: int, group_type: str | None, label: str | None
+) -> ImageAnnotation:
+    object_id = None if shape.index is None else str(shape.index)
+    tags = tag_values(bytes(shape.tags))
+    return ImageAnnotation(
+        output,
+        _KINDS.get(shape.type, "unknown"),
+        bytes(raw),
+        shape.type,
+        object_id,
+        group_id,
+        group_type,
+        label=_class_of(tags, label),
+        tags=tags,
+        points=shape.points or None,
+    )
+
+
 def _row(
     output: str, shape: AnswerShape, place: Location, tags: Tags, raw: Raw, *, in_space: bool = False
 ) -> Annotation:
-    kind = _KINDS.get(shape.type or "", "unknown")
+    kind = _KINDS.get(shape.type, "unknown")
     object_id = None if shape.index is None else str(shape.index)
     row = Annotation(output, kind, bytes(raw), type=shape.type, object_id=object_id, tags=tags)
-    points = place.points
-    if points:
-        axes = _axes(points)
-        if axes:
-            row.points = points
-        if len(axes) == 2 and len(points) > 1:
-            xs, ys = axes
-            row.x_min, row.y_min, row.x_max, row.y_max = min(xs), min(ys), max(xs), max(ys)
+    if _are_points(place.points):
+        row.points = place.points
     if in_space or _is_in_space(place):
         row.kind = _IN_SPACE.get(kind, kind)
         row.position = place.position_center
@@ -196,13 +223,14 @@ def _row(
     return row
 
 
-def _axes(points: list[list[float]]) -> list[tuple[float, ...]]:
-    """Return all x, all y and, in space, all z; nothing where the points differ in length."""
-    try:
-        axes = list(zip(*points, strict=True))
-    except ValueError:
-        return []
-    return axes if len(axes) in (2, 3) else []
+def _class_of(tags: Tags | None, label: str | None) -> str | None:
+    """Return the value of the tag named `label`, with | between levels or options; None where there is none."""
+    return "|".join(tags.get(label, ())) or None if tags and label is not None else None
+
+
+def _are_points(points: list[list[float]] | None) -> bool:
+    """Return whether there are points, all of them in the plane or all in space."""
+    return set(map(len, points or ())) in ({2}, {3})
 
 
 def _is_in_space(place: Location) -> bool:
