@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sama_spark import Client, staging
+from sama_spark import Client, process_folder, staging
 from sama_spark.errors import InvalidInput, StagingError
 from sama_spark.staging import Stage, Staging, stage_errors
 
@@ -30,9 +30,9 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    staging._temporary_folder.cache_clear()
+    process_folder.process_folder.cache_clear()
     yield folder
-    staging._temporary_folder.cache_clear()
+    process_folder.process_folder.cache_clear()
 
 
 @pytest.mark.parametrize("wrong", [True, "", 0, 7])
@@ -75,7 +75,7 @@ def test_what_a_killed_process_left_is_gone_with_the_next_one(temporary: Path) -
     assert left.is_dir()
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    staging._temporary_folder()
+    process_folder.process_folder()
     assert not left.exists()
     assert not left.parents[1].exists()
     assert (in_use / "tasks.txt").exists()  # another process that is at work keeps what it has
@@ -95,7 +95,7 @@ def test_the_temporary_stage_is_the_users_alone(temporary: Path) -> None:
 
 @pytest.mark.parametrize("there", ["open", "link", "file"])
 def test_a_temporary_folder_of_somebody_else_is_not_used(temporary: Path, tmp_path: Path, there: str) -> None:
-    theirs = staging._users_folder()
+    theirs = process_folder._users_folder()
     theirs.rmdir()
     if there == "open":
         theirs.mkdir()
@@ -105,7 +105,7 @@ def test_a_temporary_folder_of_somebody_else_is_not_used(temporary: Path, tmp_pa
         theirs.symlink_to(tmp_path / "theirs")
     else:
         theirs.touch()
-    mine = staging._temporary_folder()
+    mine = process_folder.process_folder()
     assert theirs not in mine.parents
     assert _mode(mine.parent) == 0o700
     assert mine.parent.parent == temporary
@@ -180,9 +180,9 @@ def test_the_trial_fails_no_task_where_workers_see_another_folder(
     """As on a cluster: Spark's driver sees the file when it plans, and a worker does not when it reads."""
     planned = type(spark.read).text
 
-    def unseen(reader: DataFrameReader, path: str) -> DataFrame:
+    def unseen(reader: DataFrameReader, path: list[str]) -> DataFrame:
         frame = planned(reader, path)
-        staging.driver_path(path).unlink()
+        staging.driver_path(path[0]).unlink()
         return frame
 
     monkeypatch.setattr(type(spark.read), "text", unseen)

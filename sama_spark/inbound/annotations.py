@@ -15,7 +15,7 @@ from pyspark.sql import types as T
 
 from sama_spark import exact
 from sama_spark.arguments import check_one_of
-from sama_spark.driver_rows import local_rows
+from sama_spark.driver_rows import arrow_type, local_rows
 from sama_spark.errors import InvalidInput
 from sama_spark.sessions import check_dataframe
 from sama_spark.vendors import READERS
@@ -35,7 +35,7 @@ def _numbers(*names: str) -> T.StructType:
     return T.StructType([T.StructField(name, _NUMBER) for name in names])
 
 
-# A new column needs its line in `_COLUMNS` (a new type also one in `_arrow_type`), a field of the same name in
+# A new column needs its line in `_COLUMNS` (a new type also one in `arrow_type`), a field of the same name in
 # `vendors.seam.Annotation`, a reader that fills it, such as `vendors.sama.reader`, a new `_LAYOUT` in
 # `inbound.sync.tables`, and a row in `docs/tables.md`.
 # These columns come from the task, and so need no field.
@@ -265,23 +265,4 @@ def _column(field: pa.Field, values: Sequence[Any]) -> pa.Array:
 def _arrow_schema() -> pa.Schema:
     import pyarrow as pa
 
-    return pa.schema([(field.name, _arrow_type(field.dataType)) for field in ANNOTATIONS.fields])
-
-
-def _arrow_type(kind: T.DataType) -> pa.DataType:
-    import pyarrow as pa
-
-    if isinstance(kind, T.StructType):
-        return pa.struct([(field.name, _arrow_type(field.dataType)) for field in kind.fields])
-    if isinstance(kind, T.ArrayType):
-        return pa.list_(_arrow_type(kind.elementType))
-    if isinstance(kind, T.MapType):
-        return pa.map_(_arrow_type(kind.keyType), _arrow_type(kind.valueType))
-    plain = {
-        "string": pa.string(),
-        "int": pa.int32(),
-        "double": pa.float64(),
-        "boolean": pa.bool_(),
-        "timestamp": pa.timestamp("us", "UTC"),
-    }
-    return plain[kind.simpleString()]
+    return pa.schema([(field.name, arrow_type(field.dataType)) for field in ANNOTATIONS.fields])
