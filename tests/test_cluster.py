@@ -93,3 +93,24 @@ def test_as_on_one_machine(cluster: Cluster, sandbox: Sandbox, tmp_path: Path) -
     assert [found[step][0] for step in ("sync_few", "sync_many")] == [[2_000, 0], [6_000, 0]]
     loud = [line for line in said.splitlines() if re.search("WARN|ERROR|Traceback|rror:|py4j", line)]
     assert [line for line in loud if not OF_SPARK.search(line)] == []
+
+
+def test_what_a_cluster_alone_can_do(cluster: Cluster, sandbox: Sandbox) -> None:
+    deliveries = {step: 300 if step.startswith("own") else 0 for step in ON_CLUSTER}
+    projects = new_projects(sandbox, deliveries)
+    sandbox.deliver(int(projects["huge_page"]), (delivery(n, notes="n" * 1_000_000) for n in range(150)))
+    found, _ = drive(cluster.drive(told(sandbox, cluster.url, cluster.folder, projects)))
+    # A task of Spark may have 128 MB, and a page of Sama's may have more.
+    assert found["huge_page"] == [150, 150 * 1_000_000]
+    # By their own doors workers and driver need a stage, and are told so.
+    for refusal in found["own_doors_without_stage"]:
+        assert "StagingError" in refusal
+        assert "name a folder that driver and workers share in option `staging`" in refusal
+    # No row is lost where one of the workers shares a folder with the driver and the other does not.
+    refused, created = found["a_worker_beside_the_driver"]
+    assert "is not shared by driver and workers" in refused
+    assert created == sent(sandbox, projects["a_worker_beside_the_driver"]).total() == MANY
+    few, refused = found["workers_without_the_package"]
+    assert few == sent(sandbox, projects["workers_without_the_package"]).total() == FEW
+    assert refused.startswith("Spark's workers cannot import")
+    assert "install the wheel of sama-spark on every worker" in refused

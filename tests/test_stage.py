@@ -12,7 +12,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -171,6 +172,34 @@ def test_a_temporary_folder_that_cannot_be_used_is_no_error(
     (tmp_path / "file").touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
     assert Staging().stage(spark, None) is None
+
+
+class Asked(BaseException):
+    """Spark was asked to read."""
+
+
+class SessionOf:
+    """A session that shows its settings, and raises when it is asked to read."""
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        self.conf = SimpleNamespace(get=settings.__getitem__)
+
+    @property
+    def read(self) -> Any:
+        raise Asked
+
+
+@pytest.mark.parametrize("master", ["spark://host:7077", "yarn", "k8s://https://host", None])
+def test_a_temporary_folder_is_for_workers_on_one_machine(temporary: Path, master: str | None) -> None:
+    """A trial would not tell: one worker may run on the driver's machine and another elsewhere."""
+    session: Any = SessionOf({"spark.master": master} if master else {})
+    assert Staging().stage(session, None) is None
+
+
+def test_a_local_master_is_not_believed_without_a_trial(temporary: Path) -> None:
+    session: Any = SessionOf({"spark.master": "local[*, 4]"})
+    with pytest.raises(Asked):
+        Staging().stage(session, None)
 
 
 @pytest.mark.one_kind

@@ -90,6 +90,12 @@ class Driver:
             _refusal(lambda: self.spark.read.format("sama").options(**options).load().collect()),
         ]
 
+    def huge_page(self, project: str) -> Any:
+        delivered = self.client.get_delivered_tasks_to_table(self.spark, project)
+        return list(
+            delivered.selectExpr("count(*)", "sum(length(get_json_object(answers_raw, '$.notes')))").collect()[0]
+        )
+
     def a_worker_beside_the_driver(self, project: str) -> Any:
         """From here on one worker sees the driver's temporary folder, and the other does not."""
         temporary = Path(tempfile.gettempdir())
