@@ -105,7 +105,7 @@ def test_what_a_cluster_alone_can_do(cluster: Cluster, sandbox: Sandbox) -> None
     # By their own doors workers and driver need a stage, and are told so.
     for refusal in found["own_doors_without_stage"]:
         assert "StagingError" in refusal
-        assert "name a folder that driver and workers share in option `staging`" in refusal
+        assert "folder that driver and workers share in option `staging`" in refusal
     # No row is lost where one of the workers shares a folder with the driver and the other does not.
     refused, created = found["a_worker_beside_the_driver"]
     assert "is not shared by driver and workers" in refused
@@ -113,4 +113,4 @@ def test_what_a_cluster_alone_can_do(cluster: Cluster, sandbox: Sandbox) -> None
     few, refused = found["workers_without_the_package"]
     assert few == sent(sandbox, projects["workers_without_the_package"]).total() == FEW
     assert refused.startswith("Spark's workers cannot import")
-    assert "install the wheel of sama-spark on every worker" in refused
+    assert "nstall the wheel of sama-spark on every worker" in refused

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
@@ -49,15 +50,17 @@ def first_sync(master: str, folder: str) -> dict[str, float]:
 def measured(side: str) -> dict[str, float]:
     """In processes of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [__file__, "--only", folder]
-        if side == "local[2]":
-            done = subprocess.run([sys.executable, *command, side], check=True, stdout=subprocess.PIPE, text=True)
-            said = done.stdout
-        else:
-            with running_cluster(Path(folder)) as cluster, cluster.drive([*command, cluster.url]) as driver:
-                said, errors = driver.communicate()
-                if driver.returncode:
-                    raise RuntimeError(errors)
+        with ExitStack() as until_the_end:
+            command = [__file__, "--only", folder]
+            if side == "cluster":
+                cluster = until_the_end.enter_context(running_cluster(Path(folder)))
+                driver = cluster.drive([*command, cluster.url])
+            else:
+                pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+                driver = subprocess.Popen([sys.executable, *command, side], text=True, **pipes)
+            said, errors = driver.communicate()
+        if driver.returncode:
+            raise RuntimeError(errors)
     found: dict[str, float] = json.loads(said.splitlines()[-1])
     return found
 

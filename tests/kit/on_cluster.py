@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import sysconfig
 import tempfile
@@ -100,6 +101,7 @@ class Driver:
         """From here on one worker sees the driver's temporary folder, and the other does not."""
         temporary = Path(tempfile.gettempdir())
         for place in Path(self.folder).glob("worker-0/app-*/*"):
+            shutil.rmtree(place / "tmp", ignore_errors=True)  # what earlier steps wrote there
             (place / "tmp").symlink_to(temporary.resolve())
         named = self.new_client(staging=str(temporary / "named"))
         refused = _refusal(lambda: named.create_task_batch_from_table(self.rows(MANY), project))
