@@ -17,6 +17,7 @@ from uuid import uuid4
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from sama_spark.driver_rows import local_values, no_rows
 from sama_spark.errors import ConnectorError, TableError
 from sama_spark.names import is_path, quoted, sql_name
 from sama_spark.sql_texts import ddl_comment, ddl_properties, property_value, sql_in
@@ -160,8 +161,7 @@ class DeltaTable:
 
     def grow(self, schema: T.StructType) -> None:
         """Add the columns and fields of `schema` that the table lacks."""
-        writer = self.spark.createDataFrame([], schema).write.format("delta").mode("append")
-        self._save(writer.option("mergeSchema", "true"))
+        self._save(no_rows(self.spark, schema).write.format("delta").mode("append").option("mergeSchema", "true"))
 
     def append(self, rows: DataFrame, *, transaction: tuple[str, int] | None = None) -> None:
         """Append `rows`.
@@ -225,7 +225,7 @@ class DeltaTable:
             # A workspace may allow this only for the columns of partitions.
             if "NON_PARTITION_COLUMN" not in str(error):
                 raise
-            keys = self.spark.createDataFrame([(str(value),) for value in values], "key string")
+            keys = local_values(self.spark, [(str(value),) for value in values], "key string")
             self.replace_by(column, rows, keys)
 
     def _overwrite(self, rows: DataFrame, where: str) -> None:

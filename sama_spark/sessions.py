@@ -1,13 +1,16 @@
-"""Spark sessions and DataFrames that callers give, the session of a job, and Databricks' `dbutils`."""
+"""Spark sessions and DataFrames that callers give, workers that lack this package, the session of a job, `dbutils`."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sama_spark.arguments import shown
-from sama_spark.errors import InvalidInput
+from sama_spark.errors import ConnectorError, InvalidInput
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -34,6 +37,22 @@ def refuse_stream(df: DataFrame, ways_out: str) -> None:
     """Refuse a streaming DataFrame. `ways_out`: what its user can do instead."""
     if getattr(df, "isStreaming", False):
         raise InvalidInput("a DataFrame is due whose rows are all there, and this one is a stream", remedy=ways_out)
+
+
+@contextmanager
+def worker_errors() -> Iterator[None]:
+    """Raise it as ConnectorError when Spark's workers cannot import this package or what it needs."""
+    try:
+        yield
+    except Exception as error:
+        lacking = re.search(r"No module named '(sama_spark|msgspec|urllib3|yaml)\b", str(error))
+        if lacking is None or isinstance(error, ConnectorError):
+            raise
+        raise ConnectorError(
+            f"Spark's workers cannot import {lacking[1]}",
+            remedy="install the wheel of sama-spark on every worker, in the Python that PYSPARK_PYTHON or the setting "
+            "`spark.pyspark.python` names, and start the session anew",
+        ) from error
 
 
 def job_session() -> SparkSession:

@@ -1,38 +1,28 @@
 """Where text waits between Spark and HTTP: a folder that the driver and Spark's workers share.
 
 The stage holds customer data. Each run has a folder of its own, `<staging>/sama-spark/<kind>-<UTC time>-<id>`. It is
-removed when the run ends or by `close()`, and swept after `ttl`. A file written in each direction shows whether driver
-and workers share a folder. The session's master does not tell: a single-node cluster is "local" too. Without `staging`
-each process has a stage in the temporary folder, until it ends. The next process removes what killed ones left.
+removed when the run ends or by `close()`, and swept after `ttl`. Files in each direction show whether driver and
+workers share a folder: a "local" master alone does not tell, since a single-node cluster has it too. Without `staging`
+each process has a stage in the temporary folder, until it ends, if all workers run on one machine.
 """
 
 from __future__ import annotations
 
-import atexit
-import getpass
 import logging
-import os
 import re
 import shutil
-import stat
-import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlparse
 from weakref import WeakKeyDictionary
 
-try:
-    import fcntl
-except ImportError:  # Windows, where dead processes cannot be told from live ones
-    fcntl = None  # type: ignore[assignment]
-
 from sama_spark.errors import ConnectorError, StagingError
+from sama_spark.process_folder import TIME_FORMAT, process_folder, run_name
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -45,8 +35,7 @@ _REFUSALS = (
     ("Read-only file system", "read-only file system"),
 )
 STAGING_TTL = timedelta(days=7)
-_TIME_FORMAT = "%Y%m%dT%H%M%SZ"
-_locks: list[IO[bytes] | None] = []  # held while the process lives
+_TRIAL_READS = 32
 _tried: WeakKeyDictionary[SparkSession, dict[Path, str | None]] = WeakKeyDictionary()
 
 
@@ -104,7 +93,7 @@ class Stage:
         removed = 0
         for folder in self.path.glob(f"{kind}-*Z-*"):
             try:
-                begun = datetime.strptime(folder.name.split("-")[-2], _TIME_FORMAT).replace(tzinfo=timezone.utc)
+                begun = datetime.strptime(folder.name.split("-")[-2], TIME_FORMAT).replace(tzinfo=timezone.utc)
             except ValueError:
                 continue
             if begun < before:
@@ -135,9 +124,9 @@ class Staging:
         if folder not in found:
             stage, problem = None, None
             try:
-                base = _temporary_folder() if folder is None else local_path(folder)
+                base = process_folder() if folder is None else local_path(folder)
                 stage = Stage(base / "sama-spark", self._ttl)
-                problem = _problem_of(spark, stage)
+                problem = (_other_machines(spark) if folder is None else None) or _problem_of(spark, stage)
             except OSError as error:  # there is no temporary folder, or none to write to
                 problem = str(error)
             if problem and folder is not None:
@@ -192,11 +181,6 @@ def stage_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def run_name(kind: str) -> str:
-    """Return a name for a run's folder, with the time at which the run began."""
-    return f"{kind}-{datetime.now(timezone.utc).strftime(_TIME_FORMAT)}-{uuid.uuid4().hex[:8]}"
-
-
 def spark_uri(path: Path) -> str:
     """Return `path` as Spark needs it: a bare local path means another place on Databricks, and nothing is encoded."""
     return str(path) if path.parts[:2] == ("/", "Volumes") else f"file:{path.absolute()}"
@@ -224,55 +208,16 @@ def local_path(folder: str) -> Path:
 
 def private_stage() -> Stage:
     """Return a stage of the driver alone, for what need not be shared."""
-    return Stage(_temporary_folder() / "driver")
+    return Stage(process_folder() / "driver")
 
 
-@cache
-def _temporary_folder() -> Path:
-    """Create a folder of this process alone, within the user's, and remove those of dead processes."""
-    users = _users_folder()
-    for left in users.glob("process-*Z-*/"):
-        if (lock := _locked(left.with_suffix(".lock"))) is not None:
-            shutil.rmtree(left, ignore_errors=True)
-            left.with_suffix(".lock").unlink(missing_ok=True)
-            lock.close()
-    folder = users / run_name("process")
-    _locks.append(_locked(folder.with_suffix(".lock")))  # before the folder, which without a lock counts as dead
-    folder.mkdir(mode=0o700)
-    atexit.register(folder.with_suffix(".lock").unlink, missing_ok=True)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def _users_folder() -> Path:
-    """Return the user's folder in the temporary folder; a fresh one if that place belongs to somebody else."""
+def _other_machines(spark: SparkSession) -> str | None:
+    """Return a problem unless Spark says that its workers run on one machine, whose temporary folder they share."""
     try:
-        user = re.sub(r"\W", "_", getpass.getuser())
-    except (KeyError, OSError):  # no user name for this id, as in some containers
-        user = "user"
-    folder = Path(tempfile.gettempdir()) / f"sama-spark-{user}"
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    is_mine = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077 and found.st_uid == _user_id()
-    return folder if is_mine else Path(tempfile.mkdtemp(prefix=f"sama-spark-{user}-"))
-
-
-def _user_id() -> int | None:
-    return os.getuid() if hasattr(os, "getuid") else None  # Windows has none
-
-
-def _locked(file: Path) -> IO[bytes] | None:
-    """Lock a file until it is closed or this process ends. Return None if another process holds the lock."""
-    if fcntl is None:
-        return None
-    opened = file.open("wb")
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # or this file system has no locks
-        opened.close()
-        return None
-    return opened
+        master = str(spark.conf.get("spark.master"))
+    except Exception as error:  # compute that does not show its settings
+        return f"Spark does not say where its workers run: {type(error).__name__}"
+    return None if master.startswith("local") else f"workers of {master} may run on other machines"
 
 
 def _problem_of(spark: SparkSession, stage: Stage) -> str | None:
@@ -291,12 +236,12 @@ def _not_shared(spark: SparkSession, stage: Stage) -> str | None:
             (folder / "from-driver").write_text(token)
             # A worker that does not see the file returns no rows: a failure would be retried three times, and logged.
             reader = spark.read.option("ignoreMissingFiles", "true").option("ignoreCorruptFiles", "true")
-            seen = reader.text(spark_uri(folder / "from-driver"))
-            first = seen.first()
-            if first is None or first[0] != token:
-                return "workers do not see what the driver writes"
+            # Many reads of one file, since one worker may run on the driver's machine and others elsewhere.
+            seen = reader.text([spark_uri(folder / "from-driver")] * _TRIAL_READS)
+            if [row[0] for row in seen.collect()] != [token] * _TRIAL_READS:
+                return "not all workers see what the driver writes"
             seen.write.text(spark_uri(folder / "from-workers"))
-            written = [f.read_text().strip() for f in (folder / "from-workers").glob("part-*")]
-            return None if token in written else "the driver does not see what workers write"
+            written = [line for f in (folder / "from-workers").glob("part-*") for line in f.read_text().split()]
+            return None if len(written) == _TRIAL_READS else "the driver does not see what all workers write"
     except Exception as error:  # Spark, the file system and the catalog each raise kinds of their own
         return f"{type(error).__name__}: {str(error)[:300]}"

@@ -13,7 +13,7 @@ ROOT = Path(sama_spark.__file__).parent
 
 # From the ground up. A module may import its own layer and those before it; imports for types count too.
 LAYERS = {
-    "base": "errors arguments ids names keys exact plain_yaml sessions local options sql_texts exact_values",
+    "base": "errors arguments ids names keys exact plain_yaml process_folder sessions local options exact_values",
     "http": "http",
     "api": "api",
     "engine": "staging driver_rows sql_texts delta outbound inbound purge pre_annotations vendors",

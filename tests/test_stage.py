@@ -12,11 +12,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sama_spark import Client, staging
+from sama_spark import Client, process_folder, staging
 from sama_spark.errors import InvalidInput, StagingError
 from sama_spark.staging import Stage, Staging, stage_errors
 
@@ -30,9 +31,9 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    staging._temporary_folder.cache_clear()
+    process_folder.process_folder.cache_clear()
     yield folder
-    staging._temporary_folder.cache_clear()
+    process_folder.process_folder.cache_clear()
 
 
 @pytest.mark.parametrize("wrong", [True, "", 0, 7])
@@ -75,7 +76,7 @@ def test_what_a_killed_process_left_is_gone_with_the_next_one(temporary: Path) -
     assert left.is_dir()
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    staging._temporary_folder()
+    process_folder.process_folder()
     assert not left.exists()
     assert not left.parents[1].exists()
     assert (in_use / "tasks.txt").exists()  # another process that is at work keeps what it has
@@ -95,7 +96,7 @@ def test_the_temporary_stage_is_the_users_alone(temporary: Path) -> None:
 
 @pytest.mark.parametrize("there", ["open", "link", "file"])
 def test_a_temporary_folder_of_somebody_else_is_not_used(temporary: Path, tmp_path: Path, there: str) -> None:
-    theirs = staging._users_folder()
+    theirs = process_folder._users_folder()
     theirs.rmdir()
     if there == "open":
         theirs.mkdir()
@@ -105,7 +106,7 @@ def test_a_temporary_folder_of_somebody_else_is_not_used(temporary: Path, tmp_pa
         theirs.symlink_to(tmp_path / "theirs")
     else:
         theirs.touch()
-    mine = staging._temporary_folder()
+    mine = process_folder.process_folder()
     assert theirs not in mine.parents
     assert _mode(mine.parent) == 0o700
     assert mine.parent.parent == temporary
@@ -173,6 +174,34 @@ def test_a_temporary_folder_that_cannot_be_used_is_no_error(
     assert Staging().stage(spark, None) is None
 
 
+class Asked(BaseException):
+    """Spark was asked to read."""
+
+
+class SessionOf:
+    """A session that shows its settings, and raises when it is asked to read."""
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        self.conf = SimpleNamespace(get=settings.__getitem__)
+
+    @property
+    def read(self) -> Any:
+        raise Asked
+
+
+@pytest.mark.parametrize("master", ["spark://host:7077", "yarn", "k8s://https://host", None])
+def test_a_temporary_folder_is_for_workers_on_one_machine(temporary: Path, master: str | None) -> None:
+    """A trial would not tell: one worker may run on the driver's machine and another elsewhere."""
+    session: Any = SessionOf({"spark.master": master} if master else {})
+    assert Staging().stage(session, None) is None
+
+
+def test_a_local_master_is_not_believed_without_a_trial(temporary: Path) -> None:
+    session: Any = SessionOf({"spark.master": "local[*, 4]"})
+    with pytest.raises(Asked):
+        Staging().stage(session, None)
+
+
 @pytest.mark.one_kind
 def test_the_trial_fails_no_task_where_workers_see_another_folder(
     spark: SparkSession, temporary: Path, monkeypatch: pytest.MonkeyPatch
@@ -180,9 +209,9 @@ def test_the_trial_fails_no_task_where_workers_see_another_folder(
     """As on a cluster: Spark's driver sees the file when it plans, and a worker does not when it reads."""
     planned = type(spark.read).text
 
-    def unseen(reader: DataFrameReader, path: str) -> DataFrame:
+    def unseen(reader: DataFrameReader, path: list[str]) -> DataFrame:
         frame = planned(reader, path)
-        staging.driver_path(path).unlink()
+        staging.driver_path(path[0]).unlink()
         return frame
 
     monkeypatch.setattr(type(spark.read), "text", unseen)

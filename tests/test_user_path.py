@@ -20,8 +20,15 @@ from pyspark.sql import functions as F
 
 import sama_spark
 from kit.serverless_worker import PRIVATE
-from sama_spark import Client, MicroBatches, TaskStates, boxes_to_output, flatten_annotations, to_pre_annotations
-from sama_spark import staging as stages
+from sama_spark import (
+    Client,
+    MicroBatches,
+    TaskStates,
+    boxes_to_output,
+    flatten_annotations,
+    process_folder,
+    to_pre_annotations,
+)
 from sama_spark.errors import StagingError
 from sama_spark.http.retry import Pacer
 
@@ -42,13 +49,13 @@ def volume(spark: SparkSession, session_kind: str, tmp_path: Path, monkeypatch: 
     private.mkdir()
     (tmp_path / "volume").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(private))
-    stages._temporary_folder.cache_clear()
+    process_folder.process_folder.cache_clear()
     if session_kind == "connect":
         from kit.serverless import guard
 
         guard(spark, private)
     yield tmp_path / "volume"
-    stages._temporary_folder.cache_clear()
+    process_folder.process_folder.cache_clear()
     if session_kind == "connect":
         guard(spark)
 

@@ -23,8 +23,8 @@ from sama_spark.data_source.write_options import write_options
 from sama_spark.errors import InvalidInput
 from sama_spark.outbound.creation_schema import CreationSchema, read_creation_schema
 from sama_spark.outbound.encode_values import RowEncoder, plan_rows
+from sama_spark.process_folder import run_name
 from sama_spark.sessions import check_session
-from sama_spark.staging import run_name
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import types as T
 
+from sama_spark.driver_rows import arrow_type
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -17,7 +19,7 @@ def _numbers(*names: str) -> T.StructType:
     return T.StructType([T.StructField(name, _NUMBER) for name in names])
 
 
-# A new column needs its line in `_COLUMNS` (a new type also one in `_arrow_type`), a field of the same name in
+# A new column needs its line in `_COLUMNS` (a new type also one in `arrow_type`), a field of the same name in
 # `vendors.seam.Annotation`, a reader that fills it, such as `vendors.sama.reader`, a new `_LAYOUT` in
 # `inbound.sync.tables`, and a row in `docs/tables.md`.
 # These columns come from the task, and so need no field; `inbound.annotation_batches` fills a few others itself.
@@ -104,23 +106,4 @@ ANNOTATIONS = T.StructType(
 def arrow_schema() -> pa.Schema:
     import pyarrow as pa
 
-    return pa.schema([(field.name, _arrow_type(field.dataType)) for field in ANNOTATIONS.fields])
-
-
-def _arrow_type(kind: T.DataType) -> pa.DataType:
-    import pyarrow as pa
-
-    if isinstance(kind, T.StructType):
-        return pa.struct([(field.name, _arrow_type(field.dataType)) for field in kind.fields])
-    if isinstance(kind, T.ArrayType):
-        return pa.list_(_arrow_type(kind.elementType))
-    if isinstance(kind, T.MapType):
-        return pa.map_(_arrow_type(kind.keyType), _arrow_type(kind.valueType))
-    plain = {
-        "string": pa.string(),
-        "int": pa.int32(),
-        "double": pa.float64(),
-        "boolean": pa.bool_(),
-        "timestamp": pa.timestamp("us", "UTC"),
-    }
-    return plain[kind.simpleString()]
+    return pa.schema([(field.name, arrow_type(field.dataType)) for field in ANNOTATIONS.fields])

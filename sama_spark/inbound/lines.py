@@ -27,7 +27,7 @@ import msgspec
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from sama_spark.driver_rows import local_texts
+from sama_spark.driver_rows import local_texts, no_rows
 from sama_spark.errors import StagingError
 from sama_spark.staging import spark_uri
 
@@ -40,6 +40,7 @@ P = TypeVar("P")
 
 LINE_END = "\x1e"  # JSON text cannot hold this character, whereas pages may be pretty-printed over several lines
 TABLE_BYTES = 64 << 20
+_PART_BYTES = 8 << 20
 _MOST_STREAMED_BYTES = 2 << 30
 
 _DIGITS = 10
@@ -210,7 +211,7 @@ def streamed_lines(spark: SparkSession, tables: Iterable[pa.Table]) -> DataFrame
     Raises:
         StagingError: there are more than 2 GB.
     """
-    lines = spark.createDataFrame([], "value string")
+    lines = no_rows(spark, "value string")
     size = 0
     for table in tables:
         size += table.nbytes
@@ -246,7 +247,16 @@ def _json(value: object) -> bytes:
 
 
 def _line_table(lines: list[bytes]) -> pa.Table:
-    return pa.table({"value": pa.array(lines, pa.binary()).cast(pa.string())})
+    """Return the lines as a table in parts of some `_PART_BYTES`: Spark refuses to send a task more than 128 MB."""
+    parts: list[list[bytes]] = []
+    room = 0
+    for line in lines:
+        if len(line) > room:
+            parts.append([])
+            room = _PART_BYTES
+        parts[-1].append(line)
+        room -= len(line)
+    return pa.table({"value": pa.chunked_array([pa.array(part, pa.binary()).cast(pa.string()) for part in parts])})
 
 
 def _values(parts: Column, text: Column, before: Column) -> tuple[Column, Column]:

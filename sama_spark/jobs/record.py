@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sama_spark.delta import DeltaTable
+from sama_spark.driver_rows import local_values
 from sama_spark.inbound.sync.tables import RUNS
 from sama_spark.jobs.config import AnyJob
 from sama_spark.names import inside
@@ -51,7 +52,7 @@ def record(job: AnyJob, line: dict[str, Any], started_at: datetime) -> None:
             "error": f"{error['type']}: {error['message']}" if error else None,
             "result": as_text(line),
         }
-        table.append(spark.createDataFrame([row], f"{RUNS}, {_OF_JOBS}"))
+        table.append(local_values(spark, [row], f"{RUNS}, {_OF_JOBS}"))
     except (Exception, KeyboardInterrupt) as error:
         log.warning("this run could not be recorded in %s: %s", name, in_short(error))
 

@@ -34,6 +34,7 @@ from sama_spark.outbound.pieces import (
 )
 from sama_spark.outbound.rejected import InvalidRows, RejectedRows, task_pieces
 from sama_spark.outbound.upload import UploadedBatch, Uploader, upload_claim_and_continue
+from sama_spark.sessions import worker_errors
 from sama_spark.staging import private_stage
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def create_tasks(
     """
     run = _Run(api, df, str(project_id), options, find_stage)
     uploader = Uploader(api, project_id, options)
-    with uploader.naming_batches(_next_step(options)), ExitStack() as until_the_end:
+    with uploader.naming_batches(_next_step(options)), worker_errors(), ExitStack() as until_the_end:
         outbox = _open_outbox(run)
         encoded = _encode(run, outbox.keys)
         cut = until_the_end.enter_context(_cut(run, encoded, needs_files=outbox.keys is not None))

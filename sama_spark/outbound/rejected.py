@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from sama_spark.delta import DeltaTable, table_errors
+from sama_spark.driver_rows import local_values
 from sama_spark.errors import InvalidRowsError, StagingError
 from sama_spark.outbound.cut import FEW_INVALID
 from sama_spark.outbound.pieces import Piece, invalid_rows_in
@@ -121,7 +122,7 @@ class RejectedRows:
         """Return the rows as a DataFrame with the columns of `SCHEMA`."""
         if self._folder is not None and self.count:
             return self._spark.read.schema(SCHEMA).json(spark_uri(self._folder))
-        return self._spark.createDataFrame(self._rows, SCHEMA)
+        return local_values(self._spark, self._rows, SCHEMA)
 
     def append(self) -> None:
         """Append the rows to the table, where one is named."""
@@ -152,7 +153,7 @@ class RejectedRows:
                 for row in _failed(batch, row_key, keys.get(batch.batch_id, ()))
             ]
             if rows:
-                target.append(self._spark.createDataFrame([tuple(map(row.get, SCHEMA.names)) for row in rows], SCHEMA))
+                target.append(local_values(self._spark, [tuple(map(row.get, SCHEMA.names)) for row in rows], SCHEMA))
 
 
 def _made(spark: SparkSession, name: str) -> DeltaTable:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kit.fake_clock import FakeClock
-from sama_spark import Client, staging
+from sama_spark import Client, process_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +33,8 @@ def streaming_client(sandbox: Sandbox, spark: SparkSession, folder: Path, **opti
     no_folder.touch()
     with pytest.MonkeyPatch.context() as patch, client(sandbox, **options) as streaming:
         patch.setattr(tempfile, "tempdir", str(no_folder))
-        staging._temporary_folder.cache_clear()
+        process_folder.process_folder.cache_clear()
         assert streaming._stage(spark, None) is None
         patch.undo()
-        staging._temporary_folder.cache_clear()
+        process_folder.process_folder.cache_clear()
         yield streaming

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 from pyspark.sql import functions as F
 
+from sama_spark.driver_rows import local_values
 from sama_spark.inbound.lines import raw_parts
 from sama_spark.inbound.sync.held import MOST, Delivery, task_batch, task_frame
 from sama_spark.inbound.sync.landed import ComparedTask, compare_on_driver, is_compared
@@ -126,7 +127,7 @@ def _find_many(raw: DataFrame, compared: DataFrame, now: datetime) -> Changed:
 def _named(raw: DataFrame, pairs: Sequence[tuple[str | None, int]], counts: Counts) -> Changed:
     """Return few changed tasks; `pairs` has their ids and times in microseconds."""
     # As values, so that none of the writes computes the keys again.
-    values = raw.sparkSession.createDataFrame(pairs, "id string, micros bigint")
+    values = local_values(raw.sparkSession, pairs, "id string, micros bigint")
     keys = values.select("id", F.timestamp_micros("micros").alias("delivered_at"))
     return Changed(
         _with_parts(_newest_of(raw, F.broadcast(keys), counts)), [str(task_id) for task_id, _ in pairs], counts

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from pyspark.sql import functions as F
 
 from sama_spark.api.time_windows import sort_key
+from sama_spark.driver_rows import local_values
 from sama_spark.http.call_errors import (
     AuthenticationError,
     BadRequestError,
@@ -120,8 +121,8 @@ class Masks:
     def _with_paths(self, rows: DataFrame) -> DataFrame:
         named = rows.withColumn("mask_path", self._path())
         if self._failed:
-            failed = rows.sparkSession.createDataFrame(
-                [(path, True) for path in self._failed], "mask_path string, has_failed boolean"
+            failed = local_values(
+                rows.sparkSession, [(path, True) for path in self._failed], "mask_path string, has_failed boolean"
             )
             named = named.join(F.broadcast(failed), "mask_path", "left")
             named = named.withColumn("mask_path", F.when(F.col("has_failed").isNull(), F.col("mask_path")))

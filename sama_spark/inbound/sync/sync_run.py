@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from pyspark.sql import functions as F
 
 from sama_spark.delta import is_conflict, table_errors, time_column
+from sama_spark.driver_rows import local_values
 from sama_spark.errors import SyncError
 from sama_spark.inbound.lines import ahead
 from sama_spark.inbound.sync import unreadable
@@ -26,6 +27,7 @@ from sama_spark.inbound.sync.table_types import SchemaMode, TableTypes, observed
 from sama_spark.inbound.sync.tables import RUNS, SyncTables
 from sama_spark.inbound.sync.upsert import replace_annotations, typed, unfit, unfit_of_few, upsert_tasks
 from sama_spark.inbound.sync.watermark import Watermark, last_cursor, watermark
+from sama_spark.sessions import worker_errors
 from sama_spark.sql_texts import sql_in
 
 if TYPE_CHECKING:
@@ -227,7 +229,10 @@ class SyncRun:
     def _refusals(self) -> Iterator[None]:
         """Raise what Spark and Delta refuse in the block, lost races too, as SyncError."""
         try:
-            with table_errors(f"the tables {self.tables.place} cannot be brought up to date", SyncError):
+            with (
+                table_errors(f"the tables {self.tables.place} cannot be brought up to date", SyncError),
+                worker_errors(),
+            ):
                 yield
         except Exception as error:
             if not is_conflict(error):
@@ -258,4 +263,4 @@ class SyncRun:
 
     def _record(self, progress: FeedSync, now: datetime, error: str | None) -> None:
         row = {**vars(progress), "started_at": now, "error": error}
-        self.tables.runs.append(self.spark.createDataFrame([row], RUNS))
+        self.tables.runs.append(local_values(self.spark, [row], RUNS))

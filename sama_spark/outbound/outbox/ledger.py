@@ -16,6 +16,7 @@ import msgspec
 from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable, table_errors
+from sama_spark.driver_rows import local_values
 from sama_spark.errors import OutboxError
 from sama_spark.exact import TEXT
 from sama_spark.names import check_table
@@ -212,7 +213,7 @@ class Ledger:
     def record(self, events: Iterable[BatchEvent], now: float) -> None:
         """Append events. `now`: seconds since the epoch."""
         if lines := [(msgspec.json.encode(event).decode(),) for event in events]:
-            frame = self.table.spark.createDataFrame(lines, "value string")
+            frame = local_values(self.table.spark, lines, "value string")
             rows = frame.select(F.from_json("value", EVENT_SCHEMA).alias("event")).select(
                 "event.*", _timestamp(now).alias("recorded_at")
             )

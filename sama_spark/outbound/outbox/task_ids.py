@@ -13,6 +13,7 @@ import msgspec
 from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable, table_errors
+from sama_spark.driver_rows import local_values
 from sama_spark.errors import InvalidInput, OutboxError
 from sama_spark.names import with_suffix
 
@@ -80,7 +81,7 @@ def _mapped(
     if asked:
         found = [row for batch in asked for row in _tasks_of(api, ledger.project_id, batch, match_on)]
         matched = _matched(
-            ledger.rows_of([batch.batch_id for batch in asked]), spark.createDataFrame(found, _FOUND), match_on
+            ledger.rows_of([batch.batch_id for batch in asked]), local_values(spark, found, _FOUND), match_on
         )
         if not table.exists():
             table.create(_SCHEMA, f"The tasks of {ledger.table.name}; written by sama_spark", {})

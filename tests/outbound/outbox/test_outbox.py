@@ -18,7 +18,7 @@ from sama_spark import (
     OutboxError,
     RepeatedKeys,
     TooManyTasks,
-    staging,
+    process_folder,
 )
 
 pytestmark = pytest.mark.one_kind
@@ -79,14 +79,14 @@ def test_without_a_shared_folder_it_works_alike_and_nothing_stays_behind(
 ) -> None:
     client = Client(sandbox.api_key, base_url=sandbox.base_url, staging=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    staging._temporary_folder.cache_clear()
+    process_folder.process_folder.cache_clear()
     assert send(client, images(spark, 0, 20), project, outbox).task_count == 20
     more = send(client, images(spark, 10, 35), project, outbox)
     assert (more.task_count, more.staged, more.outbox and more.outbox.known) == (15, False, 10)
     assert numbers(sandbox, project) == once(range(35))
     with pytest.raises(RepeatedKeys):
         send(client, images(spark, 30, 40).unionAll(images(spark, 39, 41)), project, outbox)
-    staging._temporary_folder.cache_clear()
+    process_folder.process_folder.cache_clear()
     left = [file for file in tmp_path.rglob("sama-spark*/**/*") if file.is_file()]
     assert [file.suffix for file in left] == [".lock"]  # of the process, which lives
 

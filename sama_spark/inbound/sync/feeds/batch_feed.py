@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pyspark.sql import functions as F
 
 from sama_spark.api.job_state import WORDS_OF_ENDED
+from sama_spark.driver_rows import local_values
 from sama_spark.http.call_errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _known(tables: SyncTables, named: Sequence[int]) -> DataFrame:
         if table.exists():
             found = found.unionByName(table.read().select("batch_id"))
     if named:
-        given = tables.spark.createDataFrame([(int(batch_id),) for batch_id in named], "batch_id BIGINT")
+        given = local_values(tables.spark, [(int(batch_id),) for batch_id in named], "batch_id BIGINT")
         found = found.unionByName(given)
     return found.where("batch_id IS NOT NULL").distinct()
 
@@ -94,7 +95,7 @@ def _ask(api: ApiClient, project_id: str, batch_id: int) -> list[Any]:
 
 def _keep(tables: SyncTables, changed: list[tuple[Any, ...]], progress: FeedSync) -> None:
     if changed:
-        rows = tables.spark.createDataFrame(changed, _BATCHES)
+        rows = local_values(tables.spark, changed, _BATCHES)
         clauses = "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
         tables.batches.merge(rows, "t.batch_id = s.batch_id", clauses)
         progress.changes += len(changed)

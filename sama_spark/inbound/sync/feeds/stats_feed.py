@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 from pyspark.sql import functions as F
 
+from sama_spark.driver_rows import local_values
+
 if TYPE_CHECKING:
     from sama_spark.api.api_client import ApiClient
     from sama_spark.inbound.sync.sync_result import FeedSync
@@ -41,7 +43,7 @@ class StatsFeed:
             return
         now = datetime.now(timezone.utc)
         row = (now, raw, _counts(stats.get("tasks")), _count(stats.get("total")), progress.run_id)
-        table.append(tables.spark.createDataFrame([row], _STATS))
+        table.append(local_values(tables.spark, [row], _STATS))
         progress.changes = 1
 
 

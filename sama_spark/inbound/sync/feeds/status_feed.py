@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from sama_spark.api.states import TaskStates
 from sama_spark.delta import row_count
+from sama_spark.driver_rows import local_values
 from sama_spark.errors import SyncError
 from sama_spark.inbound.sync.feeds.status_round import StatusRound, can_change
 
@@ -73,7 +74,7 @@ def note_rejected(tables: SyncTables, task_id: str) -> None:
         before = last[0] if last else {"batch_id": None, "client_batch_id": None, "known": None}
         now = datetime.now(timezone.utc)
         columns = (task_id, before["batch_id"], before["client_batch_id"], state, before["known"], None, now, None)
-        row = tables.spark.createDataFrame([columns], _TASK_STATES)
+        row = local_values(tables.spark, [columns], _TASK_STATES)
         history.append(row)
         _set_current(tables, row)
     except Exception as error:

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from sama_spark.api.broken_json import without_surrogates
 from sama_spark.api.states import TaskStates
 from sama_spark.api.task_text import as_dict
+from sama_spark.driver_rows import local_values
 from sama_spark.errors import InvalidInput
 from sama_spark.http.call_errors import NotFoundError
 
@@ -90,7 +91,7 @@ class StatusRound:
 
     def seen(self) -> DataFrame:
         """Return what this round has seen so far."""
-        waiting = self.tables.spark.createDataFrame(self._waiting, _SEEN)
+        waiting = local_values(self.tables.spark, self._waiting, _SEEN)
         rows = self._table.read().unionByName(waiting) if self._is_saved else waiting
         return rows.where("task_id IS NOT NULL")
 
@@ -100,7 +101,7 @@ class StatusRound:
             if not self._is_saved:
                 self._table = self.tables.ensure("status_round", _SEEN, "Tasks seen in the round of lists under way")
                 self._is_saved = True
-            self._table.append(self.tables.spark.createDataFrame(self._waiting, _SEEN))
+            self._table.append(local_values(self.tables.spark, self._waiting, _SEEN))
             self._waiting = []
 
     def end(self) -> None:
