@@ -12,10 +12,10 @@ begins behind the next border. Why that is safe:
 6. When a block has ended, a time behind the next border was seen. So no new delivery belongs to this block.
 7. A task that is delivered again leaves its place, perhaps before its block has read it. By its new time it belongs to
    a block that still reads, and there it is found.
-8. The last block ends with a reply that was asked for when all blocks before it had ended. So that reply has what left
-   any of them.
+8. The last block ends with a window that began when all blocks before it had ended. So that window has what left any
+   of them.
 9. A block that meets the end of the list before the next border becomes the last one, and later blocks are dropped.
-10. Blocks are yielded one after another, so whoever stops half-way can go on from the last time.
+10. Blocks are yielded one after another. So whoever stops half-way can go on from the last time, less an overlap.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ FetchPageFrom = Callable[["str | None", int, int], Page]
 
 PAGES_IN_BLOCK = 4
 # The first page of a block is a little smaller than a full one. So four calls reach behind the next border, although
-# each window repeats the deliveries at its bound.
+# each window repeats the deliveries at its bound: with pages of some hundred deliveries or more.
 _FIRST_PAGE = 0.98
 MOST_WAITING = 256 << 20
-"""Bytes of text that wait to be yielded before all blocks pause but the one that is being yielded."""
+"""Bytes that wait to be yielded before blocks pause: all but the one that is being yielded, and the next one's first
+page."""
+_BESIDE_TEXT = 700  # bytes that a delivery takes beside its text
 
 
 class _Stopped(Exception):
@@ -66,7 +68,7 @@ class DeliveryBlocks:
     """The deliveries of a list from a timestamp on, to be read once, in blocks.
 
     Args:
-        fetch: fetches a page; called by several threads if `at_once` is above 1.
+        fetch: fetches a page; called by several threads if `at_once` is above 1. It bounds its own calls.
         start: the first timestamp, None for all deliveries.
         page_size: deliveries of a full page. A list that begins with a smaller page is read window by window.
         at_once: how many blocks are read at once. 1 reads window by window, without threads.
@@ -94,7 +96,7 @@ class DeliveryBlocks:
             InvalidResponse: the list does not end or repeats itself.
         """
         found = windows(self._fetch, Bound(self._start))
-        for deliveries, until in found:
+        for deliveries, until, _ in found:
             if deliveries:
                 yield deliveries
             if until == END:
@@ -197,10 +199,12 @@ class DeliveryBlocks:
             OrderUnproven: the next block begins within the first page.
         """
         with closing(found):
+            others_had_ended, ends_window = False, True
             while True:
                 self._wait(lambda: self._has_room(block))
-                others_had_ended = self._others_have_ended(block)
-                deliveries, until = next(found)
+                if ends_window:
+                    others_had_ended = self._others_have_ended(block)
+                deliveries, until, ends_window = next(found)
                 if until == END:
                     self._end_with(block.number)
                 border = self._next_border(block)
@@ -238,7 +242,7 @@ class DeliveryBlocks:
         own = [d for d in deliveries if (block.border or "") < d.key <= border]
         if own:
             with self._changed:
-                size = sum(len(delivery.task.text) for delivery in own)
+                size = sum(_BESIDE_TEXT + len(delivery.task.text) for delivery in own)
                 block.found.append((own, size))
                 self._waiting += size
                 self._changed.notify_all()

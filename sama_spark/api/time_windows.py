@@ -37,10 +37,12 @@ class Found(NamedTuple):
     Attributes:
         deliveries: the deliveries, by time.
         until: sort key before which every delivery was yielded; `END` at the end of the list.
+        ends_window: whether the next item begins a window, and so asks the server anew.
     """
 
     deliveries: list[TimedTask]
     until: str
+    ends_window: bool
 
 
 END = "~"  # later than any sort key
@@ -80,8 +82,9 @@ def window_of(page: Page) -> tuple[list[TimedTask], Bound]:
 def windows(fetch: FetchFrom, bound: Bound, page_rows: int = 1) -> Generator[Found]:
     """Yield deliveries in windows: from a bound, page by page, until a page has a later time, which is the next bound.
 
-    When a window begins, every delivery before its bound was yielded. One exception: a task that was delivered again
-    has left its place, and comes later in the list. `bound.seen` has the deliveries at the bound that were yielded.
+    When a window begins, every delivery from the first bound to its own was yielded. One exception: a task that was
+    delivered again has left its place, and comes later in the list. `bound.seen` has the deliveries at the bound that
+    were yielded.
 
     A window of one page is safe, whatever moves: page 1 begins at the bound, wherever that is in the list by now. Only
     where one time fills whole pages, the window needs more pages, which can shift between two calls; then it is read
@@ -92,7 +95,7 @@ def windows(fetch: FetchFrom, bound: Bound, page_rows: int = 1) -> Generator[Fou
         from b        [b1 b2 b3] [c1]        two pages, so once more: the same. The next bound is c, c1 was seen
         from c        [c1] []                has room for more and nothing later: the end
 
-    Who goes on at the end of the list has the last window read again.
+    After the item that says `END`, the next item reads the last window again.
 
     Args:
         fetch: fetches a page of the deliveries from a timestamp on.
@@ -112,7 +115,7 @@ def windows(fetch: FetchFrom, bound: Bound, page_rows: int = 1) -> Generator[Fou
             fresh = this.take(page, bound, seen)
             if this.moves_on or (this.pages == 1 and this.same_as(before)):
                 break
-            yield Found(fresh, bound.key or "")
+            yield Found(fresh, bound.key or "", ends_window=False)
             fresh = []
         if not this.pages and bound.seen:
             raise OrderUnproven
@@ -122,13 +125,13 @@ def windows(fetch: FetchFrom, bound: Bound, page_rows: int = 1) -> Generator[Fou
             before, passes = this, passes + 1
             if passes == MAX_PASSES:
                 raise OrderUnproven
-            yield Found(fresh, bound.key or "")
+            yield Found(fresh, bound.key or "", ends_window=False)
             continue
         before, passes = _TimedPass(), 0
         if this.moves_on:
             bound = this.next_bound(seen)
             seen = dict(bound.seen)
-        yield Found(fresh, this.last_key if this.moves_on else END)
+        yield Found(fresh, this.last_key if this.moves_on else END, ends_window=True)
     raise of_sama(InvalidResponse)("the list of deliveries does not end")
 
 

@@ -124,9 +124,12 @@ class Transport:
         for number in count(1):
             if call.paced:
                 self._pacer.wait()
+            asked = self._clock.monotonic()
             with call.turns or nullcontext():
-                started = self._clock.monotonic() if started is None else started
+                now = self._clock.monotonic()
+                started = now if started is None else started + now - asked  # to wait for a turn is no failure
                 made = self.around(call, partial(attempt, started + seconds))
+                _slow_down(call, made.failed)
             spent = self._clock.monotonic() - started
             failed = made.failed
             if failed is None:
@@ -147,8 +150,6 @@ class Transport:
             if spent >= next_warning and self._warn_of(call, failed, made.note, time - spent):
                 next_warning = spent + (_FURTHER_WARNINGS if next_warning else _SECOND_WARNING)
             _log.debug("%s: %s; try %d in %.2f s", call.what, made.note, number + 1, delay)
-            if call.turns and isinstance(error, RateLimitedError):
-                call.turns.slow_down(delay)
             self._clock.sleep(delay)
         self._say(call, made.note, number, spent)
         raise error
@@ -173,3 +174,9 @@ class Transport:
     def _say(self, call: Call, note: str, tries: int, spent: float) -> None:
         again = f", try {tries}" if tries > 1 else ""
         self._report(self.redact(f"{call.method} {call.path} -> {note} in {spent:.2f} s{again}"))
+
+
+def _slow_down(call: Call, failed: FailedTry | None) -> None:
+    """Slow other calls down, before the next of them begins, if the server has answered 429."""
+    if call.turns and failed is not None and isinstance(failed.error, RateLimitedError):
+        call.turns.slow_down(failed.retry_after or 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 
 from sama_spark.http.retry import Clock
 
@@ -13,7 +14,7 @@ class TurnsOver(Exception):
 
 
 class Turns:
-    """Lets some calls run at once, and one at a time once the server has answered 429.
+    """Lets some calls run at once, and one at a time once the server has answered 429. First come, first served.
 
     Each try of a call is a turn of its own, `with turns: ...`: a call that waits for its next try holds up no other.
 
@@ -29,18 +30,34 @@ class Turns:
         self._changed = threading.Condition()
         self._at_once = at_once
         self._running = 0
+        self._queue: deque[object] = deque()
         self._clock = clock
         self._not_before = -math.inf
 
     def __enter__(self) -> None:
+        place = object()
         with self._changed:
-            self._changed.wait_for(lambda: not self._at_once or self._running < self._at_once)
+            self._queue.append(place)
+        try:
+            while (pause := self._begun(place)) > 0:
+                self._clock.sleep(pause)
+        finally:
+            with self._changed:
+                self._queue.remove(place)
+                self._changed.notify_all()
+
+    def _begun(self, place: object) -> float:
+        """Wait for the turn of this place, and begin it. Return 0, or for how many seconds the server wants no call."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._at_once or self._is_free(place))
             if not self._at_once:
                 raise TurnsOver
-            self._running += 1
-            pause = self._not_before - self._clock.monotonic()
-        if pause > 0:
-            self._clock.sleep(pause)
+            pause = max(0.0, self._not_before - self._clock.monotonic())
+            self._running += not pause
+            return pause
+
+    def _is_free(self, place: object) -> bool:
+        return self._queue[0] is place and self._running < self._at_once
 
     def __exit__(self, *exception: object) -> None:
         with self._changed:
@@ -48,7 +65,7 @@ class Turns:
             self._changed.notify_all()
 
     def slow_down(self, seconds: float) -> None:
-        """Let one call run at a time from now on, the first one after so many seconds: the server has answered 429."""
+        """Let one call run at a time from now on, the next one after so many seconds: the server has answered 429."""
         with self._changed:
             self._at_once = min(self._at_once, 1)
             self._not_before = max(self._not_before, self._clock.monotonic() + seconds)

@@ -15,12 +15,12 @@ nobody after it parses the JSON to find a value, and no two parsers can disagree
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Event, Thread
+from queue import Full, Queue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -42,6 +42,7 @@ LINE_END = "\x1e"  # JSON text cannot hold this character, whereas pages may be 
 TABLE_BYTES = 64 << 20
 _PART_BYTES = 8 << 20
 _MOST_STREAMED_BYTES = 2 << 30
+_LOOK_AGAIN = 0.2  # seconds
 
 _DIGITS = 10
 _PARTS = 4 * _DIGITS
@@ -164,30 +165,42 @@ def line_tables(pages: Iterable[Page], table_bytes: int) -> Iterator[pa.Table]:
         yield _line_table(lines)
 
 
-def ahead(pages: Iterator[P]) -> Iterator[P]:
-    """Yield the same pages, while a thread fetches the next one. The thread begins at once."""
+def ahead(pages: Iterator[P]) -> Generator[P]:
+    """Yield the same pages, while a thread fetches the next one. The thread begins at once, and ends when this ends."""
     fetched: Queue[tuple[P | None, BaseException | None]] = Queue(maxsize=1)
-    stopped = Event()
+    reader = _Reader()
+
+    def hand_on(page: P | None, error: BaseException | None = None) -> None:
+        while reader.is_there:
+            with suppress(Full):
+                fetched.put((page, error), timeout=_LOOK_AGAIN)
+                return
 
     def fetch() -> None:
         try:
             for page in pages:
-                fetched.put((page, None))
-                if stopped.is_set():
+                hand_on(page)
+                if not reader.is_there:
                     return
         except BaseException as error:  # handed to the caller's thread
-            fetched.put((None, error))
+            hand_on(None, error)
         else:
-            fetched.put((None, None))
+            hand_on(None)
 
     Thread(target=fetch, name="sama-pages", daemon=True).start()
-    received = _received(fetched, stopped)
+    received = _received(fetched, reader)
     next(received)
     return received
 
 
-def _received(fetched: Queue[tuple[P | None, BaseException | None]], stopped: Event) -> Iterator[Any]:
-    """Yield None, so that whoever ends this stops the thread from then on, and then what the thread has fetched."""
+class _Reader:
+    """Whether somebody takes what `ahead` fetches. A plain value: a Ctrl-C can leave Python's locks locked for ever."""
+
+    is_there = True
+
+
+def _received(fetched: Queue[tuple[P | None, BaseException | None]], reader: _Reader) -> Generator[Any]:
+    """Yield None, so that the reader is gone whenever this ends, and then what the thread has fetched."""
     try:
         yield None
         while (page := fetched.get())[0] is not None:
@@ -195,9 +208,7 @@ def _received(fetched: Queue[tuple[P | None, BaseException | None]], stopped: Ev
         if page[1] is not None:
             raise page[1]
     finally:
-        stopped.set()
-        with suppress(Empty):  # a full queue would hold the thread for ever
-            fetched.get_nowait()
+        reader.is_there = False
 
 
 def staged_lines(spark: SparkSession, folder: Path) -> DataFrame:

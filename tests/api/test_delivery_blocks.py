@@ -14,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_api_paging import MovingList, kinds, orders, raw, read, text_of
 
+from kit.fake_clock import FakeClock
 from kit.scripted_server import Answer, Got, ScriptedServer
 from sama_spark import api
-from sama_spark.api import ApiClient, delivered_scan, delivery_blocks
+from sama_spark.api import ApiClient, delivered_scan, delivery_blocks, feeds
 from sama_spark.api.delivered_scan import scan_delivered
 from sama_spark.api.task_text import Page
+from sama_spark.http.turns import Turns
 
 PATH = "projects/42/tasks/delivered.json"
 
@@ -112,6 +114,36 @@ def test_what_leaves_the_first_block_is_found_behind_the_last(monkeypatch: pytes
     got = read(scan_delivered(fetch, None, 5, 4))
     assert len(got) == len(set(got)) == 60
     assert got[-1] == ("t008", text_of(3000))
+
+
+def test_what_leaves_the_first_block_while_the_last_window_is_read_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last window takes two calls. Between them a task leaves the first block, and then that block ends."""
+    monkeypatch.delattr(delivered_scan, "scan_by_number")
+    server = MovingList(rows_at(list(range(45))), 10, [])
+    last = server.rows[-1]["delivered_at"]
+    last_window_began, was_moved, first_block_ended = (threading.Event() for _ in range(3))
+
+    def fetch(start: str | None, page: int, size: int) -> Page:
+        if start == text_of(9) and not was_moved.is_set():  # the second window of the first block
+            assert last_window_began.wait(5)
+            with server._lock:
+                row = server.rows.pop(15)
+                server.rows.append(row | {"delivered_at": text_of(3000)})
+            was_moved.set()
+        if page == 9:  # no such page: the last block waits for this answer between its two calls
+            first_block_ended.wait(5)
+            time.sleep(0.1)
+        found = server.fetch(start, page, size)
+        times = [task.delivered_at for task in found]
+        if start is not None and times and times[-1] == last and len(times) < size:
+            last_window_began.set()
+        if times and times[0] < text_of(36) < times[-1]:
+            first_block_ended.set()
+        return found
+
+    got = read(scan_delivered(fetch, None, 10, 4))
+    assert len(got) == len(set(got)) == 45
+    assert got[-1] == ("t015", text_of(3000))
 
 
 def test_what_comes_at_the_time_of_the_last_border_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,3 +291,17 @@ def test_a_call_that_fails_for_good_is_the_callers_error(
     assert caught.value.project_id == 42
     assert got == list(map(MovingList.mark, counting.rows))[: len(got)]
     assert soon(lambda: not block_threads())
+
+
+def test_a_call_that_waits_for_its_turn_has_its_whole_deadline_afterwards(
+    server: ScriptedServer, make_client: Callable[..., ApiClient], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LongQueue(Turns):
+        def __enter__(self) -> None:
+            super().__enter__()
+            clock.now += 1000
+
+    monkeypatch.setattr(feeds, "Turns", LongQueue)
+    counting = CountingServer(server, 5, lambda _, number: Answer(500, {}) if number == 1 else None)
+    client = make_client(delivered_page_size=10, deadline=300)
+    assert read(client.delivered_pages(42)) == list(map(MovingList.mark, counting.rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -80,13 +81,13 @@ class Landing:
             cursor: called once all pages are read. What it returns lands with the last rows, in one commit. If those
                 rows are already there, the cursor is not written, and the next sync reads the same pages again.
         """
-        fetched = ahead(self._counted(pages))
-        first, are_all = take_few(fetched) if takes_arrow() else ([], False)
-        if are_all:
-            self._land_few(first, cursor)
-        else:
-            self.held = self.landed = None
-            self._land_many(chain(first, fetched), cursor)
+        with closing(ahead(self._counted(pages))) as fetched:
+            first, are_all = take_few(fetched) if takes_arrow() else ([], False)
+            if are_all:
+                self._land_few(first, cursor)
+            else:
+                self.held = self.landed = None
+                self._land_many(chain(first, fetched), cursor)
 
     def _land_few(self, pages: Iterable[Page], cursor: Callable[[], str | None]) -> None:
         few = deliveries(pages, self.landed_at)

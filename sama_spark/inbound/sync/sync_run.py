@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,8 +93,9 @@ class SyncRun:
         Raises:
             SyncError: the tables cannot be used or are frozen, or another writer wrote to them at the same time.
         """
-        with self._refusals():
-            types, empty, fetched = self._open(feeds[0])
+        fetched: list[Generator[Page]] = []
+        with self._refusals(), _closed_at_the_end(fetched):
+            types, empty = self._open(feeds[0], fetched)
             result = SyncResult(self.tables.project_id, self.tables.place)
             for feed in feeds:
                 progress = FeedSync(feed.name, uuid.uuid4().hex)
@@ -108,20 +109,17 @@ class SyncRun:
                 result.feeds.append(progress)
         return result
 
-    def _open(self, first: Feed | TableFeed) -> tuple[TableTypes, set[str], list[Iterator[Page]]]:
-        """Create the tables that are absent. Meanwhile a thread begins to fetch a first feed that goes on by time.
+    def _open(self, first: Feed | TableFeed, fetched: list[Generator[Page]]) -> tuple[TableTypes, set[str]]:
+        """Create the tables that are absent, as `SyncTables.open` does.
 
-        Returns:
-            What `SyncTables.open` returns, and the pages of that feed from its beginning if the thread has begun.
+        Meanwhile a thread begins to fetch a first feed that goes on by time. Its pages come into `fetched`.
         """
-        fetched: list[Iterator[Page]] = []
 
         def fetch() -> None:
             if not isinstance(first, TableFeed) and first.resume == "time":
                 fetched.append(ahead(first.pages(None)))
 
-        types, empty = self.tables.open(self.declared, self.envelope, fetch)
-        return types, empty, fetched
+        return self.tables.open(self.declared, self.envelope, fetch)
 
     def _sync_deliveries(
         self,
@@ -130,7 +128,7 @@ class SyncRun:
         types: TableTypes,
         now: datetime,
         empty: set[str],
-        fetched: list[Iterator[Page]],
+        fetched: list[Generator[Page]],
     ) -> TableTypes:
         """Land the feed, then apply whatever has landed. Return the types that hold then."""
         before = Watermark(None, None) if "tasks" in empty else watermark(self.tables.tasks, feed.source)
@@ -147,8 +145,9 @@ class SyncRun:
             begin = last_cursor(self.tables.deliveries_raw, feed.source)
         is_empty = "deliveries_raw" in empty
         landing = Landing(self.tables, self.stage, feed.source, progress, now, since, before.synced_at, is_empty)
-        pages = fetched.pop() if fetched and begin is None else feed.pages(begin)
-        fetched.clear()  # of no use if another sync has made the tables meanwhile: its rows tell where to begin
+        if fetched and begin is not None:  # another sync has made the tables meanwhile, and has rows there
+            fetched.pop().close()
+        pages = fetched.pop() if fetched else feed.pages(begin)
         if feed.resume == "vendor":
             self.stage()  # raises before a page is fetched that is not served again
             for page in pages:  # each lands before the next call, since the vendor does not serve it again
@@ -264,3 +263,13 @@ class SyncRun:
     def _record(self, progress: FeedSync, now: datetime, error: str | None) -> None:
         row = {**vars(progress), "started_at": now, "error": error}
         self.tables.runs.append(local_values(self.spark, [row], RUNS))
+
+
+@contextmanager
+def _closed_at_the_end(readers: list[Generator[Page]]) -> Iterator[None]:
+    """End the threads that read."""
+    try:
+        yield
+    finally:
+        for reader in readers:
+            reader.close()
