@@ -112,6 +112,7 @@ bench: install  ## beside sama 0.5.12 and dlt, which are installed for this alon
 	$(BIN)/python tests/bench/wide.py
 	$(BIN)/python tests/bench/cold.py
 	$(BIN)/python tests/bench/million.py
+	$(BIN)/python tests/bench/cluster.py
 
 docs: install  ## the reference of all functions and their options, in dist/docs
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group docs

@@ -35,7 +35,7 @@ SAME = {"out_few": 0, "out_many": 0, "outbox": 0, "back": 300, "sync_few": 2_000
 ON_CLUSTER = ("own_doors_without_stage", "huge_page", "a_worker_beside_the_driver", "workers_without_the_package")
 # What Spark itself says at its level WARN of any program, on any master.
 OF_SPARK = re.compile(
-    r"NativeCodeLoader|SparkStringUtils: Truncated|task of very large size|was locally checkpointed|GarbageCollection"
+    "NativeCodeLoader|string representation of a plan|task of very large size|locally checkpointed|ResolveWriteToStream"
 )
 
 

@@ -262,7 +262,7 @@ def _line_table(lines: list[bytes]) -> pa.Table:
     parts: list[list[bytes]] = []
     room = 0
     for line in lines:
-        if len(line) > room:
+        if not parts or len(line) > room:
             parts.append([])
             room = _PART_BYTES
         parts[-1].append(line)

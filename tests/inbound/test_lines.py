@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sama_spark.api.task_text import task_text
 from sama_spark.errors import StagingError
+from sama_spark.inbound import lines
 from sama_spark.inbound.lines import LINE_END, ahead, cut_line, line_prefix, stage_lines
 
 json_values = st.recursive(
@@ -74,3 +75,14 @@ def test_reading_ahead_ends_its_thread_when_the_reader_stops() -> None:
     reading.close()
     thread.join(timeout=5)
     assert not thread.is_alive()
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=20), st.integers(1, 60))
+def test_a_table_has_parts_of_bounded_size(texts: list[bytes], most: int) -> None:
+    """Each part is a task of Spark, which refuses those of more than 128 MB."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "_PART_BYTES", most)
+        column = lines._line_table([text.hex().encode() for text in texts])["value"]
+    assert column.to_pylist() == [text.hex() for text in texts]
+    for part in column.chunks:
+        assert len(part) == 1 or sum(map(len, part.to_pylist())) <= most

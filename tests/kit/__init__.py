@@ -17,6 +17,8 @@
 | `doomed` | such a process, full of runs with an outbox |
 | `doomed_sync` | such a process, full of syncs |
 | `retrying` | a process whose Spark repeats failed tasks |
+| `cluster` | a standalone Spark cluster on this machine, whose workers do not see the driver's temporary folder |
+| `on_cluster` | a driver that goes all ways of rows and deliveries, on any master |
 | `everything_logged` | a process with every log of Python and Spark turned on |
 | `serverless` | the guard: a Connect session refuses what Databricks serverless compute refuses |
 | `serverless_worker` | the same for Spark's Python workers |

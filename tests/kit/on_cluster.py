@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import sama_spark
 from sama_spark import Client, flatten_annotations
 from sama_spark.errors import ConnectorError
 from sama_spark.local import local_session
@@ -72,7 +71,6 @@ class Driver:
 
     def own_doors(self, project: str) -> Any:
         """By `format("sama")`, which needs a stage that all see."""
-        sama_spark.register(self.spark)
         options = {"project": project, "base_url": self.base_url, "staging": f"{self.folder}/shared"}
         self.rows(FEW).write.format("sama").mode("append").options(**options).save()
         delivered = self.spark.read.format("sama").options(**options).load()
