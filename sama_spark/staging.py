@@ -236,7 +236,7 @@ def _not_shared(spark: SparkSession, stage: Stage) -> str | None:
             (folder / "from-driver").write_text(token)
             # A worker that does not see the file returns no rows: a failure would be retried three times, and logged.
             reader = spark.read.option("ignoreMissingFiles", "true").option("ignoreCorruptFiles", "true")
-            # Many reads of one file, since one worker may run on the driver's machine and others elsewhere.
+            # Many reads of one file: one worker may run on the driver's machine and another elsewhere.
             seen = reader.text([spark_uri(folder / "from-driver")] * _TRIAL_READS)
             if [row[0] for row in seen.collect()] != [token] * _TRIAL_READS:
                 return "not all workers see what the driver writes"

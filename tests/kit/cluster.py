@@ -9,8 +9,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,14 +31,14 @@ class Cluster:
     url: str
     folder: Path
 
-    def drive(self, arguments: Sequence[str], **variables: str) -> subprocess.Popen[str]:
-        """Start a driver: Python with these arguments, and with more environment variables."""
+    def drive(self, arguments: Sequence[str]) -> subprocess.Popen[str]:
+        """Start a driver: Python with these arguments."""
         home = self.folder / "driver"
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         return subprocess.Popen(
             [sys.executable, *arguments],
             cwd=home,
-            env={**_environment(), "TMPDIR": "/proc/self/cwd/tmp", **variables},
+            env={**_environment(), "TMPDIR": "/proc/self/cwd/tmp"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -64,7 +64,7 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
 
 
 @contextmanager
-def _daemon(log: Path, main_class: str, *arguments: str) -> Iterator:
+def _daemon(log: Path, main_class: str, *arguments: str) -> Iterator[Callable[[str], str]]:
     """Run a process of the cluster. Give a function that waits for words in its log, and returns what follows them."""
     spark_class = Path(pyspark.__file__).parent / "bin" / "spark-class"
     command = [str(spark_class), main_class, "--host", "127.0.0.1", "--webui-port", "0", *arguments]
@@ -81,11 +81,12 @@ def _daemon(log: Path, main_class: str, *arguments: str) -> Iterator:
     try:
         yield said
     finally:
-        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-        for member in family:
-            member.kill()
+        with suppress(psutil.NoSuchProcess):  # it has ended by itself
+            itself = psutil.Process(process.pid)
+            for member in (*itself.children(recursive=True), itself):
+                with suppress(psutil.NoSuchProcess):
+                    member.kill()
         process.wait()
-        psutil.wait_procs(family, timeout=10)
 
 
 def _environment() -> dict[str, str]:
