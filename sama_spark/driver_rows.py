@@ -1,12 +1,13 @@
 """What the driver has becomes a DataFrame.
 
-Python values go to Spark as Arrow tables. A classic session's own `createDataFrame` of a list, even of an empty one,
-starts a worker of Python on each executor: seconds, in a fresh process.
+Where Spark takes them, rows go to it as Arrow tables. A DataFrame that a classic session makes of a list, even of an
+empty one, starts a worker of Python on each executor once it is read: seconds, in a fresh process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,20 +67,22 @@ def local_values(
 
     Args:
         spark: the session.
-        rows: values in the order of `schema`, or by name; a name that is missing means null.
+        rows: values in the order of `schema`, or by name; a name that is missing means null. Times have a zone.
         schema: the columns, of types that `arrow_type` knows.
     """
     if not rows:
         return no_rows(spark, schema)
-    if not takes_arrow():
-        return spark.createDataFrame(rows, schema)
-    fields = _struct(spark, schema).fields
+    if takes_arrow():
+        with suppress(TypeError, ValueError, OverflowError):  # Spark may take what Arrow refuses, or says why not
+            return spark.createDataFrame(_arrow_table(rows, _struct(spark, schema).fields))
+    return spark.createDataFrame(rows, schema)
+
+
+def _arrow_table(rows: Sequence[Sequence[Any] | Mapping[str, Any]], fields: Sequence[T.StructField]) -> pa.Table:
     names = [field.name for field in fields]
     values = [[row.get(name) for name in names] if isinstance(row, Mapping) else row for row in rows]
     columns = zip(fields, zip(*values, strict=True), strict=True)
-    return spark.createDataFrame(
-        pa.table([pa.array(column, arrow_type(field.dataType)) for field, column in columns], names)
-    )
+    return pa.table([pa.array(column, arrow_type(field.dataType)) for field, column in columns], names)
 
 
 def _struct(spark: SparkSession, schema: T.StructType | str) -> T.StructType:

@@ -45,13 +45,13 @@ def worker_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        lacking = re.search(r"No module named '(sama_spark|msgspec|urllib3|yaml)\b", str(error))
+        lacking = re.search(r"No module named '((?:sama_spark|msgspec|urllib3|yaml)\b[\w.]*)", str(error))
         if lacking is None or isinstance(error, ConnectorError):
             raise
         raise ConnectorError(
             f"Spark's workers cannot import {lacking[1]}",
-            remedy="install the wheel of sama-spark on every worker, in the Python that PYSPARK_PYTHON or the setting "
-            "`spark.pyspark.python` names, and start the session anew",
+            remedy="install the same wheel of sama-spark on every worker, in the Python that PYSPARK_PYTHON or the "
+            "setting `spark.pyspark.python` names, and start the session anew",
         ) from error
 
 

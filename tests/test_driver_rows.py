@@ -46,6 +46,19 @@ def test_rows_need_no_worker(spark: SparkSession, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.one_kind
+def test_spark_takes_what_arrow_refuses(spark: SparkSession) -> None:
+    assert local_values(spark, [(77,), ("half \ud83d",)], "id STRING").count() == 2
+    before = spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch")
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "0")  # no limit, which pyspark cannot cut by
+    try:
+        assert [row.id for row in local_values(spark, [("a",)], "id STRING").collect()] == ["a"]
+    finally:
+        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(before))
+    with pytest.raises(Exception, match="VALUE_OUT_OF_BOUNDS"):
+        local_values(spark, [(2**63,)], "n BIGINT")
+
+
+@pytest.mark.one_kind
 def test_spark_alone_would_start_one(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason for `local_values`. If this fails one day, it can go."""
     monkeypatch.setattr(spark.sparkContext, "pythonExec", "/there/is/no/python")

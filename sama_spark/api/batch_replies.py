@@ -147,7 +147,7 @@ def job_from(
     return BatchJob(
         batch_id=reply.get("batch_id") or batch_id,
         state=redact(str(reply.get("state") or reply.get("status") or "unknown")),
-        created_count=created if type(created) is int and created >= 0 else None,
+        created_count=created if type(created) is int and 0 <= created < 2**63 else None,
         messages=tuple(
             redact(str(item.get("message", item)) if isinstance(item, dict) else str(item))
             for item in (messages if isinstance(messages, list) else [messages] if messages else [])

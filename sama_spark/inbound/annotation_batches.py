@@ -80,13 +80,10 @@ def _filled(rows: Sequence[ImageAnnotation]) -> Iterator[tuple[str, Sequence[Any
     # The fields of `ImageAnnotation` come first. `zip` ends with the shortest row, so it gives what all rows have.
     found = dict(zip(names, zip(*map(astuple, rows), strict=False), strict=False))
     yield from ((name, values) for name, values in found.items() if _has_any(values))
-    if len(found) < len(names):
-        whole = [(place, row) for place, row in enumerate(rows) if isinstance(row, Annotation)]
-        for name, given in zip(names, zip(*(astuple(row) for _, row in whole), strict=True), strict=bool(whole)):
-            if name not in found and _has_any(given):
-                values = [None] * len(rows)
-                for (place, _), value in zip(whole, given, strict=True):
-                    values[place] = value
+    if any(isinstance(row, Annotation) for row in rows):
+        for name in names[len(found) :]:
+            values = [getattr(row, name, None) for row in rows]
+            if _has_any(values):
                 yield name, values
 
 
@@ -109,17 +106,18 @@ def _column(field: pa.Field, values: Sequence[Any]) -> pa.Array:
 
 
 def _edges(points: pa.ListArray) -> dict[str, pa.Array]:
-    """Return the edges of the boxes around two points or more in the plane; null for all others."""
+    """Return the edges of the boxes around two points or more in the plane; null for others, and where a number lacks."""
     import numpy as np
     import pyarrow as pa
 
-    begins, numbers = points.offsets.to_numpy(), points.values.values.to_numpy()
+    begins, numbers = (
+        points.offsets.to_numpy(),
+        points.values.values.to_numpy(zero_copy_only=False),
+    )  # null is NaN there
     places = points.values.offsets.to_numpy()  # of the points among the numbers
     counts = np.diff(begins)
     odd = np.concatenate([[0], np.cumsum(np.diff(places) != 2)])  # how many points before this one are not in the plane
     boxed = (counts > 1) & (odd[begins[1:]] == odd[begins[:-1]])
-    if not boxed.any():
-        return {}
     x_places = places[:-1][np.repeat(boxed, counts)]
     firsts = np.cumsum(counts[boxed]) - counts[boxed]
     found = {}
@@ -127,5 +125,5 @@ def _edges(points: pa.ListArray) -> dict[str, pa.Array]:
         for edge, reduce in ("min", np.minimum), ("max", np.maximum):
             edges = np.zeros(len(counts))
             edges[boxed] = reduce.reduceat(values, firsts) + 0.0  # -0.0 becomes 0.0
-            found[f"{name}_{edge}"] = pa.array(edges, mask=~boxed)
+            found[f"{name}_{edge}"] = pa.array(edges, mask=~boxed | np.isnan(edges))
     return found

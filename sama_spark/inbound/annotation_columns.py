@@ -22,7 +22,8 @@ def _numbers(*names: str) -> T.StructType:
 # A new column needs its line in `_COLUMNS` (a new type also one in `arrow_type`), a field of the same name in
 # `vendors.seam.Annotation`, a reader that fills it, such as `vendors.sama.reader`, a new `_LAYOUT` in
 # `inbound.sync.tables`, and a row in `docs/tables.md`.
-# These columns come from the task, and so need no field; `inbound.annotation_batches` fills a few others itself.
+# No field is needed for what comes from the task, as these do, nor for `ordinal` and the edges `x_min` to `y_max`:
+# `inbound.annotation_batches` fills them.
 OF_TASK: tuple[tuple[str, T.DataType, str], ...] = (
     ("vendor", _TEXT, "System in which the annotation was made, such as sama; the key is (vendor, task_id, ordinal)"),
     ("task_id", _TEXT, "Id of the task"),

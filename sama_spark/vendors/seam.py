@@ -125,7 +125,7 @@ class ImageAnnotation(msgspec.Struct, gc=False):
 
 
 class Annotation(ImageAnnotation):
-    """One row of the table `annotations` for anything else, with fields for all columns."""
+    """One row of the table `annotations` of any kind, with fields also for columns that the shape of an image lacks."""
 
     annotation_id: str | None = None
     refers_to: list[str] | None = None

@@ -165,6 +165,12 @@ def test_boxes_are_around_all_points_in_the_plane(tasks: list[list[list[list[flo
             assert "-0.0" not in map(str, found), "one of two equal numbers, whatever the order of the points"
 
 
+def test_a_number_that_lacks_is_no_edge() -> None:
+    [batch] = batches_of(["[[[1, null], [3, 4]], [[5, 6], [7, 8]], [null, [1, 2]]]"], Drawer())
+    found = [tuple(row[name] for name in ("x_min", "y_min", "x_max", "y_max")) for row in batch.to_pylist()]
+    assert found == [(1, None, 3, None), (5, 6, 7, 8), (None,) * 4]
+
+
 @pytest.mark.parametrize("more", ["", ', "visibility": 1'])
 def test_large_tasks_become_several_batches(more: str) -> None:
     shape = f'{{"type": "rectangle", "points": [[1, 2], [3, 4]]{more}}}'

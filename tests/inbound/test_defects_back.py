@@ -15,6 +15,7 @@ from pyspark.sql import types as T
 
 from kit.fake_clock import FakeClock
 from sama_spark import Client, TaskStates
+from sama_spark.api import delivery_blocks
 from sama_spark.errors import ConnectorError
 
 if TYPE_CHECKING:
@@ -345,8 +346,11 @@ def test_session_that_was_passed_in_is_used(
 
 
 @pytest.mark.both_kinds
-def test_many_tasks_in_bounded_memory(client: Client, spark: SparkSession, sandbox: Sandbox, project: int) -> None:
+def test_many_tasks_in_bounded_memory(
+    client: Client, spark: SparkSession, sandbox: Sandbox, project: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """60 MB of tasks: the driver's Python holds far less, and Spark reads them in parallel."""
+    monkeypatch.setattr(delivery_blocks, "MOST_WAITING", 8 << 20)
     notes = "x" * 2000
     sandbox.deliver(project, (delivery(i, answers={"notes": notes}) for i in range(1, 28_001)))
     tracemalloc.start()

@@ -113,8 +113,8 @@ def test_tables_that_another_sync_is_making(
     tables = SyncTables(spark, str(tmp_path), "1")
     monkeypatch.setattr(DeltaTable, "properties", lambda table: seen(table) if table.exists() else {})
     created = {"deliveries_raw", "annotations", "runs", "tasks"}
-    assert tables.open(types, TABLE_ENVELOPE) == (types, created)
-    assert tables.open(types, TABLE_ENVELOPE) == (types, set())
+    assert tables.open(types, TABLE_ENVELOPE, lambda: None) == (types, created)
+    assert tables.open(types, TABLE_ENVELOPE, lambda: None) == (types, set())
 
 
 @pytest.mark.one_kind

@@ -116,7 +116,7 @@ def _tasks_of(api: ApiClient, project_id: str, batch: UploadedBatch, name: str) 
                 if task["id"] not in seen and value is not None:
                     seen.add(task["id"])
                     as_text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-                    yield batch.batch_id, task["id"], as_text
+                    yield batch.batch_id, str(task["id"]), as_text
 
 
 def _matched(rows: DataFrame, tasks: DataFrame, match_on: str) -> DataFrame:

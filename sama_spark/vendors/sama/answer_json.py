@@ -176,7 +176,7 @@ def tag_values(raw: bytes) -> Tags:
 
 
 def layers_of(raw: Raw) -> AnswerLayers | None:
-    """Return the layers of an answer that has no other ones than these; None for all other values."""
+    """Return the layers of an answer that has none but `vector_tagging` and `raster_coding`; None for other values."""
     try:
         return _layered(raw).layers
     except _ODD:
