@@ -70,7 +70,8 @@ class DeliveryBlocks:
     Args:
         fetch: fetches a page; called by several threads if `at_once` is above 1. It bounds its own calls.
         start: the first timestamp, None for all deliveries.
-        page_size: deliveries of a full page. A list that begins with a smaller page is read window by window.
+        page_size: deliveries of a full page. A list whose first page is smaller, or has one time alone, is read window
+            by window.
         at_once: how many blocks are read at once. 1 reads window by window, without threads.
 
     Attributes:
@@ -96,12 +97,12 @@ class DeliveryBlocks:
             InvalidResponse: the list does not end or repeats itself.
         """
         found = windows(self._fetch, Bound(self._start))
-        for deliveries, until, _ in found:
+        for deliveries, until, ends_window in found:
             if deliveries:
                 yield deliveries
             if until == END:
                 return
-            if self._at_once > 1 and len(deliveries) >= self._page_size:
+            if self._at_once > 1 and ends_window and len(deliveries) >= self._page_size:
                 break
         begun = found, deliveries[-1].key
         del deliveries  # a page can be large
@@ -185,6 +186,8 @@ class DeliveryBlocks:
         self._hand_on(block, first, END)
         reached = first[-1].key
         del first, page
+        if block.border == reached == self._next_border(block):
+            return  # all blocks of one time but the last: nothing is theirs, and each would read all of that time
         self._read_on(block, windows(self._fetch, bound, self.page_rows), reached)
 
     def _read_on(self, block: _Block, found: Generator[Found], reached: str) -> None:

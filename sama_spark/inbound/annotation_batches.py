@@ -106,14 +106,12 @@ def _column(field: pa.Field, values: Sequence[Any]) -> pa.Array:
 
 
 def _edges(points: pa.ListArray) -> dict[str, pa.Array]:
-    """Return the edges of the boxes around two points or more in the plane; null for others, and where a number lacks."""
+    """Return the edges of the boxes around two points or more in the plane; null for others, and if a number lacks."""
     import numpy as np
     import pyarrow as pa
 
-    begins, numbers = (
-        points.offsets.to_numpy(),
-        points.values.values.to_numpy(zero_copy_only=False),
-    )  # null is NaN there
+    begins = points.offsets.to_numpy()
+    numbers = points.values.values.to_numpy(zero_copy_only=False)  # NaN for null
     places = points.values.offsets.to_numpy()  # of the points among the numbers
     counts = np.diff(begins)
     odd = np.concatenate([[0], np.cumsum(np.diff(places) != 2)])  # how many points before this one are not in the plane

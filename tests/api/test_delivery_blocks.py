@@ -185,6 +185,19 @@ def test_a_short_list_costs_hardly_more_calls(tasks: int, more_calls: int) -> No
     assert calls(4) <= calls(1) + more_calls
 
 
+@pytest.mark.parametrize(
+    "seconds", [[0] * 400, [n // 50 for n in range(400)], [*range(100), *[100] * 300, *range(101, 200)]]
+)
+def test_deliveries_of_one_time_cost_few_more_calls(seconds: list[int]) -> None:
+    """Such pages are read until two passes see the same, and by few blocks."""
+    calls = []
+    for at_once in 1, 4:
+        server = MovingList(rows_at(seconds), 10, [])
+        assert read(scan_delivered(server.fetch, None, 10, at_once)) == list(map(MovingList.mark, server.rows))
+        calls.append(server.calls)
+    assert calls[1] <= 2.5 * calls[0]
+
+
 def test_a_server_that_ignores_page_numbers_gives_nothing_twice() -> None:
     server = MovingList(rows_at(list(range(100))), 10, [])
     got = []
