@@ -42,7 +42,8 @@ def takes_arrow() -> bool:
 def local_texts(spark: SparkSession, table: pa.Table) -> DataFrame:
     """Return a table of one column of text, `value`, as a DataFrame."""
     if takes_arrow():
-        return spark.createDataFrame(table)
+        with suppress(ValueError):  # pyspark cuts the table by a setting, which may be 0, for no limit
+            return spark.createDataFrame(table)
     return spark.createDataFrame([(line,) for line in table["value"].to_pylist()], "value string")
 
 
