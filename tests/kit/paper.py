@@ -64,6 +64,9 @@ class PaperSpark:
     def __init__(self) -> None:
         self.tables: dict[str, PaperTable] = {}
 
+    def createDataFrame(self, *_: object) -> None:  # noqa: N802 - a session is known by it
+        raise NotImplementedError
+
 
 @dataclass
 class PaperFrame:
