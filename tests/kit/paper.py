@@ -64,8 +64,8 @@ class PaperSpark:
     def __init__(self) -> None:
         self.tables: dict[str, PaperTable] = {}
 
-    def createDataFrame(self, lines: Iterable[tuple[str]], _: str) -> Lines:  # noqa: N802
-        return [line.encode() for (line,) in lines]
+    def createDataFrame(self) -> None:  # noqa: N802
+        """A session is known by it."""
 
 
 @dataclass
@@ -194,5 +194,6 @@ def on_paper(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(settle, "Ledger", PaperLedger)
     patch.setattr(settle, "_AT_A_TIME", 1)  # steps in the same order every time, one sleeper at a time
     patch.setattr(outbox, "RunRows", PaperRows)
-    patch.setattr(create, "text_lines", lambda _, lines, *__: list(lines))
+    for module in (create, settle):
+        patch.setattr(module, "text_lines", lambda _, lines, *__: list(lines))
     watch_ledger(patch, PaperLedger, PaperTable)

@@ -16,7 +16,7 @@ import msgspec
 from pyspark.sql import functions as F
 
 from sama_spark.delta import DeltaTable, table_errors
-from sama_spark.driver_rows import local_values
+from sama_spark.driver_rows import text_lines
 from sama_spark.errors import OutboxError
 from sama_spark.exact import TEXT
 from sama_spark.names import check_table
@@ -212,8 +212,8 @@ class Ledger:
     @_as_outbox_errors
     def record(self, events: Iterable[BatchEvent], now: float) -> None:
         """Append events. `now`: seconds since the epoch."""
-        if lines := [(msgspec.json.encode(event).decode(),) for event in events]:
-            frame = local_values(self.table.spark, lines, "value string")
+        if lines := [msgspec.json.encode(event) for event in events]:
+            frame = text_lines(self.table.spark, lines, None)
             rows = frame.select(F.from_json("value", EVENT_SCHEMA).alias("event")).select(
                 "event.*", _timestamp(now).alias("recorded_at")
             )

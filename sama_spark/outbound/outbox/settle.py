@@ -15,7 +15,7 @@ from sama_spark.api import batches
 from sama_spark.api.interruption_notes import note_batches
 from sama_spark.api.sama_errors import BatchStateError
 from sama_spark.arguments import check_mapping, check_seconds, check_text, shown
-from sama_spark.driver_rows import local_values
+from sama_spark.driver_rows import text_lines
 from sama_spark.errors import ConnectorError, InvalidInput
 from sama_spark.ids import number_of
 from sama_spark.outbound.outbox.ask_sama import ask_sama, event_of
@@ -221,8 +221,8 @@ class Settler:
         """Claim these batches for this run; return none of them where another run claimed first."""
         now = self.api.clock.time()
         lease_until = now + lease_for(len(waiting))
-        lines = [(msgspec.json.encode(Claim(b.batch_id, b.run_id, b.tasks)).decode(),) for b in waiting]
-        frame = local_values(self.ledger.table.spark, lines, "value string")
+        lines = [msgspec.json.encode(Claim(b.batch_id, b.run_id, b.tasks)) for b in waiting]
+        frame = text_lines(self.ledger.table.spark, lines, None)
         token = self.new_token(seq + 1)
         if not self.ledger.bind(frame, seq + 1, token, lease_until, now):
             return ()
