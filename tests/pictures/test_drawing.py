@@ -20,6 +20,7 @@ pytest.importorskip("matplotlib")
 import matplotlib
 from PIL import Image
 
+from kit.annotation_rows import rows_of_task
 from sama_spark.pictures.charts import _draw_label_counts, _draw_progress
 from sama_spark.pictures.colours import PALETTE, colour_of, is_light
 from sama_spark.pictures.images import UnreadableImage, read_image, read_mask
@@ -43,8 +44,7 @@ NONE: Any = None  # no Spark is needed for bytes, files and links
 def rows(*shapes: dict[str, Any], **answers: Any) -> list[dict[str, Any]]:
     if shapes:
         answers["things"] = {"layers": {"vector_tagging": [{"shapes": list(shapes)}]}}
-    found = SamaReader("kind").rows(json.dumps(answers).encode())
-    return [{name: getattr(row, name) for name in row.__struct_fields__} for row in found]
+    return [vars(row) for row in rows_of_task(json.dumps(answers).encode(), SamaReader("kind"))]
 
 
 def shape(kind: str, points: Sequence[Sequence[float]], label: str | None = None) -> dict[str, Any]:
