@@ -52,9 +52,11 @@ class Turns:
             self._changed.wait_for(lambda: not self._at_once or self._is_free(place))
             if not self._at_once:
                 raise TurnsOver
-            pause = max(0.0, self._not_before - self._clock.monotonic())
-            self._running += not pause
-            return pause
+            pause = self._not_before - self._clock.monotonic()
+            if pause > 0:
+                return pause
+            self._running += 1
+            return 0.0
 
     def _is_free(self, place: object) -> bool:
         return self._queue[0] is place and self._running < self._at_once

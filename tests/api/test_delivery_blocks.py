@@ -43,6 +43,12 @@ def in_any_order(fetch: Callable[..., Page], chance: random.Random) -> Callable[
     return delayed
 
 
+def deliver_again(server: MovingList, place: int, at: int) -> None:
+    with server._lock:
+        row = server.rows.pop(place)
+        server.rows.append(row | {"delivered_at": text_of(at)})
+
+
 def block_threads() -> int:
     return sum(thread.name == "sama-block" for thread in threading.enumerate())
 
@@ -102,9 +108,7 @@ def test_what_leaves_the_first_block_is_found_behind_the_last(monkeypatch: pytes
     def fetch(start: str | None, page: int, size: int) -> Page:
         if start == text_of(4) and not was_moved.is_set():  # the second window of the first block
             assert end_was_read.wait(5)
-            with server._lock:
-                row = server.rows.pop(8)
-                server.rows.append(row | {"delivered_at": text_of(3000)})
+            deliver_again(server, 8, 3000)
             was_moved.set()
         found = server.fetch(start, page, size)
         if start == last and page == 2:
@@ -126,9 +130,7 @@ def test_what_leaves_the_first_block_while_the_last_window_is_read_is_found(monk
     def fetch(start: str | None, page: int, size: int) -> Page:
         if start == text_of(9) and not was_moved.is_set():  # the second window of the first block
             assert last_window_began.wait(5)
-            with server._lock:
-                row = server.rows.pop(15)
-                server.rows.append(row | {"delivered_at": text_of(3000)})
+            deliver_again(server, 15, 3000)
             was_moved.set()
         if page == 9:  # no such page: the last block waits for this answer between its two calls
             first_block_ended.wait(5)
@@ -156,9 +158,7 @@ def test_what_comes_at_the_time_of_the_last_border_is_found(monkeypatch: pytest.
         if start == text_of(4) and not was_moved.is_set():  # the second window of the first block
             assert end_was_read.wait(5)
             time.sleep(0.1)  # for the other blocks to end
-            with server._lock:
-                row = server.rows.pop(8)
-                server.rows.append(row | {"delivered_at": text_of(32)})
+            deliver_again(server, 8, 32)
             was_moved.set()
         found = server.fetch(start, page, size)
         if start == text_of(32) and page == 2:

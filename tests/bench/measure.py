@@ -33,18 +33,30 @@ class Figure:
 @contextmanager
 def peak_python_memory() -> Iterator[list[float]]:
     """Megabytes of this process, sampled; the JVM is another process and does not count."""
-    process, peak, done = psutil.Process(), [0.0], threading.Event()
+    process, peak = psutil.Process(), [0.0]
     with suppress(OSError, AttributeError):  # what an earlier part has freed is not this one's
         ctypes.CDLL(None).malloc_trim(0)
 
     def sample() -> None:
-        while not done.wait(0.02):
-            peak[0] = max(peak[0], process.memory_info().rss / 1e6)
+        peak[0] = max(peak[0], process.memory_info().rss / 1e6)
 
-    thread = threading.Thread(target=sample, daemon=True)
+    with sampling(sample, 0.02):
+        yield peak
+
+
+@contextmanager
+def sampling(sample: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Call `sample` in a thread, each time after so many seconds, until the block ends."""
+    done = threading.Event()
+
+    def run() -> None:
+        while not done.wait(seconds):
+            sample()
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield peak
+        yield
     finally:
         done.set()
         thread.join()

@@ -11,7 +11,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from statistics import median
 
 import psutil
 from cold import OUTPUTS, processor_seconds
+from measure import sampling
 from rich.console import Console
 from rich.table import Table
 from samples import PROJECT, STREETS, deliveries
@@ -34,26 +34,20 @@ NEW, SYNCS = 1_000, 4  # the first of them is left out: it warms up
 @contextmanager
 def peak_memory() -> Iterator[dict[str, float]]:
     """Megabytes of this process and of those that it has started, sampled; the sandbox's do not count."""
-    own, peak, done = psutil.Process(), {"python": 0.0, "jvm": 0.0, "workers": 0.0}, threading.Event()
+    own, peak = psutil.Process(), {"python": 0.0, "jvm": 0.0, "workers": 0.0}
 
     def sample() -> None:
-        while not done.wait(0.25):
-            now = {"python": own.memory_info().rss / 1e6, "jvm": 0.0, "workers": 0.0}
-            for process in own.children(recursive=True):
-                with suppress(psutil.Error):
-                    command = " ".join(process.cmdline())
-                    if "sama_spark.sandbox" not in command:
-                        now["jvm" if "java" in process.name() else "workers"] += process.memory_info().rss / 1e6
-            for part, megabytes in now.items():
-                peak[part] = max(peak[part], megabytes)
+        now = {"python": own.memory_info().rss / 1e6, "jvm": 0.0, "workers": 0.0}
+        for process in own.children(recursive=True):
+            with suppress(psutil.Error):
+                command = " ".join(process.cmdline())
+                if "sama_spark.sandbox" not in command:
+                    now["jvm" if "java" in process.name() else "workers"] += process.memory_info().rss / 1e6
+        for part, megabytes in now.items():
+            peak[part] = max(peak[part], megabytes)
 
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
+    with sampling(sample, 0.25):
         yield peak
-    finally:
-        done.set()
-        thread.join()
 
 
 def measured(tasks: int) -> dict[str, float]:
